@@ -1,0 +1,109 @@
+"""The in-memory study that every reader makes and every other module takes."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from foanet_jax.errors import InputError
+
+LV_CLASSES = ("background", "myocardium", "cavity")
+ACDC_CLASSES = ("background", "right ventricle", "myocardium", "cavity")
+WHOLE_HEART_CLASSES = (
+    "background",
+    "myocardium",
+    "left atrium",
+    "left ventricle",
+    "right atrium",
+    "right ventricle",
+    "ascending aorta",
+    "pulmonary artery",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """One examination on its own grid: a 2D+t cine, a stack of slices, a 3D volume or a 4D cine.
+
+    Attributes:
+        patient: id of the patient; folds keep all studies of one patient together.
+        case: unique id of the study, safe as a file name (letters, digits, `._-`).
+        voxels: (T, Z, H, W) float32, finite. T frames in time, Z slices, H rows, W columns.
+        spacing_mm: (slice, row, column) distances between voxel centres in mm, all positive. The slice
+            distance of a single-slice study is its thickness where known, else 1.
+        classes: names of the classes by index; 0 is the background.
+        labels: (T, Z, H, W) uint8 of class indices, or None where there is no ground truth.
+        affine: (4, 4) float64, from (column, row, slice) voxel indices to RAS+ world mm.
+        group: clinical group, where the data set knows one (ACDC: DCM, HCM, MINF, NOR, RV).
+        source: the file that the voxels came from, for messages.
+        to_source: maps a (T, Z, H, W) array on this grid back to the axes of the source file; None
+            means (column, row[, slice][, frame]) order, NIfTI's own.
+        header: the source's header, kept by writers; None for studies made in memory.
+    """
+
+    patient: str
+    case: str
+    voxels: np.ndarray
+    spacing_mm: tuple[float, float, float]
+    classes: tuple[str, ...]
+    labels: np.ndarray | None = None
+    affine: np.ndarray = dataclasses.field(default_factory=lambda: np.eye(4))
+    group: str | None = None
+    source: Path | None = None
+    to_source: Callable[[np.ndarray], np.ndarray] | None = None
+    header: object | None = None
+
+    @property
+    def is_cine(self) -> bool:
+        """Whether neighbours in the temporal-like image are frames in time rather than slices."""
+        return self.voxels.shape[0] > 1
+
+    @property
+    def name(self) -> str:
+        """How messages call this study: its file where there is one, else its case."""
+        return str(self.source) if self.source is not None else self.case
+
+
+def validate_study(study: Study) -> Study:
+    """The same study, once its arrays, spacing, labels and affine hold together.
+
+    Raises:
+        InputError: naming the file, the offending value and the remedy.
+    """
+    name, voxels = study.name, study.voxels
+    if voxels.ndim != 4 or min(voxels.shape) < 1:
+        raise InputError("shape", f"{name}: voxels of shape {voxels.shape}; a study is (T, Z, H, W), none empty")
+    if not np.isfinite(voxels).all():
+        bad = int(voxels.size - np.isfinite(voxels).sum())
+        raise InputError("non-finite", f"{name}: {bad} of {voxels.size} voxels are NaN or infinite; export the study again")
+    if len(study.spacing_mm) != 3 or not all(np.isfinite(s) and s > 0 for s in study.spacing_mm):
+        raise InputError(
+            "spacing",
+            f"{name}: spacing {tuple(study.spacing_mm)} mm (slice, row, column); all three must be positive: "
+            "correct the header or pass the true spacing",
+        )
+    if study.labels is not None:
+        if study.labels.shape != voxels.shape:
+            raise InputError(
+                "shape-mismatch",
+                f"{name}: image {voxels.shape} and labels {study.labels.shape} differ in shape (T, Z, H, W); "
+                "use the labels that were drawn on this image",
+            )
+        highest = int(study.labels.max(initial=0))
+        if highest >= len(study.classes):
+            raise InputError(
+                "unknown-label",
+                f"{name}: label index {highest}, but there are {len(study.classes)} classes {study.classes}",
+            )
+    return study
+
+
+def require_contrast(study: Study) -> None:
+    """Raises InputError where all voxels are equal, so that Gauss normalisation has σ = 0."""
+    if float(study.voxels.std()) == 0:
+        value = float(study.voxels.flat[0])
+        raise InputError(
+            "zero-sigma",
+            f"{study.name}: every voxel is {value:g}, so σ = 0 and (I−μ)/σ is undefined; remove this study or export it again",
+        )
