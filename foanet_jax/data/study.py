@@ -34,7 +34,8 @@ class Study:
             distance of a single-slice study is its thickness where known, else 1.
         classes: names of the classes by index; 0 is the background.
         labels: (T, Z, H, W) uint8 of class indices, or None where there is no ground truth.
-        affine: (4, 4) float64, from (column, row, slice) voxel indices to RAS+ world mm.
+        affine: (4, 4) float64, from (column, row, slice) voxel indices to RAS+ world mm as the file has it. Some
+            files (ACDC's) leave the spacing out of it: distances come from `spacing_mm` alone.
         group: clinical group, where the data set knows one (ACDC: DCM, HCM, MINF, NOR, RV).
         source: the file that the voxels came from, for messages.
         to_source: maps a (T, Z, H, W) array on this grid back to the axes of the source file; None
@@ -76,7 +77,9 @@ def validate_study(study: Study) -> Study:
         raise InputError("shape", f"{name}: voxels of shape {voxels.shape}; a study is (T, Z, H, W), none empty")
     if not np.isfinite(voxels).all():
         bad = int(voxels.size - np.isfinite(voxels).sum())
-        raise InputError("non-finite", f"{name}: {bad} of {voxels.size} voxels are NaN or infinite; export the study again")
+        raise InputError(
+            "non-finite", f"{name}: {bad} of {voxels.size} voxels are NaN or infinite; export the study again"
+        )
     if len(study.spacing_mm) != 3 or not all(np.isfinite(s) and s > 0 for s in study.spacing_mm):
         raise InputError(
             "spacing",
@@ -105,5 +108,6 @@ def require_contrast(study: Study) -> None:
         value = float(study.voxels.flat[0])
         raise InputError(
             "zero-sigma",
-            f"{study.name}: every voxel is {value:g}, so σ = 0 and (I−μ)/σ is undefined; remove this study or export it again",
+            f"{study.name}: every voxel is {value:g}, so σ = 0 and (I−μ)/σ is undefined; "
+            "remove this study or export it again",
         )

@@ -1,0 +1,1 @@
+"""Pure array functions: the boxes of Fig. 1 between the file and the networks."""

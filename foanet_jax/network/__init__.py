@@ -1,0 +1,116 @@
+"""The networks as pure functions: `init_network(key, spec)` and `apply_network(variables, images, spec)`.
+
+Linen stays inside this folder; the rest of the project sees nested dictionaries of arrays.
+"""
+
+import dataclasses
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from foanet_jax.network.foanet import FoaNet
+from foanet_jax.network.modules import ConvRelu, Grid
+from foanet_jax.network.unet import UNet
+
+COARSEST = 16
+CHOICES = {
+    "architecture": ("net1", "net2", "unet"),
+    "order": ("up_conv", "conv_up"),
+    "up": ("bilinear", "learned"),
+    "norm": ("none", "batch"),
+    "dtype": ("float32", "bfloat16"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkSpec:
+    """What is needed to build a network.
+
+    Attributes:
+        architecture: "net1" (localization), "net2" (segmentation, with Part 2) or "unet".
+        classes: number of classes, the background included.
+        width: fraction of the full number of feature maps; 1 fits the ImageNet weights.
+        side_maps: K, maps of each specialised layer (paper: 16).
+        order: "up_conv" up-samples a side output before its 3×3 convolution (the paper), "conv_up" after.
+        up: "bilinear" up-convolutions are fixed, "learned" ones start there.
+        norm: "none" (the paper) or "batch" normalisation after each convolution of the base network.
+        dtype: what the base network computes in; parameters, statistics and logits stay float32.
+    """
+
+    architecture: str
+    classes: int
+    width: float = 1.0
+    side_maps: int = 16
+    order: str = "up_conv"
+    up: str = "bilinear"
+    norm: str = "none"
+    dtype: str = "float32"
+
+    def __post_init__(self):
+        for field, choices in CHOICES.items():
+            if getattr(self, field) not in choices:
+                raise ValueError(f"network {field} {getattr(self, field)!r}; choose one of {', '.join(choices)}")
+        if self.classes < 2 or self.width <= 0 or self.side_maps < 1:
+            raise ValueError(
+                f"network classes={self.classes}, width={self.width}, side_maps={self.side_maps}; "
+                "at least 2 classes, a positive width and one side map are needed"
+            )
+
+
+def _module(spec: NetworkSpec, axis_name: str | None = None) -> nn.Module:
+    conv = functools.partial(ConvRelu, norm=spec.norm, dtype=spec.dtype, axis_name=axis_name)
+    if spec.architecture == "unet":
+        return UNet(spec.classes, spec.width, conv)
+    return FoaNet(spec.classes, spec.architecture == "net2", spec.width, spec.side_maps, spec.order, spec.up, conv)
+
+
+def init_network(key, spec: NetworkSpec):
+    """Random variables of a network: {"params": {layer: arrays}} and, with batch norm, {"statistics": …}.
+
+    He initialisation for layers with ReLU, LeCun for the linear ones, biases zero.
+    """
+    images = jnp.zeros((1, COARSEST, COARSEST, 3))
+    variables = _module(spec).init(key, images, Grid(None), False)
+    return {name: dict(collection) for name, collection in variables.items()}
+
+
+def apply_network(variables, images, spec: NetworkSpec, *, extent=None, train: bool = False, axis_name=None):
+    """Logits of a network for images of any shape.
+
+    Args:
+        variables: from `init_network`.
+        images: (B, H, W, 3) temporal-like images.
+        spec: what `variables` were made for.
+        extent: (B, 2) int rows and columns that belong to each image, where images were padded to a common
+            shape; what lies beyond is ignored. None: all of H × W.
+        train: use the batch's statistics where the network has batch normalisation, and return new ones.
+        axis_name: device axis over which those statistics are taken.
+
+    Returns:
+        (B, H, W, classes) float32 logits (beyond the extent: meaningless); with `train`, also the statistics.
+    """
+    batch, height, width, _ = images.shape
+    pad_rows, pad_columns = -height % COARSEST, -width % COARSEST
+    if extent is None and (pad_rows or pad_columns):
+        extent = jnp.tile(jnp.array([[height, width]]), (batch, 1))
+    grid = Grid(extent)
+    images = jnp.pad(images, ((0, 0), (0, pad_rows), (0, pad_columns), (0, 0)))
+    images = grid.clear(images, 1).astype(spec.dtype)
+    module = _module(spec, axis_name)
+    if not train:
+        return module.apply(variables, images, grid, False)[:, :height, :width]
+    logits, changed = module.apply(variables, images, grid, True, mutable=["statistics"])
+    return logits[:, :height, :width], dict(changed.get("statistics", {}))
+
+
+@functools.partial(jax.jit, static_argnames="spec")
+def probabilities(variables, images, spec: NetworkSpec, extent=None):
+    """(B, H, W, classes) softmax probabilities; arguments as for `apply_network`."""
+    return jax.nn.softmax(apply_network(variables, images, spec, extent=extent), axis=-1)
+
+
+def count_parameters(variables) -> int:
+    """Number of trained values."""
+    return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))

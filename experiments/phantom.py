@@ -1,0 +1,28 @@
+"""The built-in phantom: beating short-axis hearts, both networks small, a few minutes on two CPU cores.
+
+    python run.py
+
+The same method as experiments/lvquan19.py, with narrow networks, coarser grids and batch normalisation.
+"""
+
+from experiments.common import common, with_row
+
+
+def get_config(row: str = ""):
+    config = common("phantom")
+    config.data.patients = 20
+    config.data.phantom.size = 256
+    for stage, examples in ((config.localization, 160), (config.segmentation, 240)):
+        stage.network.width = 0.125
+        stage.network.norm = "batch"
+        stage.optimiser.schedule = "cosine"
+        stage.train.batch_size = 8
+        stage.train.epochs = 8
+        stage.train.examples_per_epoch = examples
+        stage.prepare.bucket = 64
+    config.localization.prepare.spacing_mm = 3.0
+    config.segmentation.prepare.spacing_mm = 1.3
+    config.segmentation.augment.rotation_degrees = 180.0
+    config.segmentation.augment.flip = True
+    config.segmentation.train.box_jitter_px = 5
+    return with_row(config, row)

@@ -1,0 +1,77 @@
+"""What a data set lists before it loads anything."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from foanet_jax.data.study import Study
+from foanet_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyRef:
+    """A study that can be loaded: enough to make folds from, without its voxels.
+
+    Attributes:
+        patient: id of the patient, as in the study.
+        case: unique id of the study, safe as a file name.
+        group: clinical group, where the data set knows one.
+        load: reads the study; raises InputError where its files cannot be used.
+    """
+
+    patient: str
+    case: str
+    group: str | None
+    load: Callable[[], Study]
+
+
+def require_root(root: str | Path) -> Path:
+    """The data set's folder, once it is there.
+
+    Raises:
+        InputError: "missing-root" where there is no such folder.
+    """
+    root = Path(root)
+    if not root.exists():
+        raise InputError("missing-root", f"{root}: no such folder; pass the folder that the data set was unpacked to")
+    if not root.is_dir():
+        raise InputError("missing-root", f"{root}: not a folder; pass the folder that the data set was unpacked to")
+    return root
+
+
+def empty_root(root: Path, looked_for: str) -> InputError:
+    """The error of a folder that holds nothing of the data set."""
+    return InputError("empty-root", f"{root}: found none of {looked_for}; pass the folder that holds them")
+
+
+def raise_problems(root: Path, problems: Sequence[str]) -> None:
+    """Raises one InputError "incomplete" that names every problem of a data set, if there are any."""
+    if problems:
+        listed = "\n".join(f"- {problem}" for problem in problems)
+        raise InputError("incomplete", f"{root}: {len(problems)} to put right:\n{listed}")
+
+
+def visible(paths: Iterable[Path]) -> list[Path]:
+    """The paths in order of name, numbers by value, without hidden ones (macOS leaves `._x` beside x)."""
+    return sorted((path for path in paths if not path.name.startswith(".")), key=lambda path: natural_key(path.name))
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sorts patient2 before patient10."""
+    parts = re.split(r"([0-9]+)", name)
+    return [(0, int(part), "") if place % 2 else (1, 0, part) for place, part in enumerate(parts)]
+
+
+def safe_case(stem: str, taken: set[str]) -> str:
+    """An id made from `stem` of [A-Za-z0-9._-] alone, with no leading dot, and not yet in `taken`.
+
+    `taken` holds ids in lower case, because some file systems do not tell case apart; the new id is added.
+    """
+    base = re.sub(r"[^A-Za-z0-9._-]+", "_", stem)[:200].strip("._") or "study"
+    case, count = base, 1
+    while case.lower() in taken:
+        count += 1
+        case = f"{base}-{count}"
+    taken.add(case.lower())
+    return case

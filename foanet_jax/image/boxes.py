@@ -1,0 +1,92 @@
+"""Bounding boxes: found on each slice, joined over the volume, widened, cropped and pasted back (Sec. II-A, III-C)."""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Box:
+    """Half-open pixel rectangle: rows top ≤ a < bottom, columns left ≤ b < right."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    def __post_init__(self):
+        if self.top >= self.bottom or self.left >= self.right:
+            raise ValueError(f"box {dataclasses.astuple(self)} (top, left, bottom, right) is empty")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns, in px."""
+        return self.bottom - self.top, self.right - self.left
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """(a*, b*) of Eq. 5: the centre in pixel coordinates, pixel centres at whole numbers."""
+        return (self.top + self.bottom - 1) / 2, (self.left + self.right - 1) / 2
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Index of the box in the last two axes of an array."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def widen(self, margin: int, shape: tuple[int, int]) -> "Box":
+        """The box with `margin` px more on each side, clipped to an image of `shape` rows and columns."""
+        return Box(
+            max(0, self.top - margin),
+            max(0, self.left - margin),
+            min(shape[0], self.bottom + margin),
+            min(shape[1], self.right + margin),
+        )
+
+    def touches_border(self, shape: tuple[int, int]) -> bool:
+        """Whether a side of the box lies on the border of an image of `shape` rows and columns."""
+        return self.top == 0 or self.left == 0 or self.bottom == shape[0] or self.right == shape[1]
+
+
+def whole_image(shape: tuple[int, int]) -> Box:
+    """The box of a whole image of `shape` rows and columns."""
+    return Box(0, 0, shape[0], shape[1])
+
+
+def bounding_box(mask: np.ndarray) -> Box | None:
+    """Smallest box around the true pixels of an (H, W) mask; None where there are none."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if rows.size == 0:
+        return None
+    return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+
+
+def union_box(boxes) -> Box | None:
+    """Smallest box around several, None among them ignored; None where nothing is left (Fig. 8a)."""
+    found = [box for box in boxes if box is not None]
+    if not found:
+        return None
+    return Box(
+        min(box.top for box in found),
+        min(box.left for box in found),
+        max(box.bottom for box in found),
+        max(box.right for box in found),
+    )
+
+
+def slice_boxes(mask: np.ndarray) -> list[Box | None]:
+    """One bounding box per slice of an (…, H, W) mask, in C order of the leading axes."""
+    return [bounding_box(plane) for plane in mask.reshape(-1, *mask.shape[-2:])]
+
+
+def crop(array: np.ndarray, box: Box) -> np.ndarray:
+    """The part of an (…, H, W) array inside the box."""
+    return array[(..., *box.slices)]
+
+
+def paste(array: np.ndarray, box: Box, shape: tuple[int, int]) -> np.ndarray:
+    """An (…, h, w) array put back at its box in zeros of (…, H, W): the padding of Sec. III-C."""
+    if array.shape[-2:] != box.shape:
+        raise ValueError(f"an array of {array.shape[-2:]} px cannot fill a box of {box.shape} px")
+    whole = np.zeros((*array.shape[:-2], *shape), array.dtype)
+    whole[(..., *box.slices)] = array
+    return whole

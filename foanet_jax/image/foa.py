@@ -1,0 +1,18 @@
+"""Focus of attention: the Gaussian weight of Eq. 5."""
+
+import jax.numpy as jnp
+
+
+def foa_weights(shape: tuple[int, int], centre, delta):
+    """ω(a, b) = exp(−|(a, b) − (a*, b*)|² / δ²) on a grid of `shape` rows and columns.
+
+    α of Eq. 5 is 1: the Gauss normalisation that follows cancels it.
+
+    Args:
+        shape: (H, W).
+        centre: (a*, b*) in px of the grid, the middle of the localization box.
+        delta: scale δ in px of the grid.
+    """
+    rows = jnp.arange(shape[0], dtype=jnp.float32)[:, None] - centre[0]
+    columns = jnp.arange(shape[1], dtype=jnp.float32)[None, :] - centre[1]
+    return jnp.exp(-(rows**2 + columns**2) / delta**2)

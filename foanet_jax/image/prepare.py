@@ -1,0 +1,198 @@
+"""Prepro.1 and Prepro.2 of Fig. 1: from a study's voxels to what a network reads, and the map back."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from foanet_jax.image.augment import NO_AUGMENTATION, Augmentation, about_centre
+from foanet_jax.image.boxes import Box
+from foanet_jax.image.foa import foa_weights
+from foanet_jax.image.normalise import gauss_normalise, moments
+from foanet_jax.image.resample import (
+    METHODS,
+    compose,
+    invert,
+    resize_matrix,
+    resized_shape,
+    sample_images,
+    sample_labels,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class PrepareSpec:
+    """How a crop becomes network input. Prepro.1 is the default: no resizing, no FOA.
+
+    Attributes:
+        spacing_mm: in-plane spacing to resize to (paper: 0.65 for Net.2); 0 keeps each study's own.
+        foa: multiply by the Gaussian weight of Eq. 5.
+        delta_ratio: δ of Eq. 5 as a fraction of the box's mean side.
+        image_method: interpolation of images, "linear" or "cubic".
+        label_method: interpolation of labels, "linear" (one-hot) or "nearest".
+        bucket: grids are padded to a multiple of this many px, so that few shapes are compiled.
+    """
+
+    spacing_mm: float = 0.0
+    foa: bool = False
+    delta_ratio: float = 0.5
+    image_method: str = "linear"
+    label_method: str = "linear"
+    bucket: int = 32
+
+    def __post_init__(self):
+        if self.image_method not in METHODS or self.label_method not in ("linear", "nearest"):
+            raise ValueError(
+                f"interpolation of images {self.image_method!r}, of labels {self.label_method!r}; "
+                "choose nearest, linear or cubic for images and linear or nearest for labels"
+            )
+        if self.spacing_mm < 0 or self.delta_ratio <= 0 or self.bucket < 16 or self.bucket % 16:
+            raise ValueError(
+                f"spacing_mm={self.spacing_mm}, delta_ratio={self.delta_ratio}, bucket={self.bucket}: "
+                "the spacing may not be negative, δ must be positive, the bucket a multiple of 16"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A study's crop as a network reads it.
+
+    Attributes:
+        images: (N, H, W) float32, N = T·Z, Gauss-normalised, zero beyond the extent.
+        labels: (N, H, W) uint8 on the same grid, or None.
+        extent: rows and columns of the grid that hold the crop.
+        matrix: (2, 3) map from this grid's pixels to the study's.
+    """
+
+    images: jax.Array
+    labels: jax.Array | None
+    extent: tuple[int, int]
+    matrix: np.ndarray
+
+
+def padded_shape(shape: tuple[int, int], bucket: int) -> tuple[int, int]:
+    """The shape rounded up to multiples of `bucket` px."""
+    return tuple(-(-size // bucket) * bucket for size in shape)  # type: ignore[return-value]
+
+
+def _target(spacing: tuple[float, float], spec: PrepareSpec) -> tuple[float, float]:
+    return (spec.spacing_mm, spec.spacing_mm) if spec.spacing_mm else spacing
+
+
+def prepared_extent(box: Box, spacing: tuple[float, float], spec: PrepareSpec) -> tuple[int, int]:
+    """Rows and columns of a box of (row, column) `spacing` mm once resized."""
+    return resized_shape(box.shape, spacing, _target(spacing, spec))
+
+
+def _pad_bottom_right(array: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    return np.pad(array, ((0, 0), (0, shape[0] - array.shape[1]), (0, shape[1] - array.shape[2])))
+
+
+@functools.partial(jax.jit, static_argnames=("shape", "spec"))
+def _prepare_images(images, matrix, source_extent, extent, count, centre, delta, gamma, noise, seed, *, shape, spec):
+    sampled = sample_images(images, matrix, shape, extent=source_extent, method=spec.image_method)
+    inside = (jnp.arange(shape[0])[:, None] < extent[0]) & (jnp.arange(shape[1])[None, :] < extent[1])
+    inside = inside[None] & (jnp.arange(images.shape[0]) < count)[:, None, None]
+
+    def change_intensities(volume):
+        low = jnp.min(jnp.where(inside, volume, jnp.inf))
+        high = jnp.max(jnp.where(inside, volume, -jnp.inf))
+        span = jnp.maximum(high - low, 1e-12)
+        volume = ((volume - low) / span).clip(0, 1) ** gamma * span + low
+        _, sigma = moments(volume, inside)
+        return volume + noise * sigma * jax.random.normal(jax.random.key(seed), volume.shape)
+
+    changed = (gamma != 1) | (noise > 0)
+    sampled = jax.lax.cond(changed, change_intensities, lambda volume: volume, sampled)
+    if spec.foa:
+        sampled = sampled * foa_weights(shape, centre, delta)
+    return gauss_normalise(sampled, inside)
+
+
+@functools.partial(jax.jit, static_argnames=("shape", "classes", "method"))
+def _prepare_labels(labels, matrix, source_extent, extent, *, shape, classes, method):
+    sampled = sample_labels(labels, matrix, shape, classes, extent=source_extent, method=method)
+    inside = (jnp.arange(shape[0])[:, None] < extent[0]) & (jnp.arange(shape[1])[None, :] < extent[1])
+    return jnp.where(inside, sampled, 0)
+
+
+def prepare(
+    voxels: np.ndarray,
+    box: Box,
+    spacing: tuple[float, float],
+    spec: PrepareSpec,
+    *,
+    labels: np.ndarray | None = None,
+    classes: int = 2,
+    augmentation: Augmentation = NO_AUGMENTATION,
+) -> Prepared:
+    """A study's crop, augmented, resized, focused and normalised, in the paper's order (Sec. III-B).
+
+    Augmentation and resizing are one interpolation. Under a rotation the corners of the crop show the tissue
+    that lies there, not a padding value.
+
+    Args:
+        voxels: (T, Z, H, W) whole frames.
+        box: the crop, in px of the frames.
+        spacing: (row, column) spacing of the frames in mm.
+        spec: which steps, with what settings.
+        labels: (T, Z, H, W) class indices to take along.
+        classes: number of classes in `labels`.
+        augmentation: one draw for the whole volume.
+    """
+    frames = voxels.reshape(-1, *voxels.shape[-2:])
+    count = len(frames)
+    target = _target(spacing, spec)
+    extent = prepared_extent(box, spacing, spec)
+    shape = padded_shape(extent, spec.bucket)
+    matrix = resize_matrix(spacing, target, (box.top, box.left))
+    matrix = compose(about_centre(augmentation.linear, box.centre, spacing), matrix)
+    middle = ((extent[0] - 1) / 2, (extent[1] - 1) / 2)
+    delta = spec.delta_ratio * (extent[0] + extent[1]) / 2
+
+    slots = -(-count // 4) * 4
+    source_shape = padded_shape(frames.shape[1:], 64)
+
+    def on_grid(array):
+        padded = _pad_bottom_right(array, source_shape)
+        return np.concatenate([padded, np.zeros((slots - count, *source_shape), array.dtype)])
+
+    geometry = (matrix.astype(np.float32), np.array(frames.shape[1:], np.int32), np.array(extent, np.int32))
+    images = _prepare_images(
+        on_grid(frames.astype(np.float32)),
+        *geometry,
+        np.int32(count),
+        np.array(middle, np.float32),
+        np.float32(delta),
+        np.float32(augmentation.gamma),
+        np.float32(augmentation.noise),
+        np.uint32(augmentation.noise_seed),
+        shape=shape,
+        spec=spec,
+    )[:count]
+    prepared_labels = None
+    if labels is not None:
+        prepared_labels = _prepare_labels(
+            on_grid(labels.reshape(frames.shape)), *geometry, shape=shape, classes=classes, method=spec.label_method
+        )[:count]
+    return Prepared(images, prepared_labels, extent, matrix)  # type: ignore[arg-type]
+
+
+@functools.partial(jax.jit, static_argnames="shape")
+def _sample_back(probabilities, matrix, extent, *, shape):
+    return sample_images(probabilities, matrix, shape, extent=extent)
+
+
+def restore(probabilities, prepared: Prepared, box: Box) -> np.ndarray:
+    """Probability maps (N, H, W, C) of a prepared crop on the box's own grid: (N, *box.shape, C), linear."""
+    origin = np.array([[1.0, 0, box.top], [0, 1.0, box.left]])
+    matrix = compose(invert(prepared.matrix), origin).astype(np.float32)
+    shape = padded_shape(box.shape, 32)
+    extent = np.array(prepared.extent, np.int32)
+    count = len(probabilities)
+    slots = -(-count // 4) * 4
+    padded = jnp.pad(jnp.asarray(probabilities), ((0, slots - count), (0, 0), (0, 0), (0, 0)))
+    back = _sample_back(padded, matrix, extent, shape=shape)
+    return np.asarray(back)[:count, : box.shape[0], : box.shape[1]]

@@ -1,0 +1,107 @@
+"""Affine resampling of images, labels and probability maps in the image plane.
+
+A map is a (2, 3) matrix that takes homogeneous output pixel coordinates (a, b, 1) to input pixel coordinates,
+pixel centres at whole numbers. What lies beyond the input's `extent` repeats its border.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+
+METHODS = ("nearest", "linear", "cubic")
+
+
+def resize_matrix(spacing_in: tuple[float, float], spacing_out: tuple[float, float], origin=(0.0, 0.0)) -> np.ndarray:
+    """(2, 3) map from a grid of `spacing_out` mm to one of `spacing_in` mm whose region starts at pixel `origin`.
+
+    The outer edges of the two regions' first pixels coincide, as do half-pixel centres in image resizing.
+    """
+    scale = np.asarray(spacing_out, np.float64) / np.asarray(spacing_in, np.float64)
+    shift = np.asarray(origin, np.float64) + 0.5 * scale - 0.5
+    return np.array([[scale[0], 0, shift[0]], [0, scale[1], shift[1]]])
+
+
+def resized_shape(
+    shape: tuple[int, int], spacing_in: tuple[float, float], spacing_out: tuple[float, float]
+) -> tuple[int, int]:
+    """Rows and columns that cover a region of `shape` px when its spacing changes, at least one."""
+    return tuple(max(1, round(n * a / b)) for n, a, b in zip(shape, spacing_in, spacing_out, strict=True))  # type: ignore[return-value]
+
+
+def invert(matrix: np.ndarray) -> np.ndarray:
+    """The inverse (2, 3) map."""
+    inverse = np.linalg.inv(matrix[:, :2])
+    return np.concatenate([inverse, -inverse @ matrix[:, 2:]], axis=1)
+
+
+def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
+    """The (2, 3) map p ↦ outer(inner(p))."""
+    return np.concatenate([outer[:, :2] @ inner[:, :2], outer[:, :2] @ inner[:, 2:] + outer[:, 2:]], axis=1)
+
+
+def _taps(coordinate, size, method: str):
+    """Input indices and weights along one axis: two arrays (taps, …), indices clipped to 0 … size − 1."""
+    if method == "nearest":
+        base = jnp.floor(coordinate + 0.5)
+        offsets, weights = [0], [jnp.ones_like(coordinate)]
+    else:
+        base = jnp.floor(coordinate)
+        t = coordinate - base
+        if method == "linear":
+            offsets, weights = [0, 1], [1 - t, t]
+        else:  # Keys' cubic convolution, a = −1/2
+            offsets = [-1, 0, 1, 2]
+            weights = [
+                ((-0.5 * t + 1) * t - 0.5) * t,
+                (1.5 * t - 2.5) * t * t + 1,
+                ((-1.5 * t + 2) * t + 0.5) * t,
+                (0.5 * t - 0.5) * t * t,
+            ]
+    index = [jnp.clip(base + offset, 0, size - 1).astype(jnp.int32) for offset in offsets]
+    return list(zip(index, weights, strict=True))
+
+
+def _source_taps(matrix, shape, extent, width: int, method: str):
+    """Flat input index and weight of every tap, each (H·W,)."""
+    rows = jnp.arange(shape[0], dtype=jnp.float32)[:, None]
+    columns = jnp.arange(shape[1], dtype=jnp.float32)[None, :]
+    at_row = (matrix[0, 0] * rows + matrix[0, 1] * columns + matrix[0, 2]).ravel()
+    at_column = (matrix[1, 0] * rows + matrix[1, 1] * columns + matrix[1, 2]).ravel()
+    row_taps, column_taps = _taps(at_row, extent[0], method), _taps(at_column, extent[1], method)
+    return [(r * width + c, u * v) for r, u in row_taps for c, v in column_taps]
+
+
+def sample_images(images, matrix, shape: tuple[int, int], *, extent=None, method: str = "linear"):
+    """Images (N, H, W[, C]) read at the mapped points: (N, *shape[, C]).
+
+    Args:
+        images: what to read.
+        matrix: (2, 3) map from output to input pixels.
+        shape: output rows and columns.
+        extent: (2,) rows and columns of the input that hold the images; None: all.
+        method: "nearest", "linear" or "cubic" interpolation.
+    """
+    count, height, width = images.shape[:3]
+    extent = (height, width) if extent is None else extent
+    # Pixels lead, so that one gather moves a whole column of images.
+    columns = jnp.moveaxis(images.reshape(count, height * width, -1), 1, 0)
+    out = 0.0
+    for index, weight in _source_taps(matrix, shape, extent, width, method):
+        out += columns[index] * weight[:, None, None]
+    return jnp.moveaxis(out, 0, 1).reshape(count, *shape, *images.shape[3:])
+
+
+def sample_labels(labels, matrix, shape: tuple[int, int], classes: int, *, extent=None, method: str = "linear"):
+    """Labels (N, H, W) read at the mapped points: (N, *shape) uint8.
+
+    "linear" weighs the four neighbours' classes and takes the heaviest, which is the argmax of the linearly
+    resampled one-hot maps; "nearest" takes the nearest pixel's.
+    """
+    count, height, width = labels.shape
+    extent = (height, width) if extent is None else extent
+    columns = labels.reshape(count, height * width).T
+    taps = _source_taps(matrix, shape, extent, width, method)
+    read = [(columns[index], weight) for index, weight in taps]
+    votes = jnp.stack(
+        [sum(jnp.where(label == c, weight[:, None], 0) for label, weight in read) for c in range(classes)]
+    )
+    return jnp.argmax(votes, axis=0).astype(jnp.uint8).T.reshape(count, *shape)

@@ -1,0 +1,25 @@
+"""The temporal-like pseudo-colour image: three successive frames or slices as red, green, blue (Fig. 4)."""
+
+import numpy as np
+
+
+def neighbours(frames: int, slices: int, *, cyclic: bool) -> np.ndarray:
+    """(frames·slices, 3) flat indices (n − 1, n, n + 1) into a (T, Z, …) array with its leading axes merged.
+
+    Neighbours run over time where there is more than one frame, else over slices. At the ends they wrap
+    around (`cyclic`: a cine covers one heart beat) or the end itself repeats; slices never wrap.
+    """
+    index = np.arange(frames * slices).reshape(frames, slices)
+    if frames > 1:
+        mode = "wrap" if cyclic else "edge"
+        padded = np.pad(index, ((1, 1), (0, 0)), mode)
+        triples = [padded[:-2], index, padded[2:]]
+    else:
+        padded = np.pad(index, ((0, 0), (1, 1)), "edge")
+        triples = [padded[:, :-2], index, padded[:, 2:]]
+    return np.stack(triples, axis=-1).reshape(-1, 3)
+
+
+def temporal_like(images, triples):
+    """(N, H, W) images as (M, H, W, 3) pseudo-colour images: channel c of image m is images[triples[m, c]]."""
+    return images[triples].transpose(0, 2, 3, 1)

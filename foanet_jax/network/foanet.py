@@ -1,0 +1,67 @@
+"""Net.1 and Net.2 of the paper (Fig. 2): the base network and its side outputs."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from foanet_jax.network.modules import ConvRelu, Grid, Linear
+from foanet_jax.network.primitives import (
+    bilinear_kernel,
+    convolve,
+    up_then_convolve,
+    upsample,
+    upsample_learned,
+)
+from foanet_jax.network.vgg import STRIDES, vgg16_stages
+
+
+class FoaNet(nn.Module):
+    """Base network → side outputs → 1×1 convolution to one logit a class.
+
+    Each side output is: up-convolution to the input's resolution, 3×3 convolution to `side_maps` maps, no
+    activation. The 1×1 `score` convolution of their concatenation is linear too, so that its part for a side
+    multiplies into that side's 3×3 kernel: the same function and the same gradients, without the maps.
+    """
+
+    classes: int
+    part2: bool
+    width: float
+    side_maps: int
+    order: str
+    up: str
+    conv: Callable[..., ConvRelu]
+
+    @nn.compact
+    def __call__(self, images, grid: Grid, train: bool):
+        stages = vgg16_stages(images, grid, part2=self.part2, width=self.width, conv=self.conv, train=train)
+        score, score_bias = Linear(self.classes, 1, self.side_maps * len(stages), name="score")()
+        score = score.reshape(len(stages), self.side_maps, self.classes)
+        logits = score_bias
+        for number, (features, stride) in enumerate(zip(stages, STRIDES, strict=True), start=1):
+            kernel, bias = Linear(self.side_maps, 3, features.shape[-1], name=f"side{number}")()
+            if self.up == "learned" and stride > 1:
+                side = self._learned_side(features, kernel, bias, grid, stride, number) @ score[number - 1]
+            else:
+                kernel = jnp.einsum("yxck,kl->yxcl", kernel, score[number - 1])
+                side = self._fixed_side(features, kernel, bias @ score[number - 1], grid, stride)
+            logits = logits + side
+        return logits
+
+    def _fixed_side(self, features, kernel, bias, grid: Grid, stride: int):
+        """One side's part of the logits, up-sampled by the fixed bilinear up-convolution."""
+        kernel = kernel.astype(features.dtype)
+        if self.order == "up_conv":
+            return up_then_convolve(features, kernel, stride=stride, extent=grid.extent).astype(jnp.float32) + bias
+        low = convolve(features, kernel).astype(jnp.float32) + bias
+        return upsample(grid.clear(low, stride), stride=stride)
+
+    def _learned_side(self, features, kernel, bias, grid: Grid, stride: int, number: int):
+        """One side's maps, up-sampled by a learned kernel a channel that is bilinear at first."""
+        channels = features.shape[-1] if self.order == "up_conv" else self.side_maps
+        up = self.param(f"up{number}", lambda _: jnp.asarray(bilinear_kernel(stride, channels)))
+        if self.order == "up_conv":
+            fine = grid.clear(upsample_learned(features, up.astype(features.dtype), stride=stride), 1)
+            return convolve(fine, kernel.astype(features.dtype)).astype(jnp.float32) + bias
+        maps = convolve(features, kernel.astype(features.dtype)).astype(jnp.float32) + bias
+        return upsample_learned(grid.clear(maps, stride), up, stride=stride)

@@ -1,0 +1,302 @@
+"""VGG16's ImageNet weights from a file of the user's into Net.1 and Net.2; nothing is ever downloaded.
+
+The first layer's three inputs are colours in the file: blue, green, red in Keras's (Caffe's) weights; red, green, blue
+in torchvision's. The temporal-like image has no colour, its channels being the frames n−1, n, n+1, so that neither
+order is more right than the other, and the kernels are taken as they stand. So are the scales: torchvision's weights
+were trained on images of about unit variance, which Gauss normalisation gives too; Keras's on grey levels of 0 to 255
+less their mean, beside which the biases weigh some sixty times less than they do here.
+"""
+
+import dataclasses
+import importlib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import safetensors
+
+from foanet_jax.errors import InputError
+
+Weights = dict[str, dict[str, np.ndarray]]
+
+# torchvision's number of each convolution in `features` → its name and shape (Simonyan and Zisserman, column D).
+_FEATURES: dict[int, str] = dict(
+    zip(
+        (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28),
+        (f"block{stage}_conv{n}" for stage, depth in enumerate((2, 2, 3, 3, 3), start=1) for n in range(1, depth + 1)),
+        strict=True,
+    )
+)
+_WIDTHS = (3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
+VGG16_KERNELS: dict[str, tuple[int, int, int, int]] = {
+    layer: (3, 3, inputs, outputs)
+    for layer, inputs, outputs in zip(_FEATURES.values(), _WIDTHS[:-1], _WIDTHS[1:], strict=True)
+}
+
+_KERAS = re.compile(
+    r"(?:^|/)(?P<layer>block\d+_conv\d+)"
+    r"(?:[/_.](?:(?P<kernel>kernel|W|W_1)|(?P<bias>bias|b|b_1))(?::0)?|/vars/(?P<index>[01]))$"
+)
+_TORCH = re.compile(r"(?:^|\.)features\.(?P<number>\d+)\.(?P<leaf>\w+)$")
+# Older versions run code from a crafted file in spite of weights_only (CVE-2025-32434, CVE-2026-24747).
+_SAFE_TORCH = (2, 10)
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainedReport:
+    """What became of each pre-trained parameter, by name.
+
+    Attributes:
+        path: the file.
+        loaded: parameters of the network that now hold the file's values.
+        missing: VGG16 parameters of the network that the file lacks; they keep their values.
+        unexpected: parameters of the file that the network has no place for, and biases without their kernel.
+        mismatched: parameters in both, of different shapes, with the shapes; they keep their values.
+    """
+
+    path: Path
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    mismatched: tuple[str, ...]
+
+    def describe(self) -> str:
+        """The report as a few lines of text."""
+        lines = [f"pre-trained weights from {self.path}: {len(self.loaded)} of {2 * len(VGG16_KERNELS)} arrays loaded"]
+        for title, names in (
+            ("loaded", self.loaded),
+            ("missing in the file, left as they were", self.missing),
+            ("in the file and not used", self.unexpected),
+            ("of another shape, left as they were", self.mismatched),
+        ):
+            if names:
+                lines.append(f"  {title}: {', '.join(names)}")
+        return "\n".join(lines)
+
+
+def read_vgg16(path: str | Path) -> Weights:
+    """VGG16's convolutions from a weights file, as {"block1_conv1": {"kernel": (3,3,in,out), "bias": (out,)}, …}.
+
+    Layouts, told by the ending and the names inside: Keras .h5 and .npz (block1_conv1 …, kernels HWIO), torchvision
+    .pth, .pt and .safetensors (features.0.weight …, OIHW, transposed here). Fully connected layers are passed over.
+    A file may hold a part of VGG16: layers or leaves that it lacks are absent from the answer. No code in a file is
+    ever executed: npz without pickles, .pth through PyTorch's weights_only reader, and only where PyTorch is installed.
+
+    Raises:
+        InputError: no file, an unknown or broken format, another network, a wrong shape, integers, non-finite values.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(
+            "missing-file",
+            f"{path}: no such file; give the path of VGG16's ImageNet weights (Keras .h5, torchvision .pth or "
+            ".safetensors, or .npz), or leave it empty for He initialisation",
+        )
+    readers = {
+        ".h5": _read_h5,
+        ".hdf5": _read_h5,
+        ".npz": _read_npz,
+        ".pth": _read_torch,
+        ".pt": _read_torch,
+        ".safetensors": _read_safetensors,
+    }
+    if path.suffix.lower() not in readers:
+        raise InputError(
+            "weights-format", f"{path}: unknown ending {path.suffix!r}; weights are read from {', '.join(readers)}"
+        )
+    weights: Weights = {}
+    for name, array in readers[path.suffix.lower()](path):
+        place = _place(name, path)
+        if place is None:
+            continue
+        layer, leaf, oihw = place
+        if leaf in weights.setdefault(layer, {}):
+            raise InputError(
+                "weights-twice",
+                f"{path}: holds {layer}/{leaf} twice, {name} the second time; give a file of one network",
+            )
+        weights[layer][leaf] = _checked(array, name, layer, leaf, oihw, path)
+    if not any("kernel" in leaves for leaves in weights.values()):
+        raise InputError(
+            "weights-empty",
+            f"{path}: holds no kernel of VGG16; expected names such as block1_conv1/kernel or features.0.weight",
+        )
+    return {layer: weights[layer] for layer in VGG16_KERNELS if layer in weights}
+
+
+def load_pretrained(
+    params: Mapping[str, Mapping[str, Any]], weights: Mapping[str, Mapping[str, np.ndarray]], *, path: str | Path
+) -> tuple[dict[str, dict[str, Any]], PretrainedReport]:
+    """A copy of `params` where each layer that VGG16 has too starts from its kernel and bias.
+
+    In Net.2 the third convolutions of stages 3 to 5 are the first dilated ones of Part 2: the same nine weights,
+    two pixels apart. A bias enters only together with its kernel, since it was trained for that one.
+
+    Args:
+        params: {layer: {"kernel": HWIO, "bias": (out,)}} of Net.1 or Net.2; not changed.
+        weights: from `read_vgg16`.
+        path: the file that `weights` came from, for messages.
+
+    Raises:
+        InputError: nothing fits: a network of another width, or not a VGG16.
+    """
+    filled = {layer: dict(leaves) for layer, leaves in params.items()}
+    loaded, unexpected, mismatched = [], [], []
+    for layer, leaves in weights.items():
+        own = filled.get(layer, {})
+        shapes = {leaf: np.shape(own[leaf]) for leaf in leaves if leaf in own}
+        fitting = [leaf for leaf in shapes if shapes[leaf] == leaves[leaf].shape]
+        for leaf, value in leaves.items():
+            name = f"{layer}/{leaf}"
+            if leaf not in shapes:
+                unexpected.append(name)
+            elif leaf not in fitting:
+                mismatched.append(f"{name} (file {value.shape}, network {shapes[leaf]})")
+            elif leaf == "bias" and "kernel" not in fitting:
+                unexpected.append(f"{name} (without its kernel)")
+            else:
+                own[leaf] = value.astype(own[leaf].dtype)
+                loaded.append(name)
+    if not loaded:
+        remedy = (
+            f"{mismatched[0]}; VGG16 weights need width 1, or leave the weights' path empty for He initialisation"
+            if mismatched
+            else "the network has no layer of VGG16; use net1 or net2, or leave the weights' path empty"
+        )
+        raise InputError("weights-misfit", f"{path}: no kernel fits the network: {remedy}")
+    missing = [
+        f"{layer}/{leaf}"
+        for layer in VGG16_KERNELS
+        for leaf in ("kernel", "bias")
+        if leaf in filled.get(layer, {}) and leaf not in weights.get(layer, {})
+    ]
+    return filled, PretrainedReport(Path(path), tuple(loaded), tuple(missing), tuple(unexpected), tuple(mismatched))
+
+
+def _place(name: str, path: Path) -> tuple[str, str, bool] | None:
+    """Layer, leaf and whether the kernel is OIHW, for an array's name; None where it is no convolution of a VGG."""
+    torch_name = _TORCH.search(name)
+    if torch_name:
+        layer = _FEATURES.get(int(torch_name["number"]))
+        leaf = {"weight": "kernel", "bias": "bias"}.get(torch_name["leaf"])
+        oihw = True
+    else:
+        keras_name = _KERAS.search(name)
+        if not keras_name or name.startswith("optimizer_weights"):
+            return None
+        layer = keras_name["layer"] if keras_name["layer"] in VGG16_KERNELS else None
+        leaf = "kernel" if keras_name["kernel"] or keras_name["index"] == "0" else "bias"
+        oihw = False
+    if layer is None or leaf is None:
+        raise InputError(
+            "weights-other-network",
+            f"{path}: holds {name}, which VGG16 has not; this is another network (VGG11, VGG19, one with batch "
+            "normalisation, …): give plain VGG16's weights",
+        )
+    return layer, leaf, oihw
+
+
+def _checked(array: np.ndarray, name: str, layer: str, leaf: str, oihw: bool, path: Path) -> np.ndarray:
+    """The array as float32, kernels HWIO, after its type, shape and values have been checked."""
+    kernel = VGG16_KERNELS[layer]
+    expected = kernel[-1:] if leaf == "bias" else tuple(kernel[axis] for axis in (3, 2, 0, 1)) if oihw else kernel
+    # numpy hands over a member of an .npz that is no array as bytes.
+    if not isinstance(array, np.ndarray):
+        raise _broken(path, TypeError(f"{name} is no array"))
+    if array.shape != expected:
+        raise InputError(
+            "weights-shape",
+            f"{path}: {name} has shape {array.shape}, but {expected} is VGG16's; give plain VGG16's weights in the "
+            f"{'torchvision (OIHW)' if oihw else 'TensorFlow (HWIO)'} dimension ordering",
+        )
+    if not np.issubdtype(array.dtype, np.floating):
+        raise InputError(
+            "weights-type", f"{path}: {name} is of type {array.dtype}; floating-point values are needed, scaled back"
+        )
+    if not np.isfinite(array).all():
+        bad = int((~np.isfinite(array)).sum())
+        raise InputError(
+            "weights-not-finite",
+            f"{path}: {name} has {bad} values that are not finite; it is damaged, get it anew",
+        )
+    if leaf == "kernel" and oihw:
+        array = array.transpose(2, 3, 1, 0)
+    return np.ascontiguousarray(array, np.float32)
+
+
+def _broken(path: Path, error: Exception, remedy: str = "get the file anew") -> InputError:
+    return InputError("weights-unreadable", f"{path}: cannot be read ({error}); {remedy}")
+
+
+def _read_h5(path: Path) -> list[tuple[str, np.ndarray]]:
+    arrays: list[tuple[str, np.ndarray]] = []
+
+    def visit(name: str, item: Any) -> None:
+        # Fully connected layers are four fifths of a whole VGG16's file: read what has a place only.
+        if isinstance(item, h5py.Dataset) and _place(name, path):
+            arrays.append((name, np.asarray(item)))
+
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(visit)
+    except InputError:
+        raise
+    except (OSError, RuntimeError, ValueError, TypeError) as error:
+        raise _broken(path, error, "a Keras .h5 of weights is expected") from error
+    return arrays
+
+
+def _read_npz(path: Path) -> Iterable[tuple[str, np.ndarray]]:
+    try:
+        # Opened here, because numpy leaves the file open where the archive is damaged.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            return [(name, file[name]) for name in file.files if _place(name, path)]
+    except InputError:
+        raise
+    # numpy and zipfile raise a dozen kinds for damaged archives.
+    except Exception as error:
+        raise _broken(path, error, "an .npz of plain arrays, without pickled objects, is expected") from error
+
+
+def _read_safetensors(path: Path) -> Iterable[tuple[str, np.ndarray]]:
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            return [(name, file.get_tensor(name)) for name in file.keys() if _place(name, path)]  # noqa: SIM118
+    except (OSError, safetensors.SafetensorError, TypeError) as error:
+        raise _broken(path, error, "a .safetensors of float32 or float16 arrays is expected") from error
+
+
+def _read_torch(path: Path) -> Iterable[tuple[str, np.ndarray]]:
+    convert = (
+        "convert it to .safetensors where PyTorch is (safetensors.torch.save_file(torch.load(…, weights_only=True), …))"
+    )
+    try:
+        torch = importlib.import_module("torch")
+    except ImportError as error:
+        raise InputError("no-torch", f"{path}: PyTorch is not installed, which reads this format; {convert}") from error
+    version = tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2])
+    if version < _SAFE_TORCH:
+        raise InputError(
+            "old-torch",
+            f"{path}: PyTorch {torch.__version__} can be made to run code that such a file holds; install "
+            f"{'.'.join(map(str, _SAFE_TORCH))} or later, or {convert}",
+        )
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    # A file of the user's can make the reader fail in any way; pickle.UnpicklingError is the one for forbidden code.
+    except Exception as error:
+        summary = str(error).strip().splitlines() or [type(error).__name__]
+        raise _broken(
+            path, RuntimeError(summary[0]), f"only plain tensors are accepted, whole models are refused; {convert}"
+        ) from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict):
+        raise _broken(path, TypeError(f"it holds a {type(state).__name__}"), "a dictionary of tensors is expected")
+    return [
+        (name, (tensor.float() if tensor.is_floating_point() else tensor).numpy())
+        for name, tensor in state.items()
+        if isinstance(tensor, torch.Tensor) and _place(str(name), path)
+    ]

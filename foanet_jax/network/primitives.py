@@ -1,0 +1,175 @@
+"""Array primitives of the networks: convolution, pooling, up-convolution and their exact, cheaper forms.
+
+Every feature map lives on a grid that may be larger than its image: rows and columns beyond the image's
+`extent` are kept at zero, as the zero padding at an image's border would be. What a network gives for an
+image then does not depend on how far that image was padded to reach a shape already compiled.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+
+def convolve(images, kernel, *, dilation: int = 1):
+    """Zero-padded convolution, stride 1: (B, H, W, I) with kernel (h, w, I, O) gives (B, H, W, O)."""
+    return lax.conv_general_dilated(
+        images,
+        kernel,
+        window_strides=(1, 1),
+        padding="SAME",
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def extent_at(extent, stride: int):
+    """(B, 2) image sizes in pixels as sizes at a coarser stride, rounded up."""
+    return -(-extent // stride)
+
+
+def extent_mask(extent, height: int, width: int):
+    """(B, H, W, 1) boolean: which pixels of the grid belong to each image of (B, 2) `extent`."""
+    rows = jnp.arange(height)[None, :] < extent[:, :1]
+    columns = jnp.arange(width)[None, :] < extent[:, 1:]
+    return (rows[:, :, None] & columns[:, None, :])[..., None]
+
+
+def _quarters(grid):
+    """The four members of each 2×2 window, in row-major order."""
+    return grid[:, 0::2, 0::2], grid[:, 0::2, 1::2], grid[:, 1::2, 0::2], grid[:, 1::2, 1::2]
+
+
+@jax.custom_vjp
+def max_pool(features):
+    """2×2 max-pooling with stride 2 of (B, H, W, C), H and W even.
+
+    Where values tie, the gradient goes to the first in row-major order, as XLA's select-and-scatter sends
+    it; written out, that is many times faster on a CPU and deterministic on a GPU.
+    """
+    a, b, c, d = _quarters(features)
+    return jnp.maximum(jnp.maximum(a, b), jnp.maximum(c, d))
+
+
+def _max_pool_forward(features):
+    pooled = max_pool(features)
+    return pooled, (features, pooled)
+
+
+def _max_pool_backward(residuals, gradient):
+    features, pooled = residuals
+    a, b, c, _ = _quarters(features)
+    is_a = a == pooled
+    is_b = (b == pooled) & ~is_a
+    is_c = (c == pooled) & ~(is_a | is_b)
+    is_d = ~(is_a | is_b | is_c)
+    zero = jnp.zeros((), gradient.dtype)
+    parts = [jnp.where(chosen, gradient, zero) for chosen in (is_a, is_b, is_c, is_d)]
+    batch, height, width, channels = pooled.shape
+    top = jnp.stack(parts[:2], axis=3)
+    bottom = jnp.stack(parts[2:], axis=3)
+    grid = jnp.stack([top, bottom], axis=2)
+    return (grid.reshape(batch, 2 * height, 2 * width, channels),)
+
+
+max_pool.defvjp(_max_pool_forward, _max_pool_backward)
+
+
+@functools.lru_cache(maxsize=64)
+def up_matrix(size: int, stride: int) -> np.ndarray:
+    """(size·stride, size) fixed bilinear up-convolution along one axis, zero beyond the borders.
+
+    A transposed convolution of kernel 2·stride, stride `stride`, with triangle weights on half-pixel
+    centres: the usual initial value of a fully convolutional network's up-convolution.
+    """
+    fine = (np.arange(size * stride) + 0.5) / stride - 0.5
+    return np.maximum(0, 1 - np.abs(fine[:, None] - np.arange(size)[None, :])).astype(np.float32)
+
+
+def _tap_matrices(size: int, stride: int, valid):
+    """(B, size·stride, 3, size): up-convolution, then the shift of each of a 3-tap kernel's taps.
+
+    Row x of tap d reads the up-sampled row x + d − 1, which is zero outside the image (`valid` pixels).
+    """
+    up = up_matrix(size, stride)
+    shifted = np.stack([np.pad(up, ((1, 1), (0, 0)))[tap : tap + len(up)] for tap in range(3)], axis=1)
+    if valid is None:
+        return jnp.asarray(shifted)[None]
+    source = np.arange(len(up))[:, None] + np.arange(3)[None, :] - 1
+    return jnp.where((source < valid[:, None, None])[..., None], shifted, 0)
+
+
+def up_then_convolve(features, kernel, *, stride: int, extent=None):
+    """Up-convolution to full resolution, then a zero-padded 3×3 convolution, computed at low resolution.
+
+    Both are linear: tap (y, x) of the kernel is a product over channels, which commutes with the
+    up-sampling U and the shift S of that tap. With P the nine products at low resolution,
+    out = Σ_yx (S_y U) P_yx (S_x U)ᵀ, two small matrix products per axis instead of a convolution at full
+    resolution. `S U` is zero outside the image, so borders are exact.
+
+    Args:
+        features: (B, h, w, C), zero beyond the extent.
+        kernel: (3, 3, C, L).
+        stride: up-sampling factor.
+        extent: (B, 2) image sizes at full resolution, or None where the image fills the grid.
+
+    Returns:
+        (B, h·stride, w·stride, L).
+    """
+    if stride == 1:
+        return convolve(features, kernel)
+    _, height, width, _ = features.shape
+    rows = _tap_matrices(height, stride, None if extent is None else extent[:, 0])
+    columns = _tap_matrices(width, stride, None if extent is None else extent[:, 1])
+    dtype = features.dtype
+    products = jnp.einsum("bijc,yxcl->bijyxl", features, kernel)
+    if extent is None:
+        wide = jnp.einsum("bijyxl,pxj->biypl", products, columns[0].astype(dtype))
+        return jnp.einsum("biypl,qyi->bqpl", wide, rows[0].astype(dtype))
+    wide = jnp.einsum("bijyxl,bpxj->biypl", products, columns.astype(dtype))
+    return jnp.einsum("biypl,bqyi->bqpl", wide, rows.astype(dtype))
+
+
+def upsample(features, *, stride: int):
+    """Fixed bilinear up-convolution of (B, h, w, C) to (B, h·stride, w·stride, C), zero beyond the borders."""
+    if stride == 1:
+        return features
+    _, height, width, _ = features.shape
+    rows = jnp.asarray(up_matrix(height, stride), features.dtype)
+    columns = jnp.asarray(up_matrix(width, stride), features.dtype)
+    return jnp.einsum("qi,bipc->bqpc", rows, jnp.einsum("pj,bijc->bipc", columns, features))
+
+
+def upsample_learned(features, kernel, *, stride: int):
+    """Up-convolution with one learned kernel a channel, in phase form.
+
+    A transposed convolution of kernel 2·stride: output row m·stride + t − stride/2 is
+    x[m]·k[t] + x[m−1]·k[t+stride], so that every phase t is a product over a 2×2 neighbourhood.
+
+    Args:
+        features: (B, h, w, C).
+        kernel: (2·stride, 2·stride, C).
+        stride: an even up-sampling factor.
+
+    Returns:
+        (B, h·stride, w·stride, C).
+    """
+    batch, height, width, channels = features.shape
+    padded = jnp.pad(features, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    phases = kernel.reshape(2, stride, 2, stride, channels)
+    out = 0.0
+    for back_y in range(2):
+        for back_x in range(2):
+            tile = padded[:, 1 - back_y : height + 2 - back_y, 1 - back_x : width + 2 - back_x]
+            out += tile[:, :, None, :, None, :] * phases[back_y, :, back_x][None, None, :, None, :, :]
+    out = out.reshape(batch, (height + 1) * stride, (width + 1) * stride, channels)
+    half = stride // 2
+    return out[:, half : half + height * stride, half : half + width * stride]
+
+
+def bilinear_kernel(stride: int, channels: int) -> np.ndarray:
+    """(2·stride, 2·stride, channels) kernel with which `upsample_learned` equals `upsample`."""
+    taps = 1 - np.abs((np.arange(2 * stride) + 0.5) / stride - 1)
+    return np.repeat((taps[:, None] * taps[None, :])[..., None], channels, axis=-1).astype(np.float32)

@@ -1,0 +1,58 @@
+"""The U-Net of Ronneberger et al. (2015), last row of Table I, zero-padded so that it keeps the input's size."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from foanet_jax.network.modules import HE, ConvRelu, Grid, Linear
+from foanet_jax.network.primitives import max_pool
+from foanet_jax.network.vgg import scaled
+
+WIDTHS = (64, 128, 256, 512, 1024)
+
+
+class UpConv2(nn.Module):
+    """Learned 2×2 up-convolution with stride 2: (B, h, w, I) to (B, 2h, 2w, features)."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, images):
+        inputs = images.shape[-1]
+        kernel = self.param("kernel", HE, (2, 2, inputs, self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        fine = jnp.einsum("bijc,yxcf->biyjxf", images, kernel.astype(images.dtype))
+        batch, height, _, width, _, _ = fine.shape
+        return fine.reshape(batch, 2 * height, 2 * width, self.features) + bias.astype(images.dtype)
+
+
+class UNet(nn.Module):
+    """Four levels down and up with skip connections; one logit a class."""
+
+    classes: int
+    width: float
+    conv: Callable[..., ConvRelu]
+
+    @nn.compact
+    def __call__(self, images, grid: Grid, train: bool):
+        widths = scaled(WIDTHS, self.width)
+
+        def pair(name, features, level):
+            for number in (1, 2):
+                conv = self.conv(widths[level], name=f"{name}_conv{number}")
+                features = conv(features, grid, 2**level, train)
+            return features
+
+        skips = []
+        features = images
+        for level in range(4):
+            features = pair(f"down{level + 1}", features, level)
+            skips.append(features)
+            features = max_pool(features)
+        features = pair("bottom", features, 4)
+        for level in reversed(range(4)):
+            fine = grid.clear(UpConv2(widths[level], name=f"up{level + 1}")(features), 2**level)
+            features = pair(f"up{level + 1}", jnp.concatenate([skips[level], fine], axis=-1), level)
+        kernel, bias = Linear(self.classes, 1, widths[0], name="score")()
+        return (features @ kernel[0, 0].astype(features.dtype)).astype(jnp.float32) + bias

@@ -1,0 +1,104 @@
+"""From a configuration, a nested dictionary of plain values, to the typed settings of each part.
+
+This is the door: behind it nothing knows configuration objects. The same dictionary is stored as JSON with
+every checkpoint, and read from there again.
+"""
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from foanet_jax.errors import InputError
+from foanet_jax.image.augment import AugmentSpec
+from foanet_jax.image.prepare import PrepareSpec
+from foanet_jax.losses import LossSpec
+from foanet_jax.network import NetworkSpec
+from foanet_jax.training.step import OptimiserSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSpec:
+    """How long and on what a network trains.
+
+    Attributes:
+        epochs: passes over the training studies (paper: 10).
+        batch_size: slices a step (paper: 1), over all devices together.
+        examples_per_epoch: slices drawn for an epoch; 0 takes all.
+        box_jitter_px: how far each side of a training crop may move at random, px of the study.
+        pretrained: file of VGG16's ImageNet weights; empty: He initialisation.
+    """
+
+    epochs: int = 10
+    batch_size: int = 1
+    examples_per_epoch: int = 0
+    box_jitter_px: int = 0
+    pretrained: str = ""
+
+    def __post_init__(self):
+        if self.epochs < 1 or self.batch_size < 1 or self.examples_per_epoch < 0 or self.box_jitter_px < 0:
+            raise ValueError(f"{self}: epochs and batch_size must be at least 1, the others not negative")
+
+
+@dataclasses.dataclass(frozen=True)
+class StageSettings:
+    """Everything about one of the two networks."""
+
+    network: NetworkSpec
+    prepare: PrepareSpec
+    augment: AugmentSpec
+    loss: LossSpec
+    optimiser: OptimiserSpec
+    train: TrainSpec
+
+
+STAGE_PARTS: dict[str, type] = {
+    "prepare": PrepareSpec,
+    "augment": AugmentSpec,
+    "loss": LossSpec,
+    "optimiser": OptimiserSpec,
+    "train": TrainSpec,
+}
+
+
+def defaults(part: type, **changes) -> dict[str, Any]:
+    """The fields of a settings class and their defaults, as a configuration holds them."""
+    fields = {field.name: field.default for field in dataclasses.fields(part)}
+    return {name: value for name, value in fields.items() if value is not dataclasses.MISSING} | changes
+
+
+def _build(part: type, values: Mapping[str, Any], where: str, **extra):
+    try:
+        return part(**values, **extra)
+    except (TypeError, ValueError) as error:
+        raise InputError("configuration", f"config.{where}: {error}") from None
+
+
+def stage_settings(config: Mapping[str, Any], name: str, classes: int) -> StageSettings:
+    """The settings of the network `name` ("localization" or "segmentation").
+
+    Raises:
+        InputError: an unknown field or a value out of range, with its place in the configuration.
+    """
+    stage = config[name]
+    network = _build(NetworkSpec, stage["network"], f"{name}.network", classes=classes)
+    parts = {part: _build(kind, stage[part], f"{name}.{part}") for part, kind in STAGE_PARTS.items()}
+    return StageSettings(network=network, **parts)
+
+
+def with_overrides(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a configuration with dotted names ("segmentation.prepare.foa") set to new values.
+
+    Raises:
+        InputError: a name that the configuration does not have.
+    """
+    changed = copy.deepcopy(dict(config))
+    for name, value in overrides.items():
+        *parents, field = name.split(".")
+        place = changed
+        for parent in parents:
+            place = place.get(parent, {})
+        if field not in place:
+            raise InputError("configuration", f"config.{name}: there is no such field")
+        place[field] = value
+    return changed

@@ -1,0 +1,194 @@
+"""The training of one network, from its cases to its checkpoints, log and learning curves."""
+
+import dataclasses
+import functools
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from foanet_jax.drawing import draw_learning_curves
+from foanet_jax.errors import InputError
+from foanet_jax.image.prepare import Prepared
+from foanet_jax.image.stack import neighbours
+from foanet_jax.metrics import dice
+from foanet_jax.network import count_parameters, init_network
+from foanet_jax.network.pretrained import load_pretrained, read_vgg16
+from foanet_jax.pipeline import Network, probability_maps
+from foanet_jax.settings import StageSettings
+from foanet_jax.training import parallel
+from foanet_jax.training.checkpoint import Checkpoints, open_checkpoints
+from foanet_jax.training.examples import Case, count_batches, epoch_batches, prepare_case, require_window
+from foanet_jax.training.runlog import RunLog, read_log, truncate_log
+from foanet_jax.training.step import TrainState, init_state, make_optimiser, train_step
+
+LOGGER = logging.getLogger(__name__)
+VALIDATION_BATCH = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Validation:
+    """The validation studies of one network, prepared once."""
+
+    cases: Sequence[Case]
+    prepared: Sequence[Prepared]
+
+    def score(self, network: Network) -> float:
+        """Mean Dice over studies and foreground classes, each study one volume on its network's grid."""
+        values = []
+        for case, prepared in zip(self.cases, self.prepared, strict=True):
+            triples = neighbours(*case.labels.shape[:2], cyclic=case.cyclic)
+            maps = probability_maps(network, prepared, triples, batch_size=VALIDATION_BATCH)
+            rows, columns = prepared.extent
+            predicted = maps.argmax(axis=-1)[:, :rows, :columns]
+            truth = np.asarray(prepared.labels)[:, :rows, :columns]
+            values += [dice(predicted == c, truth == c) for c in range(1, case.classes)]
+        return float(np.mean(values))
+
+
+def initial_variables(settings: StageSettings, *, seed: int):
+    """Random variables, with VGG16's kernels where the settings name a file of them."""
+    variables = init_network(jax.random.key(seed), settings.network)
+    LOGGER.info("%s with %.2f million parameters", settings.network.architecture, count_parameters(variables) / 1e6)
+    path = settings.train.pretrained
+    if not path:
+        LOGGER.warning("no pretrained weights: He initialisation")
+        return variables
+    params, report = load_pretrained(variables["params"], read_vgg16(Path(path)), path=Path(path))
+    LOGGER.info("%s: %s", path, report.describe())
+    return variables | {"params": params}
+
+
+def train_network(
+    name: str,
+    cases: Sequence[Case],
+    validation_cases: Sequence[Case],
+    settings: StageSettings,
+    folder: Path,
+    *,
+    description: dict[str, Any],
+    seed: int,
+    resume: bool,
+    tensorboard: bool = False,
+) -> None:
+    """Trains a network and leaves checkpoints, `log.jsonl` and `curves.png` in its folder.
+
+    Args:
+        name: what the progress bar calls it.
+        cases: what to train on.
+        validation_cases: what the best checkpoint is chosen by; may be empty.
+        settings: all about this network.
+        folder: where to write; a folder with checkpoints is refused unless `resume`.
+        description: JSON stored with each checkpoint.
+        seed: of initialisation, order and augmentation.
+        resume: go on from the last checkpoint, where there is one.
+        tensorboard: write TensorBoard events as well.
+
+    Raises:
+        InputError: no cases, a crop too small for the loss, or a folder that holds another training.
+    """
+    if not cases:
+        raise InputError("no-studies", f"no studies to train the {name} network on; check data.root and the folds")
+    if settings.loss.ssim and settings.loss.ssim_mode == "windowed":
+        require_window(cases, settings.prepare)
+    train = settings.train
+    steps = count_batches(cases, settings.prepare, batch_size=train.batch_size, limit=train.examples_per_epoch)
+    devices = parallel.device_count(train.batch_size)
+    optimiser = make_optimiser(settings.optimiser, train.epochs * steps)
+    step = parallel.parallelise(
+        functools.partial(
+            train_step, network=settings.network, loss=settings.loss, optimiser=optimiser, axis_name=parallel.AXIS
+        ),
+        devices,
+    )
+    with open_checkpoints(folder, write=True) as checkpoints:
+        if checkpoints.last_epoch is not None and not resume:
+            raise InputError(
+                "run-exists", f"{folder}: holds a training already; go on with --resume or choose another --workdir"
+            )
+        state = parallel.place(init_state(initial_variables(settings, seed=seed), optimiser), devices)
+        first = checkpoints.last_epoch or 0
+        if first:
+            state = checkpoints.restore_state(first, state)
+            LOGGER.info("%s: resumed after epoch %d of %d", folder, first, train.epochs)
+        truncate_log(folder, first)
+        prepared = [prepare_case(case, settings.prepare) for case in validation_cases]
+        log = RunLog(folder, tensorboard=tensorboard)
+        try:
+            with tqdm(total=train.epochs * steps, initial=first * steps, desc=name, unit="step", mininterval=1) as bar:
+                _train_epochs(
+                    range(first, train.epochs),
+                    cases,
+                    Validation(validation_cases, prepared),
+                    settings,
+                    state,
+                    step,
+                    devices,
+                    checkpoints,
+                    description,
+                    log,
+                    bar,
+                    seed,
+                )
+        finally:
+            log.close()
+    draw_learning_curves(read_log(folder), folder / "curves.png")
+
+
+def _train_epochs(
+    epochs: range,
+    cases: Sequence[Case],
+    validation: Validation,
+    settings: StageSettings,
+    state: TrainState,
+    step,
+    devices: int,
+    checkpoints: Checkpoints,
+    description: dict[str, Any],
+    log: RunLog,
+    bar: tqdm,
+    seed: int,
+) -> None:
+    train = settings.train
+    score = None
+    done = int(state.step)
+    for epoch in epochs:
+        batches = epoch_batches(
+            cases,
+            settings.prepare,
+            settings.augment,
+            batch_size=train.batch_size,
+            seed=seed,
+            epoch=epoch,
+            limit=train.examples_per_epoch,
+            jitter_px=train.box_jitter_px,
+        )
+        pending = None
+        for batch in batches:
+            state, metrics = step(state, parallel.split(batch, devices))
+            # The step before is read while this one runs.
+            if pending is not None:
+                _log_step(pending, epoch, log, bar, score)
+            done += 1
+            pending = (done, metrics)
+        if pending is not None:
+            _log_step(pending, epoch, log, bar, score)
+        if validation.cases:
+            network = Network(settings.network, settings.prepare, jax.device_get(state.variables))
+            score = validation.score(network)
+            log.write({"kind": "validation", "step": done, "epoch": epoch, "dice": score})
+        log.flush()
+        checkpoints.save(epoch + 1, state, description, score=score)
+
+
+def _log_step(pending, epoch: int, log: RunLog, bar: tqdm, score: float | None) -> None:
+    step, metrics = pending
+    numbers = {name: float(value) for name, value in jax.device_get(metrics).items()}
+    log.write({"kind": "train", "step": step, "epoch": epoch, **numbers})
+    shown = {"loss": f"{numbers['loss']:.3f}"} | ({} if score is None else {"validation Dice": f"{score:.3f}"})
+    bar.set_postfix(shown, refresh=False)
+    bar.update()
