@@ -1,8 +1,10 @@
 """The configuration that every experiment starts from: the paper's numbers, Sec. III-D."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from ml_collections import ConfigDict
 
-from foanet_jax.errors import InputError
 from foanet_jax.image.augment import AugmentSpec
 from foanet_jax.image.prepare import PrepareSpec
 from foanet_jax.losses import LossSpec
@@ -14,7 +16,7 @@ CCE_ONLY = {"segmentation.loss.ssim": 0.0, "segmentation.loss.dice": 0.0}
 NO_FOA = {"segmentation.prepare.foa": False}
 
 # Table I. The letters f, g and h are missing from the paper; here they are the pairs of losses.
-ROWS = {
+ROWS: dict[str, dict[str, Any]] = {
     "a": {
         "localization.enabled": False,
         "segmentation.network.architecture": "net1",
@@ -79,16 +81,16 @@ def common(name: str) -> ConfigDict:
     )
 
 
-def with_row(config: ConfigDict, row: str, rows: dict[str, dict] = ROWS) -> ConfigDict:
+def with_row(config: ConfigDict, row: str, rows: Mapping[str, Mapping[str, Any]] = ROWS) -> ConfigDict:
     """The configuration of one of the named rows of an experiment; "" is the experiment itself.
 
     Raises:
-        InputError: there is no such row.
+        ValueError: there is no such row.
     """
     if not row:
         return config
     if row not in rows:
-        raise InputError("configuration", f"{config.name}:{row}: there is no such row; choose one of {', '.join(rows)}")
+        raise ValueError(f"{config.name}:{row}: there is no such row; choose one of {', '.join(rows)}")
     changed = ConfigDict(with_overrides(config.to_dict(), rows[row]))
     changed.name, changed.row = f"{config.name}-{row}", row
     return changed

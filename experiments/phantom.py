@@ -10,19 +10,21 @@ from experiments.common import common, with_row
 
 def get_config(row: str = ""):
     config = common("phantom")
-    config.data.patients = 20
+    config.data.patients = 40
     config.data.phantom.size = 256
-    for stage, examples in ((config.localization, 160), (config.segmentation, 240)):
+    for stage in (config.localization, config.segmentation):
         stage.network.width = 0.125
         stage.network.norm = "batch"
+        stage.prepare.bucket = 64
+        stage.optimiser.epsilon = 1e-8
         stage.optimiser.schedule = "cosine"
+        stage.augment.rotation_degrees = 180.0
+        stage.augment.flip = True
+        stage.augment.gamma = 0.3
         stage.train.batch_size = 8
         stage.train.epochs = 8
-        stage.train.examples_per_epoch = examples
-        stage.prepare.bucket = 64
+        stage.train.examples_per_epoch = 240
     config.localization.prepare.spacing_mm = 3.0
     config.segmentation.prepare.spacing_mm = 1.3
-    config.segmentation.augment.rotation_degrees = 180.0
-    config.segmentation.augment.flip = True
     config.segmentation.train.box_jitter_px = 5
     return with_row(config, row)

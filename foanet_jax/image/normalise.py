@@ -8,6 +8,7 @@ def moments(images, mask):
     inside = jnp.broadcast_to(mask, images.shape)
     count = jnp.sum(inside, dtype=jnp.float32)
     mean = jnp.sum(jnp.where(inside, images, 0)) / count
+    mean += jnp.sum(jnp.where(inside, images - mean, 0)) / count  # What rounding took from a long sum.
     variance = jnp.sum(jnp.where(inside, images - mean, 0) ** 2) / count
     return mean, jnp.sqrt(variance)
 
@@ -15,11 +16,14 @@ def moments(images, mask):
 def gauss_normalise(images, mask):
     """(I − μ)/σ with μ and σ over all pixels of `mask` in all images; zero elsewhere.
 
-    A volume with σ = 0 gives zeros: what to make of it, with a name, is for those who read it.
+    A volume with σ = 0, up to the rounding of float32, gives zeros: what to make of it, with a name, is for
+    those who read it.
 
     Args:
         images: (N, H, W).
         mask: boolean, broadcastable to `images`: pixels that belong to the volume.
     """
     mean, sigma = moments(images, mask)
-    return jnp.where(mask & (sigma > 0), (images - mean) / jnp.where(sigma > 0, sigma, 1), 0)
+    # Rounding alone leaves equal values a σ of some 1e-7 of their mean, which must not be blown up to 1.
+    contrast = sigma > 1e-6 * jnp.abs(mean)
+    return jnp.where(mask & contrast, (images - mean) / jnp.where(contrast, sigma, 1), 0)

@@ -11,8 +11,8 @@ def neighbours(frames: int, slices: int, *, cyclic: bool) -> np.ndarray:
     """
     index = np.arange(frames * slices).reshape(frames, slices)
     if frames > 1:
-        mode = "wrap" if cyclic else "edge"
-        padded = np.pad(index, ((1, 1), (0, 0)), mode)
+        around = ((1, 1), (0, 0))
+        padded = np.pad(index, around, "wrap") if cyclic else np.pad(index, around, "edge")
         triples = [padded[:-2], index, padded[2:]]
     else:
         padded = np.pad(index, ((0, 0), (1, 1)), "edge")

@@ -5,6 +5,7 @@ Linen stays inside this folder; the rest of the project sees nested dictionaries
 
 import dataclasses
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -100,7 +101,8 @@ def apply_network(variables, images, spec: NetworkSpec, *, extent=None, train: b
     images = grid.clear(images, 1).astype(spec.dtype)
     module = _module(spec, axis_name)
     if not train:
-        return module.apply(variables, images, grid, False)[:, :height, :width]
+        logits: Any = module.apply(variables, images, grid, False)
+        return logits[:, :height, :width]
     logits, changed = module.apply(variables, images, grid, True, mutable=["statistics"])
     return logits[:, :height, :width], dict(changed.get("statistics", {}))
 

@@ -159,12 +159,13 @@ def upsample_learned(features, kernel, *, stride: int):
     batch, height, width, channels = features.shape
     padded = jnp.pad(features, ((0, 0), (1, 1), (1, 1), (0, 0)))
     phases = kernel.reshape(2, stride, 2, stride, channels)
-    out = 0.0
-    for back_y in range(2):
-        for back_x in range(2):
-            tile = padded[:, 1 - back_y : height + 2 - back_y, 1 - back_x : width + 2 - back_x]
-            out += tile[:, :, None, :, None, :] * phases[back_y, :, back_x][None, None, :, None, :, :]
-    out = out.reshape(batch, (height + 1) * stride, (width + 1) * stride, channels)
+    terms = [
+        padded[:, 1 - y : height + 2 - y, 1 - x : width + 2 - x][:, :, None, :, None, :]
+        * phases[y, :, x][None, None, :, None, :, :]
+        for y in range(2)
+        for x in range(2)
+    ]
+    out = sum(terms[1:], terms[0]).reshape(batch, (height + 1) * stride, (width + 1) * stride, channels)
     half = stride // 2
     return out[:, half : half + height * stride, half : half + width * stride]
 

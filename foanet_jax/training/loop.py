@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from foanet_jax.network.pretrained import load_pretrained, read_vgg16
 from foanet_jax.pipeline import Network, probability_maps
 from foanet_jax.settings import StageSettings
 from foanet_jax.training import parallel
-from foanet_jax.training.checkpoint import Checkpoints, open_checkpoints
+from foanet_jax.training.checkpoint import open_checkpoints
 from foanet_jax.training.examples import Case, count_batches, epoch_batches, prepare_case, require_window
 from foanet_jax.training.runlog import RunLog, read_log, truncate_log
 from foanet_jax.training.step import TrainState, init_state, make_optimiser, train_step
@@ -117,78 +117,56 @@ def train_network(
             LOGGER.info("%s: resumed after epoch %d of %d", folder, first, train.epochs)
         truncate_log(folder, first)
         prepared = [prepare_case(case, settings.prepare) for case in validation_cases]
-        log = RunLog(folder, tensorboard=tensorboard)
-        try:
-            with tqdm(total=train.epochs * steps, initial=first * steps, desc=name, unit="step", mininterval=1) as bar:
-                _train_epochs(
-                    range(first, train.epochs),
+        validation = Validation(validation_cases, prepared)
+        score = None
+        with (
+            RunLog(folder, tensorboard=tensorboard) as log,
+            tqdm(total=train.epochs * steps, initial=first * steps, desc=name, unit="step", mininterval=1) as bar,
+        ):
+            for epoch in range(first, train.epochs):
+                batches = epoch_batches(
                     cases,
-                    Validation(validation_cases, prepared),
-                    settings,
-                    state,
-                    step,
-                    devices,
-                    checkpoints,
-                    description,
-                    log,
-                    bar,
-                    seed,
+                    settings.prepare,
+                    settings.augment,
+                    batch_size=train.batch_size,
+                    seed=seed,
+                    epoch=epoch,
+                    limit=train.examples_per_epoch,
+                    jitter_px=train.box_jitter_px,
                 )
-        finally:
-            log.close()
+                split = (parallel.split(batch, devices) for batch in batches)
+                state = _train_epoch(state, split, step, epoch, log, bar)
+                if validation.cases:
+                    score = validation.score(
+                        Network(settings.network, settings.prepare, jax.device_get(state.variables))
+                    )
+                    log.write({"kind": "validation", "step": int(state.step), "epoch": epoch, "dice": score})
+                    bar.set_description(f"{name}, validation Dice {score:.3f}", refresh=False)
+                log.flush()
+                checkpoints.save(epoch + 1, state, description, score=score)
     draw_learning_curves(read_log(folder), folder / "curves.png")
 
 
-def _train_epochs(
-    epochs: range,
-    cases: Sequence[Case],
-    validation: Validation,
-    settings: StageSettings,
-    state: TrainState,
-    step,
-    devices: int,
-    checkpoints: Checkpoints,
-    description: dict[str, Any],
-    log: RunLog,
-    bar: tqdm,
-    seed: int,
-) -> None:
-    train = settings.train
-    score = None
+def _train_epoch(
+    state: TrainState, batches: Iterable, step: Callable, epoch: int, log: RunLog, bar: tqdm
+) -> TrainState:
+    """One pass over an epoch's batches; the numbers of a step are read while the next one runs."""
     done = int(state.step)
-    for epoch in epochs:
-        batches = epoch_batches(
-            cases,
-            settings.prepare,
-            settings.augment,
-            batch_size=train.batch_size,
-            seed=seed,
-            epoch=epoch,
-            limit=train.examples_per_epoch,
-            jitter_px=train.box_jitter_px,
-        )
-        pending = None
-        for batch in batches:
-            state, metrics = step(state, parallel.split(batch, devices))
-            # The step before is read while this one runs.
-            if pending is not None:
-                _log_step(pending, epoch, log, bar, score)
+    waiting = None
+
+    def note(metrics) -> None:
+        numbers = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        log.write({"kind": "train", "step": done, "epoch": epoch, **numbers})
+        bar.set_postfix(loss=f"{numbers['loss']:.3f}", refresh=False)
+        bar.update()
+
+    for batch in batches:
+        state, metrics = step(state, batch)
+        if waiting is not None:
             done += 1
-            pending = (done, metrics)
-        if pending is not None:
-            _log_step(pending, epoch, log, bar, score)
-        if validation.cases:
-            network = Network(settings.network, settings.prepare, jax.device_get(state.variables))
-            score = validation.score(network)
-            log.write({"kind": "validation", "step": done, "epoch": epoch, "dice": score})
-        log.flush()
-        checkpoints.save(epoch + 1, state, description, score=score)
-
-
-def _log_step(pending, epoch: int, log: RunLog, bar: tqdm, score: float | None) -> None:
-    step, metrics = pending
-    numbers = {name: float(value) for name, value in jax.device_get(metrics).items()}
-    log.write({"kind": "train", "step": step, "epoch": epoch, **numbers})
-    shown = {"loss": f"{numbers['loss']:.3f}"} | ({} if score is None else {"validation Dice": f"{score:.3f}"})
-    bar.set_postfix(shown, refresh=False)
-    bar.update()
+            note(waiting)
+        waiting = metrics
+    if waiting is not None:
+        done += 1
+        note(waiting)
+    return state

@@ -36,8 +36,10 @@ class RunLog:
         """Hands what was written to the operating system."""
         self._file.flush()
 
-    def close(self) -> None:
-        """Ends the log."""
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(self, *_) -> None:
         self._file.close()
         if self._writer is not None:
             self._writer.close()

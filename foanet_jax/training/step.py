@@ -142,5 +142,5 @@ def train_step(
     variables = dict(state.variables, params=optax.apply_updates(state.variables["params"], updates))
     if statistics:
         variables["statistics"] = statistics
-    metrics["gradient_norm"] = optax.global_norm(gradients)
+    metrics["gradient_norm"] = optax.tree.norm(gradients)
     return TrainState(state.step + 1, variables, optimiser_state), metrics

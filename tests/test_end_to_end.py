@@ -1,0 +1,255 @@
+"""Files in, masks out: training, evaluation and prediction as a user runs them, on tiny phantoms."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from experiments import acdc, lvquan19, mmwhs2017, phantom
+from experiments.common import ROWS
+from foanet_jax import experiment
+from foanet_jax.data.short_axis_phantom import short_axis_stack, short_axis_study
+from foanet_jax.data.whole_heart_phantom import whole_heart_study
+from foanet_jax.data.writers import write_lvquan19, write_mmwhs2017
+from foanet_jax.errors import InputError
+from foanet_jax.training.runlog import read_log
+
+ROOT = Path(__file__).parents[1]
+TINY = {
+    "data.patients": 5,
+    "data.phantom": {"size": 96, "frames": 3, "shape": (12, 64, 64)},
+    "prediction.batch_size": 3,
+    "evaluation.overlays": 1,
+}
+TINY_STAGE = {
+    "network.width": 1 / 32,
+    "network.norm": "batch",
+    "prepare.spacing_mm": 5.0,
+    "prepare.bucket": 64,
+    "train.epochs": 2,
+    "train.batch_size": 2,
+    "train.examples_per_epoch": 8,
+}
+
+
+def tiny(config, **overrides):
+    """A configuration small enough for a test."""
+    changes = {**TINY, **{f"{stage}.{k}": v for stage in experiment.STAGES for k, v in TINY_STAGE.items()}}
+    with config.unlocked():
+        for name, value in {**changes, **overrides}.items():
+            *parents, field = name.split(".")
+            place = config
+            for parent in parents:
+                place = place[parent]
+            place[field] = value
+    return config.to_dict()
+
+
+def run(*arguments, cwd=ROOT):
+    """`run.py` as a user starts it."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The workdir of a tiny phantom training, evaluated."""
+    workdir = tmp_path_factory.mktemp("phantom")
+    config = tiny(phantom.get_config())
+    experiment.train(config, workdir, resume=False, tensorboard=True, command=["test"])
+    experiment.evaluate(config, workdir, workdir)
+    return workdir, config
+
+
+def test_a_run_leaves_everything_it_promises(trained):
+    workdir, _ = trained
+    for stage in experiment.STAGES:
+        records = read_log(workdir / stage)
+        assert [r["step"] for r in records if r["kind"] == "train"] == list(range(1, 9))
+        assert [r["epoch"] for r in records if r["kind"] == "validation"] == [0, 1]
+        assert (workdir / stage / "curves.png").stat().st_size > 0
+        assert list((workdir / stage / "tensorboard").glob("events.*"))
+    folds = json.loads((workdir / "folds.json").read_text())
+    record = json.loads((workdir / "run.json").read_text())
+    assert record["config"]["data"]["name"] == "phantom"
+    assert set(record) == {"config", "command", "versions", "devices", "platform", "commit"}
+    names = {path.name for path in (workdir / "evaluation").iterdir()}
+    assert names >= {"scores.csv", "patients.csv", "summary.json", "table.md", "boxplots.png", "flags.json"}
+    assert names >= {"focus_of_attention.png", "temporal_like.png", "overlays"}
+    summary = json.loads((workdir / "evaluation" / "summary.json").read_text())
+    assert set(summary["classes"]) == {"myocardium", "cavity", "foreground"}
+    assert summary["classes"]["cavity"]["n_patients"] == len(folds["folds"][0]["test"])
+    assert summary["classes"]["cavity"]["n_units"] == 3 * len(folds["folds"][0]["test"])
+
+
+def test_training_again_in_the_same_folder_is_refused(trained):
+    workdir, config = trained
+    with pytest.raises(InputError, match="--resume"):
+        experiment.train(config, workdir, resume=False, tensorboard=False, command=[])
+
+
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path):
+    config = tiny(phantom.get_config())
+    half = tiny(phantom.get_config(), **{"localization.train.epochs": 1, "segmentation.train.epochs": 1})
+    for part in ("localization", "segmentation"):
+        # A cosine over one epoch would be another schedule; the interruption comes from outside it.
+        half[part]["optimiser"]["schedule"] = config[part]["optimiser"]["schedule"] = "constant"
+    whole = tmp_path / "whole"
+    experiment.train(config, whole, resume=False, tensorboard=False, command=[])
+    experiment.train(half, tmp_path / "cut", resume=False, tensorboard=False, command=[])
+    experiment.train(config, tmp_path / "cut", resume=True, tensorboard=False, command=[])
+    for stage in experiment.STAGES:
+        assert read_log(whole / stage) == read_log(tmp_path / "cut" / stage)
+    one = experiment.load_model(whole, which="last").segmentation.variables
+    other = experiment.load_model(tmp_path / "cut", which="last").segmentation.variables
+    np.testing.assert_array_equal(one["params"]["score"]["kernel"], other["params"]["score"]["kernel"])
+
+
+def test_prediction_writes_masks_on_the_inputs_grid(trained, tmp_path):
+    workdir, _ = trained
+    study = short_axis_stack(3, size=80, seed=5)
+    data = study.voxels[0].transpose(2, 1, 0)
+    affine = np.diag([1.4, -1.4, 9.0, 1.0])
+    affine[:3, 3] = [10, 20, -30]
+    image = nibabel.Nifti1Image(data, affine)
+    image.header.set_xyzt_units("mm", "sec")
+    (tmp_path / "in").mkdir()
+    nibabel.save(image, tmp_path / "in" / "one.nii.gz")
+    (tmp_path / "in" / "broken.nii.gz").write_bytes(b"not a NIfTI file")
+    failures = experiment.predict(workdir, tmp_path / "in", tmp_path / "out", third_axis="slice", overwrite=False)
+    assert failures == 1
+    mask = nibabel.load(tmp_path / "out" / "one.nii.gz")
+    assert mask.shape == data.shape
+    np.testing.assert_allclose(mask.affine, affine, atol=1e-5)
+    assert mask.header.get_xyzt_units() == ("mm", "sec")
+    assert set(np.unique(np.asarray(mask.dataobj))) <= {0, 1, 2}
+    report = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert set(report) == {"one", "broken"}
+    assert "broken.nii.gz" in report["broken"]["message"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"one.nii.gz", "one.png", "predictions.json"}
+    with pytest.raises(InputError, match="--overwrite"):
+        experiment.predict(workdir, tmp_path / "in", tmp_path / "out", third_axis="slice", overwrite=False)
+
+
+def test_lvquan19_files_train_and_evaluate(tmp_path):
+    for number in range(1, 6):
+        write_lvquan19(short_axis_study(number, size=96, frames=4), tmp_path / "data", number)
+    config = tiny(lvquan19.get_config(), **{"data.root": str(tmp_path / "data")})
+    experiment.train(config, tmp_path / "run", resume=False, tensorboard=False, command=[])
+    summary = experiment.evaluate(config, tmp_path / "run", tmp_path / "run")
+    assert summary.row("myocardium").n_units == 4
+    failures = experiment.predict(
+        tmp_path / "run", tmp_path / "data" / "patient1.mat", tmp_path / "out", third_axis="time", overwrite=False
+    )
+    assert failures == 0
+
+
+def test_mmwhs2017_files_train_and_evaluate(tmp_path):
+    for number in range(1, 6):
+        write_mmwhs2017(whole_heart_study(number, shape=(12, 64, 64)), tmp_path / "data", 1000 + number)
+    config = tiny(mmwhs2017.get_config(), **{"data.root": str(tmp_path / "data")})
+    experiment.train(config, tmp_path / "run", resume=False, tensorboard=False, command=[])
+    summary = experiment.evaluate(config, tmp_path / "run", tmp_path / "run")
+    assert len(summary.classes) == 8  # seven structures and their mean
+    assert summary.row("myocardium").n_units == 1
+
+
+@pytest.mark.parametrize("row", list(ROWS))
+def test_every_row_of_table_one_builds_and_takes_a_step(row, tmp_path):
+    one_step = {
+        f"{stage}.train.{name}": value
+        for stage in experiment.STAGES
+        for name, value in {"epochs": 1, "batch_size": 1, "examples_per_epoch": 1}.items()
+    }
+    config = tiny(phantom.get_config(row), **one_step, **{"data.validation_fraction": 0.0})
+    config["localization"]["prepare"]["spacing_mm"] = 6.0
+    assert config["row"] == row
+    experiment.train(config, tmp_path, resume=False, tensorboard=False, command=[])
+    (record,) = read_log(tmp_path / "segmentation")
+    weights = config["segmentation"]["loss"]
+    assert np.isfinite(record["loss"])
+    assert record["loss"] == pytest.approx(sum(record.get(term, 0) * weights[term] for term in ("cce", "ssim", "dice")))
+    assert (tmp_path / "localization").exists() == config["localization"]["enabled"]
+
+
+def test_rows_differ_as_table_one_says():
+    def row(name):
+        config = lvquan19.get_config(name)
+        terms = [term for term in ("cce", "ssim", "dice") if config.segmentation.loss[term]]
+        return (
+            config.localization.enabled,
+            config.segmentation.network.architecture,
+            config.segmentation.prepare.foa,
+            "+".join(terms),
+        )
+
+    assert {name: row(name) for name in ROWS} == {
+        "a": (False, "net1", False, "cce"),
+        "b": (True, "net1", False, "cce"),
+        "c": (True, "net2", False, "cce"),
+        "d": (True, "net2", False, "ssim"),
+        "e": (True, "net2", False, "dice"),
+        "f": (True, "net2", False, "cce+ssim"),
+        "g": (True, "net2", False, "cce+dice"),
+        "h": (True, "net2", False, "ssim+dice"),
+        "csd": (True, "net2", False, "cce+ssim+dice"),
+        "i": (True, "net2", True, "cce+ssim+dice"),
+        "unet": (True, "unet", True, "cce+ssim+dice"),
+    }
+
+
+def test_the_papers_numbers_are_the_defaults():
+    for module in (lvquan19, mmwhs2017):
+        config = module.get_config()
+        assert config.segmentation.prepare.spacing_mm == 0.65
+        assert config.localization.margin_px == 10
+        for stage in (config.localization, config.segmentation):
+            optimiser = stage.optimiser
+            assert (optimiser.learning_rate, optimiser.beta1, optimiser.beta2, optimiser.epsilon) == (
+                0.002,
+                0.9,
+                0.999,
+                0.001,
+            )
+            assert (stage.train.epochs, stage.train.batch_size) == (10, 1)
+            assert (stage.network.width, stage.network.side_maps, stage.network.norm) == (1.0, 16, "none")
+    assert lvquan19.get_config().segmentation.augment.flip
+    assert not mmwhs2017.get_config().segmentation.augment.flip
+    assert acdc.get_config("small").segmentation.network.width < 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--config.segmentation.prepare.foa", "false"], "left over: false"),
+        (["--config=experiments/none.py"], "none.py"),
+        (["--config=experiments/phantom.py:z"], "choose one of a, b"),
+        (["--config=experiments/acdc.py"], "--config.data.root=DIR"),
+        (["--config=experiments/acdc.py", "--config.data.root=nowhere"], "nowhere"),
+        (["--config.segmentation.network.architecture=resnet"], "net1, net2, unet"),
+        (["--config.segmentation.prepare.delta_ratio=0.0"], "δ must be positive"),
+        (["--config.segmentation.network.depth=3"], "depth"),
+        (["--config.data.fold=9"], "folds 0 to 4"),
+        (["--mode=predict", "--input=x"], "--checkpoint, --output"),
+        (["--mode=predict", "--input=x", "--output=y", "--checkpoint=nowhere"], "nowhere"),
+        (["--mode=evaluate", "--checkpoint=nowhere"], "nowhere"),
+        (["--mode=dance"], "run, train, evaluate, predict"),
+    ],
+)
+def test_wrong_input_is_one_clear_error_and_writes_nothing(arguments, says, tmp_path):
+    workdir = tmp_path / "run"
+    done = run(f"--workdir={workdir}", *arguments)
+    assert done.returncode != 0
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (workdir / "localization").exists()
+    assert not (workdir / "run.json").exists()

@@ -1,0 +1,70 @@
+"""Data parallelism: one device and two train to the same parameters."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from foanet_jax.losses import LossSpec
+from foanet_jax.network import NetworkSpec, init_network
+from foanet_jax.training import parallel
+from foanet_jax.training.step import OptimiserSpec, init_state, make_optimiser, train_step
+
+BATCH = 4
+
+
+def global_batch(seed: int) -> dict[str, np.ndarray]:
+    """Four images whose extents differ, so that a device's share of the pixels is not one half."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 3, (BATCH, 4, 4)).repeat(4, axis=1).repeat(4, axis=2).astype(np.uint8)
+    images = (labels[..., None] + 0.5 * generator.normal(size=(BATCH, 16, 16, 3))).astype(np.float32)
+    extent = np.array([[16, 16], [11, 13], [12, 16], [15, 11]], np.int32)
+    return {"images": images, "labels": labels, "extent": extent}
+
+
+def test_two_devices_are_there():
+    assert jax.local_device_count() == 2
+
+
+@pytest.mark.parametrize(("batch_size", "devices"), [(1, 1), (2, 2), (3, 1), (4, 2), (7, 1), (8, 2)])
+def test_device_count_divides_the_batch(batch_size, devices):
+    assert parallel.device_count(batch_size) == devices
+
+
+def test_split_keeps_the_order():
+    batch = parallel.split({"a": np.arange(12).reshape(4, 3), "b": np.arange(4)}, 2)
+    np.testing.assert_array_equal(batch["a"], [[[0, 1, 2], [3, 4, 5]], [[6, 7, 8], [9, 10, 11]]])
+    np.testing.assert_array_equal(batch["b"], [[0, 1], [2, 3]])
+
+
+def trained(norm: str, devices: int):
+    """Variables after two steps, and the metrics of both."""
+    network = NetworkSpec("net1", classes=3, width=1 / 32, side_maps=2, norm=norm)
+    optimiser = make_optimiser(OptimiserSpec(), 2)
+    step = parallel.parallelise(
+        functools.partial(
+            train_step, network=network, loss=LossSpec(), optimiser=optimiser, axis_name=parallel.AXIS
+        ),
+        devices,
+    )
+    state = parallel.place(init_state(init_network(jax.random.key(0), network), optimiser), devices)
+    metrics = []
+    for seed in range(2):
+        state, numbers = step(state, parallel.split(global_batch(seed), devices))
+        metrics.append(jax.device_get(numbers))
+    assert state.step == 2
+    return jax.device_get(state.variables), metrics
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_one_device_equals_two(norm):
+    variables, metrics = trained(norm, 1)
+    spread_variables, spread_metrics = trained(norm, 2)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=0, atol=1e-5), spread_variables, variables)
+    for one, two in zip(metrics, spread_metrics, strict=True):
+        assert set(one) == set(two)
+        for name, value in one.items():
+            assert value.shape == ()
+            assert two[name] == pytest.approx(value, rel=1e-4)
+    assert metrics[0]["loss"] != metrics[1]["loss"]
