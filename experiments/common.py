@@ -76,7 +76,13 @@ def common(name: str) -> ConfigDict:
                 "train": defaults(TrainSpec),
             },
             "prediction": {"batch_size": 8},
-            "evaluation": {"checkpoint": "best", "overlays": 10, "pooled_hd95": False, "exclude_empty": False},
+            "evaluation": {
+                "checkpoint": "best",  # or "last"
+                "patients": "test",  # the fold's, or "all"
+                "overlays": 10,
+                "pooled_hd95": False,
+                "exclude_empty": False,
+            },
         }
     )
 

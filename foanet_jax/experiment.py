@@ -17,7 +17,7 @@ from tqdm import tqdm
 from foanet_jax.atomic import atomic_path
 from foanet_jax.data import phantoms
 from foanet_jax.data.catalogue import open_catalogue, read_input
-from foanet_jax.data.folds import Fold, load_folds, make_folds, save_folds
+from foanet_jax.data.folds import Folds, load_folds, make_folds, save_folds
 from foanet_jax.data.nifti import write_mask
 from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import Study, require_contrast
@@ -38,6 +38,7 @@ from foanet_jax.training.loop import train_network
 
 LOGGER = logging.getLogger(__name__)
 STAGES = ("localization", "segmentation")
+FOLDS = "folds.json"
 Config = Mapping[str, Any]
 
 
@@ -63,19 +64,23 @@ def list_studies(config: Config) -> list[StudyRef]:
     return [ref for ref in refs if ref.patient in chosen]
 
 
-def open_fold(config: Config, refs: Sequence[StudyRef], workdir: Path) -> Fold:
-    """The configured fold; the folds of a run are made once, in `folds.json`, and read from there ever after."""
+def open_folds(config: Config, refs: Sequence[StudyRef], *places: Path) -> Folds:
+    """The data set's folds: from `data.folds_file`, else from the first `folds.json` in `places`, else made anew.
+
+    Raises:
+        InputError: a file that does not fit the data set, or a fold that there is not.
+    """
     data = config["data"]
-    path = Path(data["folds_file"]) if data["folds_file"] else workdir / "folds.json"
-    if not path.exists() and not data["folds_file"]:
+    saved = [place / FOLDS for place in places if (place / FOLDS).exists()]
+    if data["folds_file"] or saved:
+        folds = load_folds(data["folds_file"] or saved[0], refs)
+    else:
         folds = make_folds(
             refs, count=data["folds"], seed=config["seed"], validation_fraction=data["validation_fraction"]
         )
-        save_folds(folds, path)
-    folds = load_folds(path, refs)
     if not 0 <= data["fold"] < len(folds.folds):
-        raise InputError("folds", f"data.fold is {data['fold']}; {path} has folds 0 to {len(folds.folds) - 1}")
-    return folds.folds[data["fold"]]
+        raise InputError("folds", f"data.fold is {data['fold']}; there are folds 0 to {len(folds.folds) - 1}")
+    return folds
 
 
 def load_studies(refs: Sequence[StudyRef], patients: Sequence[str], what: str) -> list[Study]:
@@ -118,11 +123,13 @@ def train(config: Config, workdir: Path, *, resume: bool, tensorboard: bool, com
     for stage in stages:
         stage_settings(config, stage, classes=2)  # Every setting is checked before the first file is written.
     refs = list_studies(config)
-    workdir.mkdir(parents=True, exist_ok=True)
-    fold = open_fold(config, refs, workdir)
-    save_run(config, workdir, command)
+    folds = open_folds(config, refs, workdir)
+    fold = folds.folds[config["data"]["fold"]]
     training = load_studies(refs, fold.train, "training studies")
     validation = load_studies(refs, fold.validation, "validation studies")
+    workdir.mkdir(parents=True, exist_ok=True)
+    save_folds(folds, workdir / FOLDS)
+    save_run(config, workdir, command)
     classes = training[0].classes
     for stage in stages:
         train_network(
@@ -148,6 +155,7 @@ def load_model(run: Path, *, which: str = "best") -> Model:
     Raises:
         InputError: there are no checkpoints.
     """
+    _require_choice("evaluation.checkpoint", which, ("best", "last"))
     segmentation, description = _load_network(run, "segmentation", which)
     config = description["config"]
     localization = _load_network(run, "localization", which)[0] if config["localization"]["enabled"] else None
@@ -174,17 +182,26 @@ def _load_network(run: Path, stage: str, which: str) -> tuple[Network, dict[str,
     return Network(settings.network, settings.prepare, variables), description
 
 
+def _require_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise InputError("configuration", f"config.{name} is {value!r}; choose {' or '.join(choices)}")
+
+
 def evaluate(config: Config, workdir: Path, run: Path) -> Summary:
-    """Segments the fold's test patients with a run's checkpoint and writes scores, table and pictures.
+    """Segments a fold's test patients, or all of a data set's, with a run's checkpoint: scores, table, pictures.
 
     Leaves in `workdir/evaluation`: scores.csv, patients.csv, summary.json, table.md, boxplots.png, one overlay
     a study, and the steps of the method on the first study.
     """
     options = config["evaluation"]
+    _require_choice("evaluation.patients", options["patients"], ("test", "all"))
     model = load_model(run, which=options["checkpoint"])
     refs = list_studies(config)
-    fold = open_fold(config, refs, workdir if (workdir / "folds.json").exists() else run)
-    studies = load_studies(refs, fold.test, "test studies")
+    if options["patients"] == "all":
+        patients = [ref.patient for ref in refs]
+    else:
+        patients = list(open_folds(config, refs, workdir, run).folds[config["data"]["fold"]].test)
+    studies = load_studies(refs, patients, "test studies")
     folder = workdir / "evaluation"
     scores, flagged = [], {}
     overlays = {study.case for study in studies[: options["overlays"]]}

@@ -95,10 +95,10 @@ def with_overrides(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> d
     changed = copy.deepcopy(dict(config))
     for name, value in overrides.items():
         *parents, field = name.split(".")
-        place = changed
+        place: Any = changed
         for parent in parents:
-            place = place.get(parent, {})
-        if field not in place:
+            place = place.get(parent) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or field not in place:
             raise InputError("configuration", f"config.{name}: there is no such field")
         place[field] = value
     return changed

@@ -10,6 +10,7 @@ from PIL import Image
 
 from foanet_jax import drawing
 from foanet_jax.data.study import ACDC_CLASSES, LV_CLASSES, WHOLE_HEART_CLASSES
+from foanet_jax.drawing import curves, style
 from foanet_jax.image.boxes import Box
 from foanet_jax.metrics import Score
 
@@ -41,7 +42,7 @@ def grey(shape) -> np.ndarray:
 def figures(monkeypatch):
     """The figures that would be saved, in place of files."""
     kept = []
-    monkeypatch.setattr(drawing, "_save", lambda figure, path: kept.append(figure))
+    monkeypatch.setattr(style, "save", lambda figure, path: kept.append(figure))
     return kept
 
 
@@ -315,10 +316,10 @@ class TestLearningCurves:
             drawing.draw_learning_curves([], "x")
 
     def test_smoothing_keeps_a_constant_and_a_line(self):
-        np.testing.assert_allclose(drawing._smooth(np.full(300, 2.5)), 2.5)
+        np.testing.assert_allclose(curves._smooth(np.full(300, 2.5)), 2.5)
         line = np.arange(300.0)
-        np.testing.assert_allclose(drawing._smooth(line)[5:-5], line[5:-5])
-        assert drawing._smooth(np.array([1.0, 5.0])).tolist() == [1.0, 5.0]
+        np.testing.assert_allclose(curves._smooth(line)[5:-5], line[5:-5])
+        assert curves._smooth(np.array([1.0, 5.0])).tolist() == [1.0, 5.0]
 
 
 def scores(n_patients: int, classes, miss: bool = False) -> list[Score]:

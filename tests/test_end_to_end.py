@@ -1,5 +1,6 @@
 """Files in, masks out: training, evaluation and prediction as a user runs them, on tiny phantoms."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -12,9 +13,10 @@ import pytest
 from experiments import acdc, lvquan19, mmwhs2017, phantom
 from experiments.common import ROWS
 from foanet_jax import experiment
+from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.short_axis_phantom import short_axis_stack, short_axis_study
 from foanet_jax.data.whole_heart_phantom import whole_heart_study
-from foanet_jax.data.writers import write_lvquan19, write_mmwhs2017
+from foanet_jax.data.writers import write_acdc, write_lvquan19, write_mmwhs2017
 from foanet_jax.errors import InputError
 from foanet_jax.training.runlog import read_log
 
@@ -242,7 +244,7 @@ def test_the_papers_numbers_are_the_defaults():
         (["--mode=predict", "--input=x"], "--checkpoint, --output"),
         (["--mode=predict", "--input=x", "--output=y", "--checkpoint=nowhere"], "nowhere"),
         (["--mode=evaluate", "--checkpoint=nowhere"], "nowhere"),
-        (["--mode=dance"], "run, train, evaluate, predict"),
+        (["--mode=dance"], "run|train|evaluate|predict"),
     ],
 )
 def test_wrong_input_is_one_clear_error_and_writes_nothing(arguments, says, tmp_path):
@@ -253,3 +255,60 @@ def test_wrong_input_is_one_clear_error_and_writes_nothing(arguments, says, tmp_
     assert "Traceback" not in done.stderr
     assert not (workdir / "localization").exists()
     assert not (workdir / "run.json").exists()
+
+
+def rewrite(path: Path, change) -> None:
+    """The NIfTI file with its voxels and header put through `change`."""
+    image = nibabel.load(path)
+    data, header = np.asarray(image.dataobj).astype(np.float32), image.header.copy()
+    changed = nibabel.Nifti1Image(change(data, header), image.affine, header)
+    changed.header["pixdim"] = header["pixdim"]
+    changed.set_data_dtype(np.float32)
+    nibabel.save(changed, path)
+
+
+def set_nan(data, header):
+    data[0, 0, 0] = np.nan
+    return data
+
+
+def without_spacing(data, header):
+    header["pixdim"][1] = 0
+    return data
+
+
+@pytest.mark.parametrize(
+    ("name", "break_file", "says"),
+    [
+        ("patient002_frame01.nii.gz", Path.unlink, "patient002_frame01"),
+        ("patient002_frame01.nii.gz", lambda p: rewrite(p, lambda d, h: d[:-1]), "patient002_frame01"),
+        ("patient002_frame01.nii.gz", lambda p: rewrite(p, lambda d, h: 0 * d + 4), "σ = 0"),
+        ("patient002_frame01.nii.gz", lambda p: rewrite(p, set_nan), "NaN"),
+        ("patient002_frame01_gt.nii.gz", lambda p: rewrite(p, lambda d, h: d + 4 * (d == 3)), "7"),
+        ("patient002_frame01.nii.gz", lambda p: rewrite(p, without_spacing), "pixdim"),
+        ("patient002_frame01.nii.gz", lambda p: p.write_bytes(p.read_bytes()[:-200]), "patient002_frame01"),
+    ],
+    ids=["missing", "shape", "sigma", "nan", "label", "spacing", "truncated"],
+)
+def test_bad_data_is_one_clear_error_and_nothing_is_written(name, break_file, says, tmp_path):
+    for number in range(1, 6):
+        study = short_axis_stack(number, size=64, slices=3)
+        patient = f"patient{number:03d}"
+        cases = [dataclasses.replace(study, patient=patient, case=f"{patient}_frame{frame:02d}") for frame in (1, 8)]
+        write_acdc(cases, tmp_path / "data")
+    break_file(tmp_path / "data" / "patient002" / name)
+    # Whichever part of the fold the patient is in, training or the check of the test patients reads it.
+    config = tiny(acdc.get_config(), **{"data.root": str(tmp_path / "data"), "data.validation_fraction": 0.0})
+    for fold in range(5):
+        config["data"]["fold"] = fold
+        if "patient002" not in experiment.open_folds(config, experiment_refs(config), tmp_path).folds[fold].test:
+            break
+    with pytest.raises(InputError, match=says) as caught:
+        experiment.train(config, tmp_path / "run", resume=False, tensorboard=False, command=[])
+    assert "patient002" in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def experiment_refs(config):
+    """Enough of a listing to make folds from, even where the data set itself cannot be listed."""
+    return [StudyRef(f"patient{n:03d}", f"patient{n:03d}", None, lambda: None) for n in range(1, 6)]

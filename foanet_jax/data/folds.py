@@ -15,6 +15,7 @@ from foanet_jax.data.refs import StudyRef, natural_key
 from foanet_jax.errors import InputError
 
 _PARTS = ("train", "validation", "test")
+_LONGEST_NAME = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,12 +156,15 @@ def _parse(path: Path) -> Folds:
     except (ValueError, RecursionError) as error:
         raise InputError("folds", f"{path}: not JSON ({error}); make the folds anew") from None
     try:
-        if not isinstance(content["seed"], int):
-            raise TypeError("seed is not a number")
+        seed, fraction = content["seed"], content["validation_fraction"]
+        if type(seed) is not int:
+            raise TypeError("seed is not a whole number")
+        if type(fraction) not in (int, float) or not 0 <= fraction < 1:
+            raise TypeError("validation_fraction is not a number from 0 to below 1")
         folds = tuple(Fold(*(_patients(entry[part], part) for part in _PARTS)) for entry in content["folds"])
         if not folds:
             raise TypeError("no folds")
-        return Folds(folds, content["seed"], float(content["validation_fraction"]))
+        return Folds(folds, seed, float(fraction))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError("folds", f"{path}: not as save_folds writes it ({error}); make the folds anew") from None
 
@@ -168,4 +172,8 @@ def _parse(path: Path) -> Folds:
 def _patients(entry: object, part: str) -> tuple[str, ...]:
     if not isinstance(entry, list) or not all(isinstance(patient, str) for patient in entry):
         raise TypeError(f"{part} is not a list of patients")
+    for patient in entry:
+        # Messages name patients, and JSON can hold what no file can be called and no terminal can print.
+        if not 0 < len(patient) <= _LONGEST_NAME or not patient.isprintable():
+            raise TypeError(f"{part} has a patient {patient[:40]!r} of {len(patient)} characters")
     return tuple(entry)

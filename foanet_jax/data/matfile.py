@@ -35,6 +35,7 @@ _OTHER_CLASSES = (1, 2, 3, 4, 5, 16, 17, 18)  # cell, struct, object, char, spar
 _MATRIX, _COMPRESSED = 14, 15
 _COMPLEX, _LOGICAL = 0x0800, 0x0200
 _MAX_DIMENSIONS = 32
+_DEFLATE_LIMIT = 1032  # bytes that one compressed byte can hold at most
 
 
 def read_mat(path: str | os.PathLike[str], *, budget_bytes: int = DEFAULT_BUDGET_BYTES) -> dict[str, np.ndarray]:
@@ -233,6 +234,10 @@ def _read_hdf5(path: Path, budget: int) -> dict[str, np.ndarray]:
                 nbytes = math.prod(dataset.shape or ()) * dataset.dtype.itemsize
                 if dataset.shape is None or nbytes > budget - used:
                     raise _too_large(path, nbytes, budget - used)
+                # Of chunks that are not there HDF5 makes up the values: a few bytes would become gigabytes.
+                stored = dataset.id.get_storage_size()
+                if nbytes > _DEFLATE_LIMIT * stored:
+                    raise _corrupt(path, f"{name!r}: {nbytes} bytes of values, of which {stored} are stored")
                 used += nbytes
                 # HDF5 has MATLAB's axes in reverse order.
                 array = np.asarray(dataset[()]).T

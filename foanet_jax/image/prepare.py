@@ -21,6 +21,10 @@ from foanet_jax.image.resample import (
     sample_labels,
 )
 
+# Arrays of frames are padded to multiples of these, in px and in frames, so that few shapes are compiled.
+CANVAS = 128
+SLOTS = 8
+
 
 @dataclasses.dataclass(frozen=True)
 class PrepareSpec:
@@ -86,15 +90,27 @@ def prepared_extent(box: Box, spacing: tuple[float, float], spec: PrepareSpec) -
     return resized_shape(box.shape, spacing, _target(spacing, spec))
 
 
-def _pad_bottom_right(array: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    return np.pad(array, ((0, 0), (0, shape[0] - array.shape[1]), (0, shape[1] - array.shape[2])))
+def _slots(count: int) -> int:
+    return -(-count // SLOTS) * SLOTS
+
+
+def _on_canvas(array: np.ndarray) -> np.ndarray:
+    """Frames (N, H, W) in the top left corner of a square canvas, so that few shapes are compiled."""
+    count, height, width = array.shape
+    side = -(-max(height, width) // CANVAS) * CANVAS
+    canvas = np.zeros((_slots(count), side, side), array.dtype)
+    canvas[:count, :height, :width] = array
+    return canvas
+
+
+# Sampling is compiled for every pair of shapes, what follows for the target's alone.
+_sample = jax.jit(sample_images, static_argnames=("shape", "method"))
 
 
 @functools.partial(jax.jit, static_argnames=("shape", "spec"))
-def _prepare_images(images, matrix, source_extent, extent, count, centre, delta, gamma, noise, seed, *, shape, spec):
-    sampled = sample_images(images, matrix, shape, extent=source_extent, method=spec.image_method)
+def _finish_images(sampled, extent, count, centre, delta, gamma, noise, seed, *, shape, spec):
     inside = (jnp.arange(shape[0])[:, None] < extent[0]) & (jnp.arange(shape[1])[None, :] < extent[1])
-    inside = inside[None] & (jnp.arange(images.shape[0]) < count)[:, None, None]
+    inside = inside[None] & (jnp.arange(sampled.shape[0]) < count)[:, None, None]
 
     def change_intensities(volume):
         low = jnp.min(jnp.where(inside, volume, jnp.inf))
@@ -152,17 +168,14 @@ def prepare(
     middle = ((extent[0] - 1) / 2, (extent[1] - 1) / 2)
     delta = spec.delta_ratio * (extent[0] + extent[1]) / 2
 
-    slots = -(-count // 4) * 4
-    source_shape = padded_shape(frames.shape[1:], 64)
-
-    def on_grid(array):
-        padded = _pad_bottom_right(array, source_shape)
-        return np.concatenate([padded, np.zeros((slots - count, *source_shape), array.dtype)])
-
-    geometry = (matrix.astype(np.float32), np.array(frames.shape[1:], np.int32), np.array(extent, np.int32))
-    images = _prepare_images(
-        on_grid(frames.astype(np.float32)),
-        *geometry,
+    source_extent = np.array(frames.shape[1:], np.int32)
+    matrix_32, extent_32 = matrix.astype(np.float32), np.array(extent, np.int32)
+    sampled = _sample(
+        _on_canvas(frames.astype(np.float32)), matrix_32, shape, extent=source_extent, method=spec.image_method
+    )
+    images = _finish_images(
+        sampled,
+        extent_32,
         np.int32(count),
         np.array(middle, np.float32),
         np.float32(delta),
@@ -175,24 +188,23 @@ def prepare(
     prepared_labels = None
     if labels is not None:
         prepared_labels = _prepare_labels(
-            on_grid(labels.reshape(frames.shape)), *geometry, shape=shape, classes=classes, method=spec.label_method
+            _on_canvas(labels.reshape(frames.shape)),
+            matrix_32,
+            source_extent,
+            extent_32,
+            shape=shape,
+            classes=classes,
+            method=spec.label_method,
         )[:count]
     return Prepared(images, prepared_labels, extent, matrix)  # type: ignore[arg-type]
-
-
-@functools.partial(jax.jit, static_argnames="shape")
-def _sample_back(probabilities, matrix, extent, *, shape):
-    return sample_images(probabilities, matrix, shape, extent=extent)
 
 
 def restore(probabilities, prepared: Prepared, box: Box) -> np.ndarray:
     """Probability maps (N, H, W, C) of a prepared crop on the box's own grid: (N, *box.shape, C), linear."""
     origin = np.array([[1.0, 0, box.top], [0, 1.0, box.left]])
     matrix = compose(invert(prepared.matrix), origin).astype(np.float32)
-    shape = padded_shape(box.shape, 32)
-    extent = np.array(prepared.extent, np.int32)
+    side = -(-max(box.shape) // CANVAS) * CANVAS
     count = len(probabilities)
-    slots = -(-count // 4) * 4
-    padded = jnp.pad(jnp.asarray(probabilities), ((0, slots - count), (0, 0), (0, 0), (0, 0)))
-    back = _sample_back(padded, matrix, extent, shape=shape)
+    padded = jnp.pad(jnp.asarray(probabilities), ((0, _slots(count) - count), (0, 0), (0, 0), (0, 0)))
+    back = _sample(padded, matrix, (side, side), extent=np.array(prepared.extent, np.int32), method="linear")
     return np.asarray(back)[:count, : box.shape[0], : box.shape[1]]

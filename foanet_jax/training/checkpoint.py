@@ -96,7 +96,9 @@ def open_checkpoints(folder: Path, *, write: bool) -> Iterator[Checkpoints]:
     policy = preservation_policy.AnyPreservationPolicy(
         [
             preservation_policy.LatestN(1),
-            preservation_policy.BestN(get_metric_fn=lambda metrics: metrics[SCORE], n=1),
+            preservation_policy.BestN(
+                get_metric_fn=lambda metrics: metrics[SCORE], n=1, keep_checkpoints_without_metrics=False
+            ),
         ]
     )
     options = ocp.CheckpointManagerOptions(

@@ -29,7 +29,7 @@ def test_centre_between_pixels_and_outside():
 
 def test_every_pixel_equals_the_formula():
     centre, delta = (7.25, 3.5), 6.4
-    expected = [[math.exp(-math.dist((a, b), centre) ** 2 / delta**2) for b in range(9)] for a in range(16)]
+    expected = [[math.exp(-(math.dist((a, b), centre) ** 2) / delta**2) for b in range(9)] for a in range(16)]
     np.testing.assert_allclose(foa_weights((16, 9), centre, delta), expected, rtol=2e-6)
 
 

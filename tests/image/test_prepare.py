@@ -171,9 +171,7 @@ def test_every_class_stays_on_the_image(key):
     change = draw_augmentation((key,), AugmentSpec(rotation_degrees=45, flip=True, scale=0.25))
     spec = PrepareSpec(spacing_mm=0.8, image_method="nearest", label_method="nearest")
     box = Box(3, 5, 47, 58)
-    prepared = prepare(
-        labels.astype(np.float32), box, (1.37, 0.9), spec, labels=labels, classes=3, augmentation=change
-    )
+    prepared = prepare(labels.astype(np.float32), box, (1.37, 0.9), spec, labels=labels, classes=3, augmentation=change)
     rows, columns = prepared.extent
     found = np.asarray(prepared.labels)[:, :rows, :columns]
     np.testing.assert_allclose(inside(prepared), gauss(found), atol=1e-5)

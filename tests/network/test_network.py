@@ -115,9 +115,7 @@ def random_variables(spec: NetworkSpec):
 def test_layers_by_name_and_shape(architecture):
     variables = shapes_of(NetworkSpec(architecture, CLASSES[architecture]))
     assert set(variables) == {"params"}
-    expected = {
-        name: {"kernel": kernel, "bias": kernel[-1:]} for name, kernel in LAYERS[architecture].items()
-    }
+    expected = {name: {"kernel": kernel, "bias": kernel[-1:]} for name, kernel in LAYERS[architecture].items()}
     found = {name: {leaf: a.shape for leaf, a in layer.items()} for name, layer in variables["params"].items()}
     assert found == expected
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
@@ -147,7 +145,7 @@ def test_names_and_shapes_of_the_options():
 
 
 def test_init_is_a_function_of_the_key():
-    spec = NetworkSpec("unet", **SMALL)
+    spec = NetworkSpec("net1", **SMALL)
     first, again, other = (jax.tree.leaves(INIT(jax.random.key(seed), spec)) for seed in (1, 1, 2))
     for a, b, c in zip(first, again, other, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -143,9 +143,7 @@ def test_upsample_learned_is_a_transposed_convolution(stride, height, width, cha
     fixed = upsample_learned(features, bilinear_kernel(stride, channels), stride=stride)
     assert_relatively_close(fixed, upsample(features, stride=stride), 1e-6)
     kernel = normal(3, 2 * stride, 2 * stride, channels)
-    assert_relatively_close(
-        upsample_learned(features, kernel, stride=stride), loop_up(features, kernel, stride), 1e-6
-    )
+    assert_relatively_close(upsample_learned(features, kernel, stride=stride), loop_up(features, kernel, stride), 1e-6)
 
 
 @pytest.mark.parametrize(("stride", "height", "width", "channels", "maps"), SIZES)

@@ -41,14 +41,13 @@ def test_split_keeps_the_order():
 def trained(norm: str, devices: int):
     """Variables after two steps, and the metrics of both."""
     network = NetworkSpec("net1", classes=3, width=1 / 32, side_maps=2, norm=norm)
+    variables = jax.jit(init_network, static_argnames="spec")(jax.random.key(0), network)
     optimiser = make_optimiser(OptimiserSpec(), 2)
     step = parallel.parallelise(
-        functools.partial(
-            train_step, network=network, loss=LossSpec(), optimiser=optimiser, axis_name=parallel.AXIS
-        ),
+        functools.partial(train_step, network=network, loss=LossSpec(), optimiser=optimiser, axis_name=parallel.AXIS),
         devices,
     )
-    state = parallel.place(init_state(init_network(jax.random.key(0), network), optimiser), devices)
+    state = parallel.place(init_state(variables, optimiser), devices)
     metrics = []
     for seed in range(2):
         state, numbers = step(state, parallel.split(global_batch(seed), devices))

@@ -6,7 +6,6 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from foanet_jax.losses import LossSpec
@@ -14,6 +13,8 @@ from foanet_jax.network import NetworkSpec, init_network
 from foanet_jax.training.step import OptimiserSpec, init_state, make_optimiser, train_step
 
 NETWORK = NetworkSpec("net2", classes=3, width=1 / 32, side_maps=2)
+GOLDEN_LOSS = 2.824502
+GOLDEN_GRADIENT_NORM = 0.826928
 
 
 def updates_of(spec: OptimiserSpec, gradients, total_steps: int = 100) -> list[np.ndarray]:
@@ -122,7 +123,8 @@ def tiny_batch() -> dict[str, np.ndarray]:
 def tiny_training(spec: OptimiserSpec, steps: int):
     """The state before and after some steps on the tiny batch, and the metrics of each."""
     optimiser = make_optimiser(spec, steps)
-    first = state = init_state(init_network(jax.random.key(0), NETWORK), optimiser)
+    init = jax.jit(init_network, static_argnames="spec")
+    first = state = init_state(init(jax.random.key(0), NETWORK), optimiser)
     step = jax.jit(functools.partial(train_step, network=NETWORK, loss=LossSpec(), optimiser=optimiser))
     metrics = []
     for _ in range(steps):
@@ -145,10 +147,6 @@ def test_golden_step():
     assert state.step == 30
 
 
-GOLDEN_LOSS = 0.0
-GOLDEN_GRADIENT_NORM = 0.0
-
-
 def test_loss_falls_on_a_fixed_batch():
     _, _, metrics = tiny_training(OptimiserSpec(), 30)
     losses = [numbers["loss"] for numbers in metrics]
@@ -161,4 +159,4 @@ def test_a_step_moves_every_parameter_by_at_most_the_rate():
     before, after = jax.device_get((first.variables, state.variables))
     moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), before, after)
     assert 0 < max(jax.tree.leaves(moved)) <= 30 * 0.002 * 1.5
-    assert optax.tree.norm(state.optimiser[0].mu) > 0
+    assert min(jax.tree.leaves(moved)) > 0

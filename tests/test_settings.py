@@ -1,0 +1,122 @@
+"""Settings: defaults come back as they are, and what is unknown or out of range is named with its place."""
+
+import copy
+import json
+
+import pytest
+
+from foanet_jax.errors import InputError
+from foanet_jax.image.augment import AugmentSpec
+from foanet_jax.image.prepare import PrepareSpec
+from foanet_jax.losses import LossSpec
+from foanet_jax.network import NetworkSpec
+from foanet_jax.settings import STAGE_PARTS, StageSettings, TrainSpec, defaults, stage_settings, with_overrides
+from foanet_jax.training.step import OptimiserSpec
+
+
+def config():
+    """Two networks with every default."""
+    parts = {name: defaults(part) for name, part in STAGE_PARTS.items()}
+    return {
+        "seed": 0,
+        "localization": {
+            "margin_px": 10,
+            "network": defaults(NetworkSpec, architecture="net1"),
+            **copy.deepcopy(parts),
+        },
+        "segmentation": {"network": defaults(NetworkSpec, architecture="net2"), **copy.deepcopy(parts)},
+    }
+
+
+def test_defaults_come_back():
+    assert stage_settings(config(), "segmentation", 3) == StageSettings(
+        network=NetworkSpec("net2", 3),
+        prepare=PrepareSpec(),
+        augment=AugmentSpec(),
+        loss=LossSpec(),
+        optimiser=OptimiserSpec(),
+        train=TrainSpec(),
+    )
+    assert stage_settings(config(), "localization", 2).network == NetworkSpec("net1", 2)
+
+
+def test_defaults_survive_json():
+    stored = json.loads(json.dumps(config()))
+    assert stored == config()
+    assert stage_settings(stored, "segmentation", 3) == stage_settings(config(), "segmentation", 3)
+
+
+def test_defaults_leave_out_what_has_none_and_take_changes():
+    assert "classes" not in defaults(NetworkSpec)
+    assert "architecture" not in defaults(NetworkSpec)
+    assert defaults(NetworkSpec, architecture="unet", width=0.5)["width"] == 0.5
+    assert defaults(TrainSpec) == {
+        "epochs": 10,
+        "batch_size": 1,
+        "examples_per_epoch": 0,
+        "box_jitter_px": 0,
+        "pretrained": "",
+    }
+    assert defaults(OptimiserSpec)["epsilon"] == 0.001
+
+
+def test_overrides_change_a_copy():
+    before = config()
+    changed = with_overrides(
+        before, {"segmentation.prepare.foa": True, "seed": 3, "localization.network.architecture": "unet"}
+    )
+    assert before == config()
+    assert changed["seed"] == 3
+    settings = stage_settings(changed, "segmentation", 3)
+    assert settings.prepare == PrepareSpec(foa=True)
+    assert stage_settings(changed, "localization", 2).network.architecture == "unet"
+    assert with_overrides(before, {}) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sed",
+        "segmentation.prepare.fao",
+        "segmentation.prepair.foa",
+        "prepare.foa",
+        "segmentation.prepare.foa.x",
+        "segmentation.network.architecture.net",
+        "seed.x.y",
+        "",
+    ],
+)
+def test_unknown_names_are_refused(name):
+    with pytest.raises(InputError, match=rf"config\.{name}: there is no such field") as caught:
+        with_overrides(config(), {name: 1})
+    assert caught.value.code == "configuration"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("segmentation.prepare.bucket", 40, r"config\.segmentation\.prepare: .*bucket=40"),
+        ("segmentation.augment.scale", 1.5, r"config\.segmentation\.augment: .*scale=1\.5"),
+        ("segmentation.loss.ssim_mode", "patch", r"config\.segmentation\.loss: .*'patch'; choose windowed or global"),
+        ("segmentation.optimiser.learning_rate", 0.0, r"config\.segmentation\.optimiser: .*learning_rate=0\.0"),
+        ("segmentation.train.epochs", 0, r"config\.segmentation\.train: .*epochs=0"),
+        ("segmentation.train.batch_size", 0, r"config\.segmentation\.train: .*batch_size=0"),
+        ("segmentation.train.box_jitter_px", -1, r"config\.segmentation\.train: .*box_jitter_px=-1"),
+        ("segmentation.train.epochs", "ten", r"config\.segmentation\.train: "),
+        ("segmentation.network.norm", "group", r"config\.segmentation\.network: .*'group'; choose one of none, batch"),
+        ("segmentation.network.width", 0, r"config\.segmentation\.network: .*width=0"),
+    ],
+)
+def test_bad_values_are_named_with_their_place(name, value, message):
+    changed = with_overrides(config(), {name: value})
+    with pytest.raises(InputError, match=message) as caught:
+        stage_settings(changed, "segmentation", 3)
+    assert caught.value.code == "configuration"
+    assert isinstance(stage_settings(changed, "localization", 2), StageSettings)
+
+
+def test_unknown_field_of_a_stored_configuration_is_named():
+    stored = config()
+    stored["localization"]["loss"]["huber"] = 1.0
+    with pytest.raises(InputError, match=r"config\.localization\.loss: .*huber"):
+        stage_settings(stored, "localization", 2)
