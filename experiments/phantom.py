@@ -1,4 +1,4 @@
-"""The built-in phantom: beating short-axis hearts, both networks small, a few minutes on two CPU cores.
+"""The built-in phantom: beating short-axis hearts, both networks small, under ten minutes on two CPU cores.
 
     python run.py
 

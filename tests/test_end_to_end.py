@@ -13,7 +13,7 @@ import pytest
 from experiments import acdc, lvquan19, mmwhs2017, phantom
 from experiments.common import ROWS
 from foanet_jax import experiment
-from foanet_jax.data.refs import StudyRef
+from foanet_jax.data.folds import Fold, Folds, save_folds
 from foanet_jax.data.short_axis_phantom import short_axis_stack, short_axis_study
 from foanet_jax.data.whole_heart_phantom import whole_heart_study
 from foanet_jax.data.writers import write_acdc, write_lvquan19, write_mmwhs2017
@@ -297,18 +297,12 @@ def test_bad_data_is_one_clear_error_and_nothing_is_written(name, break_file, sa
         cases = [dataclasses.replace(study, patient=patient, case=f"{patient}_frame{frame:02d}") for frame in (1, 8)]
         write_acdc(cases, tmp_path / "data")
     break_file(tmp_path / "data" / "patient002" / name)
-    # Whichever part of the fold the patient is in, training or the check of the test patients reads it.
-    config = tiny(acdc.get_config(), **{"data.root": str(tmp_path / "data"), "data.validation_fraction": 0.0})
-    for fold in range(5):
-        config["data"]["fold"] = fold
-        if "patient002" not in experiment.open_folds(config, experiment_refs(config), tmp_path).folds[fold].test:
-            break
+    patients = [f"patient{number:03d}" for number in range(1, 6)]
+    save_folds(Folds((Fold(tuple(patients[:4]), (), tuple(patients[4:])),), 0, 0.0), tmp_path / "folds.json")
+    config = tiny(
+        acdc.get_config(), **{"data.root": str(tmp_path / "data"), "data.folds_file": str(tmp_path / "folds.json")}
+    )
     with pytest.raises(InputError, match=says) as caught:
         experiment.train(config, tmp_path / "run", resume=False, tensorboard=False, command=[])
     assert "patient002" in str(caught.value)
     assert not (tmp_path / "run").exists()
-
-
-def experiment_refs(config):
-    """Enough of a listing to make folds from, even where the data set itself cannot be listed."""
-    return [StudyRef(f"patient{n:03d}", f"patient{n:03d}", None, lambda: None) for n in range(1, 6)]
