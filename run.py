@@ -19,7 +19,7 @@ from foanet_jax import experiment
 from foanet_jax.errors import InputError
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "FILE.py or FILE.py:ROW. [default: the phantom's]")
-MODE = flags.DEFINE_enum("mode", "run", ["run", "train", "evaluate", "predict"], "run: train, then evaluate.")
+MODE = flags.DEFINE_enum("mode", "run", ["run", "train", "evaluate", "predict", "check"], "run: train, evaluate.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. [default: runs/NAME]")
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of the run whose networks are used. [default: workdir]")
 RESUME = flags.DEFINE_bool("resume", False, "Go on from the last checkpoints in the workdir.")
@@ -54,6 +54,8 @@ def main(argv: list[str]) -> None:
         sys.exit(failures > 0)
     config = CONFIG.value.to_dict()
     workdir = Path(WORKDIR.value or f"runs/{config['name']}")
+    if MODE.value == "check":
+        sys.exit(experiment.check(config, workdir) > 0)
     if MODE.value in ("run", "train"):
         experiment.train(config, workdir, resume=RESUME.value, tensorboard=TENSORBOARD.value, command=sys.argv)
     if MODE.value in ("run", "evaluate"):

@@ -15,8 +15,9 @@ import numpy as np
 from tqdm import tqdm
 
 from foanet_jax.atomic import atomic_path
+from foanet_jax.check import check_data_set, draw_check, format_check, write_check
 from foanet_jax.data import phantoms
-from foanet_jax.data.catalogue import open_catalogue, read_input
+from foanet_jax.data.catalogue import described_slice_axis, open_catalogue, read_input
 from foanet_jax.data.folds import Folds, load_folds, make_folds, save_folds
 from foanet_jax.data.nifti import write_mask
 from foanet_jax.data.refs import StudyRef
@@ -42,8 +43,14 @@ FOLDS = "folds.json"
 Config = Mapping[str, Any]
 
 
-def list_studies(config: Config) -> list[StudyRef]:
-    """The studies of the configured data set, the first `data.patients` patients of it (0: all)."""
+def list_studies(config: Config, problems: list[str] | None = None) -> list[StudyRef]:
+    """The studies of the configured data set, the first `data.patients` patients of it (0: all).
+
+    Args:
+        config: the configuration.
+        problems: where given, problems of single files are added here instead of raised, and images without labels
+            are listed as well.
+    """
     data = config["data"]
     name, seed = data["name"], config["seed"]
     phantom = data["phantom"]
@@ -57,11 +64,36 @@ def list_studies(config: Config) -> list[StudyRef]:
         return phantoms.list_whole_heart_phantom(data["patients"], shape=tuple(phantom["shape"]), seed=seed)
     if not data["root"]:
         raise InputError("missing-root", f"data.root is empty; pass --config.data.root=DIR, the folder of {name}")
-    options = {"slice_axis": data["slice_axis"]} if name == "mmwhs2017" else {}
-    refs = open_catalogue(name, data["root"], **options)
+    options: dict[str, Any] = {"slice_axis": data["slice_axis"]} if name == "mmwhs2017" else {}
+    if problems is not None and name == "folder":
+        options["unlabelled"] = True
+    refs = open_catalogue(name, data["root"], problems=problems, **options)
     patients = list(dict.fromkeys(ref.patient for ref in refs))
     chosen = set(patients[: data["patients"]] if data["patients"] else patients)
     return [ref for ref in refs if ref.patient in chosen]
+
+
+def check(config: Config, workdir: Path) -> int:
+    """Reads the whole data set and reports all that is wrong or odd with it; returns how many errors there are.
+
+    Leaves in `workdir/check`: check.json, check.md and check.png. Nothing is written where nothing could be listed.
+    """
+    report = check_data_set(lambda problems: list_studies(config, problems), name=config["data"]["name"])
+    LOGGER.info("\n%s\n", format_check(report))
+    if report.patients:
+        folder = workdir / "check"
+        write_check(report, folder)
+        draw_check(report, folder / "check.png")
+        LOGGER.info("the report and a picture of the data set are in %s", folder)
+    return report.count("error")
+
+
+def slice_axis_of(config: Config) -> str | None:
+    """The axis of the world that the configured data set is reoriented to and sliced along; None: as files have it."""
+    data = config["data"]
+    if data["name"] == "mmwhs2017":
+        return data["slice_axis"]
+    return described_slice_axis(data["name"], data["root"])
 
 
 def open_folds(config: Config, refs: Sequence[StudyRef], *places: Path) -> Folds:
@@ -138,7 +170,12 @@ def train(config: Config, workdir: Path, *, resume: bool, tensorboard: bool, com
             _cases(validation, stage, config),
             stage_settings(config, stage, classes=2 if stage == "localization" else len(classes)),
             workdir / stage,
-            description={"stage": stage, "classes": list(classes), "config": dict(config)},
+            description={
+                "stage": stage,
+                "classes": list(classes),
+                "slice_axis": slice_axis_of(config),
+                "config": dict(config),
+            },
             seed=config["seed"] + STAGES.index(stage),
             resume=resume,
             tensorboard=tensorboard,
@@ -250,8 +287,10 @@ def predict(run: Path, source: Path, output: Path, *, third_axis: str, overwrite
     """
     model = load_model(run)
     with open_checkpoints(run / "segmentation", write=False) as checkpoints:
-        config = checkpoints.description(checkpoints.best_epoch or 0)["config"]
-    slice_axis = config["data"]["slice_axis"] if config["data"]["name"] == "mmwhs2017" else None
+        description = checkpoints.description(checkpoints.best_epoch or 0)
+    config = description["config"]
+    # Checkpoints of older versions do not tell it.
+    slice_axis = description["slice_axis"] if "slice_axis" in description else slice_axis_of(config)
     refs = read_input(source, third_axis=third_axis, classes=model.classes, slice_axis=slice_axis)  # type: ignore[arg-type]
     existing = [output / f"{ref.case}.nii.gz" for ref in refs if (output / f"{ref.case}.nii.gz").exists()]
     if existing and not overwrite:

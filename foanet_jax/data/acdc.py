@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from foanet_jax.data.nifti import class_indices, read_nifti, require_same_grid, study_from_volume
 from foanet_jax.data.refs import StudyRef, empty_root, raise_problems, require_root, visible
@@ -15,45 +16,66 @@ _INDEX_OF = {0: 0, 1: 1, 2: 2, 3: 3}
 # The official archive has the last two levels above its patients, copies of it often fewer.
 _PARENTS = ("", "training", "testing", "database/training", "database/testing")
 
+Frames = Literal["labelled", "cine"]
 
-def list_acdc(root: str | os.PathLike[str]) -> list[StudyRef]:
-    """One study for each labelled frame of each patient, in order of name.
+
+def list_acdc(
+    root: str | os.PathLike[str], *, frames: Frames = "labelled", problems: list[str] | None = None
+) -> list[StudyRef]:
+    """One study for each labelled frame of each patient, or one for each 4D cine, in order of name.
 
     Args:
         root: a folder of patientXXX folders, the official one with training/ and testing/, or one patient's.
+        frames: "labelled": the volumes at end diastole and end systole with their labels; "cine": the file
+            patientXXX_4d.nii.gz, all frames and without labels, of the patients that have it.
+        problems: where given, problems of single patients are added here instead of raised.
 
     Raises:
-        InputError: the folder is missing or has no patients, or "incomplete" with every missing file named.
+        InputError: the folder is missing or has no patients (for "cine": none with a 4D file), or "incomplete"
+            with every missing file named.
     """
+    if frames not in ("labelled", "cine"):
+        raise InputError("frames", f"frames is {frames!r}; choose 'labelled' or 'cine'")
     root = require_root(Path(root))
     folders = _patient_folders(root)
     if not folders:
         raise empty_root(root, "patientXXX/Info.cfg, training/patientXXX/Info.cfg, testing/patientXXX/Info.cfg")
     refs: list[StudyRef] = []
-    problems: list[str] = []
+    collected: list[str] = [] if problems is None else problems
     seen: dict[str, Path] = {}
     for folder in folders:
         patient = folder.name
         if patient in seen:
-            problems.append(f"{folder}: the same patient as {seen[patient]}; remove one of them")
+            collected.append(f"{folder}: the same patient as {seen[patient]}; remove one of them")
             continue
         seen[patient] = folder
         try:
-            frames, group = _read_info(folder / "Info.cfg")
+            known, group = _read_info(folder / "Info.cfg")
         except InputError as error:
-            problems.append(str(error))
+            collected.append(str(error))
+            known, group = set(), None
+        if frames == "cine":
+            cine = _nifti_file(folder, f"{patient}_4d")
+            if cine is not None:
+                load_cine = functools.partial(_load_cine, cine, patient, group)
+                refs.append(StudyRef(patient, f"{patient}_4d", group, load_cine))
             continue
         labelled = {int(match[1]) for path in folder.iterdir() if (match := _label_name(patient).fullmatch(path.name))}
-        for frame in sorted(labelled | frames):
+        for frame in sorted(labelled | known):
             case = f"{patient}_frame{frame:02d}"
             image, labels = _nifti_file(folder, case), _nifti_file(folder, f"{case}_gt")
             absent = [stem for stem, path in ((case, image), (f"{case}_gt", labels)) if path is None]
             if image is None or labels is None:
-                problems.append(f"{folder}: no {' and no '.join(f'{stem}.nii.gz' for stem in absent)}")
+                collected.append(
+                    f"{folder}: no {' and no '.join(f'{stem}.nii.gz' for stem in absent)}; copy the folder again"
+                )
             else:
                 load = functools.partial(_load, image, labels, patient, case, group)
                 refs.append(StudyRef(patient, case, group, load))
-    raise_problems(root, problems)
+    if not refs and frames == "cine":
+        raise empty_root(root, "patientXXX_4d.nii.gz in the patients' folders")
+    if problems is None:
+        raise_problems(root, collected)
     return refs
 
 
@@ -79,6 +101,11 @@ def _load(image_path: Path, label_path: Path, patient: str, case: str, group: st
         labels=class_indices(labels, _INDEX_OF),
         group=group,
     )
+
+
+def _load_cine(path: Path, patient: str, group: str | None) -> Study:
+    volume = read_nifti(path)
+    return study_from_volume(volume, patient=patient, case=f"{patient}_4d", classes=ACDC_CLASSES, group=group)
 
 
 def _patient_folders(root: Path) -> list[Path]:

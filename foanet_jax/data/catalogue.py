@@ -9,19 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from foanet_jax.data.acdc import list_acdc
+from foanet_jax.data.dicom import holds_dicom, is_dicom, list_dicom
+from foanet_jax.data.folder import list_folder, read_folder_description
 from foanet_jax.data.lvquan19 import list_lvquan19, read_lvquan19
 from foanet_jax.data.mmwhs2017 import list_mmwhs2017
 from foanet_jax.data.nifti import SliceAxis, ThirdAxis, read_nifti, study_from_volume, to_canonical
+from foanet_jax.data.nnunet import list_nnunet, read_nnunet_description
 from foanet_jax.data.refs import StudyRef, empty_root, safe_case, visible
 from foanet_jax.data.study import LV_CLASSES, Study
+from foanet_jax.data.sunnybrook import list_sunnybrook
 from foanet_jax.errors import InputError
 
-__all__ = ["CATALOGUES", "StudyRef", "open_catalogue", "read_input"]
+__all__ = ["CATALOGUES", "StudyRef", "described_slice_axis", "open_catalogue", "read_input"]
 
 CATALOGUES: dict[str, Callable[..., list[StudyRef]]] = {
     "acdc": list_acdc,
+    "folder": list_folder,
     "lvquan19": list_lvquan19,
     "mmwhs2017": list_mmwhs2017,
+    "nnunet": list_nnunet,
+    "sunnybrook": list_sunnybrook,
 }
 
 _NIFTI_SUFFIXES = (".nii", ".nii.gz")
@@ -29,12 +36,15 @@ _INPUT_SUFFIXES = (*_NIFTI_SUFFIXES, ".mat")
 _LABEL_ENDINGS = ("_gt", "_label")
 
 
-def open_catalogue(name: str, root: str | os.PathLike[str], **options: Any) -> list[StudyRef]:
+def open_catalogue(
+    name: str, root: str | os.PathLike[str], *, problems: list[str] | None = None, **options: Any
+) -> list[StudyRef]:
     """The studies of a data set, listed but not loaded.
 
     Args:
         name: a key of CATALOGUES.
         root: the folder that the data set was unpacked to.
+        problems: where given, problems of single files are added here instead of raised, and the rest is listed.
         options: keywords of the data set's own function, as slice_axis for mmwhs2017.
 
     Raises:
@@ -42,13 +52,22 @@ def open_catalogue(name: str, root: str | os.PathLike[str], **options: Any) -> l
     """
     if name not in CATALOGUES:
         raise InputError("unknown-catalogue", f"no data set is called {name!r}; choose one of {', '.join(CATALOGUES)}")
-    known = [key for key in inspect.signature(CATALOGUES[name]).parameters if key != "root"]
+    known = [key for key in inspect.signature(CATALOGUES[name]).parameters if key not in ("root", "problems")]
     unknown = [key for key in options if key not in known]
     if unknown:
         raise InputError(
             "unknown-option", f"{name}: unknown option {', '.join(unknown)}; known are: {', '.join(known) or 'none'}"
         )
-    return CATALOGUES[name](root, **options)
+    return CATALOGUES[name](root, problems=problems, **options)
+
+
+def described_slice_axis(name: str, root: str | os.PathLike[str]) -> SliceAxis | None:
+    """The axis of the world that a data set with a dataset.json is sliced along; None for all others."""
+    if name == "folder":
+        return read_folder_description(Path(root))[0].slice_axis
+    if name == "nnunet":
+        return read_nnunet_description(Path(root))[0].slice_axis
+    return None
 
 
 def read_input(
@@ -58,9 +77,10 @@ def read_input(
     classes: tuple[str, ...] = LV_CLASSES,
     slice_axis: SliceAxis | None = None,
 ) -> list[StudyRef]:
-    """The unlabelled studies to predict on in a .nii, .nii.gz or LVQuan19 .mat file, or in a folder of them.
+    """The unlabelled studies to predict on in a .nii, .nii.gz, LVQuan19 .mat or DICOM file, or in a folder of them.
 
-    In a folder, hidden files and label files (`…_gt`, `…_label`) are passed over, and so are its folders.
+    In a folder, hidden files and label files (`…_gt`, `…_label`) are passed over, and so are its folders. A folder
+    without NIfTI and .mat files is searched for DICOM files, of any name, with the folders below it.
 
     Args:
         path: the file or folder.
@@ -78,13 +98,19 @@ def read_input(
             for file in visible(path.iterdir())
             if file.is_file() and _split(file.name)[1] and not _split(file.name)[0].endswith(_LABEL_ENDINGS)
         ]
+        if not paths and holds_dicom(path):
+            return list_dicom(path, classes=classes)
         if not paths:
-            raise empty_root(path, "*.nii, *.nii.gz (not *_gt, *_label), *.mat")
+            raise empty_root(path, "*.nii, *.nii.gz (not *_gt, *_label), *.mat, DICOM files")
     else:
         if not path.exists():
             raise InputError("missing-file", f"{path}: no such file or folder; check the path")
+        if is_dicom(path):
+            return list_dicom(path, classes=classes)
         if not _split(path.name)[1]:
-            raise InputError("unknown-format", f"{path}: not one of {', '.join(_INPUT_SUFFIXES)}; convert the file")
+            raise InputError(
+                "unknown-format", f"{path}: not one of {', '.join(_INPUT_SUFFIXES)}, nor DICOM; convert the file"
+            )
         paths = [path]
     refs: list[StudyRef] = []
     taken: set[str] = set()

@@ -174,6 +174,7 @@ def _patients(entry: object, part: str) -> tuple[str, ...]:
         raise TypeError(f"{part} is not a list of patients")
     for patient in entry:
         # Messages name patients, and JSON can hold what no file can be called and no terminal can print.
-        if not 0 < len(patient) <= _LONGEST_NAME or not patient.isprintable():
+        odd = any("\ud800" <= letter <= "\udfff" or letter < " " for letter in patient)
+        if odd or not 0 < len(patient) <= _LONGEST_NAME:
             raise TypeError(f"{part} has a patient {patient[:40]!r} of {len(patient)} characters")
     return tuple(entry)

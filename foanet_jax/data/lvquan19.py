@@ -9,7 +9,7 @@ import numpy as np
 
 from foanet_jax.data.matfile import read_mat
 from foanet_jax.data.nifti import SPACING_RANGE_MM
-from foanet_jax.data.refs import StudyRef, empty_root, require_root, visible
+from foanet_jax.data.refs import StudyRef, empty_root, raise_problems, require_root, visible
 from foanet_jax.data.study import LV_CLASSES, Study, validate_study
 from foanet_jax.errors import InputError
 
@@ -27,18 +27,32 @@ _ALIASES = {
 _INDEX_ROWS = {"areas": 2, "dims": 3, "rwt": 6}
 
 
-def list_lvquan19(root: str | os.PathLike[str]) -> list[StudyRef]:
+def list_lvquan19(root: str | os.PathLike[str], *, problems: list[str] | None = None) -> list[StudyRef]:
     """One labelled study for each patientN.mat in a folder, in order of N.
 
+    Args:
+        root: the folder.
+        problems: where given, problems of single files are added here instead of raised.
+
     Raises:
-        InputError: the folder is missing or has no such file; loading raises what read_lvquan19 does.
+        InputError: the folder is missing or has no such file, or "incomplete" with every patient who has two;
+            loading raises what read_lvquan19 does.
     """
     root = require_root(Path(root))
     paths = [path for path in visible(root.glob("*.mat")) if re.fullmatch(r"patient\d+\.mat", path.name)]
     if not paths:
         raise empty_root(root, "patientN.mat")
+    collected: list[str] = [] if problems is None else problems
+    first: dict[int, Path] = {}
+    for path in paths:
+        same = first.setdefault(int(path.stem.removeprefix("patient")), path)
+        if same != path:
+            collected.append(f"{path}: the same patient as {same}; remove one of them")
+    if problems is None:
+        raise_problems(root, collected)
     return [
-        StudyRef(path.stem, path.stem, None, functools.partial(read_lvquan19, path, case=path.stem)) for path in paths
+        StudyRef(path.stem, path.stem, None, functools.partial(read_lvquan19, path, case=path.stem))
+        for path in first.values()
     ]
 
 

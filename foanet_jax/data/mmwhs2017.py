@@ -25,12 +25,15 @@ _INDEX_OF = {value: index for index, value in enumerate(LABEL_VALUES)} | {421: L
 _IMAGE_NAME = re.compile(r"(mr_train_\d+)_image(\.nii(?:\.gz)?)")
 
 
-def list_mmwhs2017(root: str | os.PathLike[str], *, slice_axis: SliceAxis = "axial") -> list[StudyRef]:
+def list_mmwhs2017(
+    root: str | os.PathLike[str], *, slice_axis: SliceAxis = "axial", problems: list[str] | None = None
+) -> list[StudyRef]:
     """One study for each mr_train_10XX_image.nii.gz and its labels, in a folder or its folder mr_train.
 
     Args:
         root: the folder.
         slice_axis: the axis of the world along which the reoriented volumes are sliced.
+        problems: where given, problems of single cases are added here instead of raised.
 
     Raises:
         InputError: the folder is missing or has no such files, or "incomplete" with every image without labels.
@@ -39,7 +42,7 @@ def list_mmwhs2017(root: str | os.PathLike[str], *, slice_axis: SliceAxis = "axi
         raise InputError("slice-axis", f"slice_axis is {slice_axis!r}; choose sagittal, coronal or axial")
     root = require_root(Path(root))
     refs: list[StudyRef] = []
-    problems: list[str] = []
+    collected: list[str] = [] if problems is None else problems
     seen: set[str] = set()
     for folder in (root, root / "mr_train"):
         for image in visible(folder.iterdir()) if folder.is_dir() else []:
@@ -50,15 +53,16 @@ def list_mmwhs2017(root: str | os.PathLike[str], *, slice_axis: SliceAxis = "axi
             candidates = [folder / f"{case}_label{suffix}" for suffix in (match[2], ".nii.gz", ".nii")]
             labels = next((path for path in candidates if path.is_file()), None)
             if case in seen:
-                problems.append(f"{image}: a second image of {case}; remove one of them")
+                collected.append(f"{image}: a second image of {case}; remove one of them")
             elif labels is None:
-                problems.append(f"{image}: no {candidates[0].name} beside it")
+                collected.append(f"{image}: no {candidates[0].name} beside it; add it or remove the image")
             else:
                 refs.append(StudyRef(case, case, None, functools.partial(_load, image, labels, case, slice_axis)))
             seen.add(case)
     if not seen:
         raise empty_root(root, "mr_train_10XX_image.nii.gz, mr_train/mr_train_10XX_image.nii.gz")
-    raise_problems(root, problems)
+    if problems is None:
+        raise_problems(root, collected)
     return refs
 
 

@@ -1,4 +1,4 @@
-"""Studies on disk in the layouts of the three data sets, for phantoms and for tests."""
+"""Studies on disk in the layouts of the data sets, and as DICOM, for phantoms and for tests."""
 
 import os
 import re
@@ -7,6 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import scipy.io
+from contourpy import contour_generator
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.valuerep import DSfloat
+from scipy import ndimage
 
 from foanet_jax.atomic import atomic_path
 from foanet_jax.data.mmwhs2017 import LABEL_VALUES
@@ -113,3 +118,139 @@ def _require_one_frame(study: Study, layout: str) -> None:
         raise InputError(
             "layout", f"{study.name}: {study.voxels.shape[0]} frames; {layout}'s files hold one volume each"
         )
+
+
+def write_dicom(study: Study, folder: str | os.PathLike[str]) -> list[Path]:
+    """Writes 1.dcm, 2.dcm, …, an uncompressed MR image for each frame of each slice, and returns their paths.
+
+    Slice after slice, each with its frames, as scanners number them. Whole numbers of 16 bit stay as they are;
+    other voxels are rescaled to 16 bit, exact to half of (highest − lowest) / 65535. The affine gives directions
+    and origin, `spacing_mm` the distances. UIDs follow from the case and are under 2.999, which is for examples.
+    Readers go along the normal of the slices: a study whose slices run against it comes back in reverse.
+
+    Raises:
+        InputError: rows, columns and slices of the affine are not at right angles.
+    """
+    directions = study.affine[:3, :3] / np.linalg.norm(study.affine[:3, :3], axis=0)
+    if not np.allclose(directions.T @ directions, np.eye(3), atol=1e-3):
+        raise InputError(
+            "layout", f"{study.name}: a sheared affine; DICOM's rows, columns and slices are at right angles"
+        )
+    slice_mm, row_mm, column_mm = study.spacing_mm
+    to_lps = np.diag([-1.0, -1.0, 1.0])
+    along, down, through = (to_lps @ directions).T
+    origin = to_lps @ study.affine[:3, 3]
+    stored, slope, intercept = _as_int16(study.voxels)
+    frames, slices = study.voxels.shape[:2]
+    examination, series, reference = (_uid(study.case, kind) for kind in ("study", "series", "frame of reference"))
+    paths = []
+    for z, t in np.ndindex(slices, frames):
+        number = z * frames + t + 1
+        image = Dataset()
+        image.SOPClassUID, image.SOPInstanceUID = MRImageStorage, _uid(study.case, f"image {number}")
+        image.StudyInstanceUID, image.SeriesInstanceUID, image.FrameOfReferenceUID = examination, series, reference
+        image.PatientID, image.PatientName, image.PatientBirthDate, image.PatientSex = study.patient, "", "", ""
+        image.StudyDate, image.StudyTime, image.AccessionNumber, image.StudyID = "", "", "", ""
+        image.ReferringPhysicianName, image.PositionReferenceIndicator, image.Manufacturer = "", "", ""
+        image.Modality, image.ImageType = "MR", ["DERIVED", "SECONDARY", "OTHER"]
+        image.ScanningSequence, image.SequenceVariant, image.ScanOptions = "RM", "NONE", ""
+        image.MRAcquisitionType, image.EchoTime, image.EchoTrainLength = "2D", None, None
+        image.SeriesNumber, image.InstanceNumber = 1, number
+        image.TemporalPositionIdentifier, image.NumberOfTemporalPositions = t + 1, frames
+        image.TriggerTime = DSfloat(1000.0 * t / frames, auto_format=True)
+        image.PixelSpacing = [DSfloat(mm, auto_format=True) for mm in (row_mm, column_mm)]
+        image.SliceThickness = image.SpacingBetweenSlices = DSfloat(slice_mm, auto_format=True)
+        image.ImageOrientationPatient = [DSfloat(value, auto_format=True) for value in (*along, *down)]
+        position = origin + z * slice_mm * through
+        image.ImagePositionPatient = [DSfloat(value, auto_format=True) for value in position]
+        image.Rows, image.Columns = study.voxels.shape[2:]
+        image.SamplesPerPixel, image.PhotometricInterpretation = 1, "MONOCHROME2"
+        image.BitsAllocated, image.BitsStored, image.HighBit, image.PixelRepresentation = 16, 16, 15, 1
+        image.RescaleSlope, image.RescaleIntercept, image.RescaleType = slope, intercept, "US"
+        image.PixelData = stored[t, z].astype("<i2").tobytes()
+        image.file_meta = FileMetaDataset()
+        image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        image.file_meta.ImplementationClassUID = _uid("foanet-jax", "implementation")
+        path = Path(folder) / f"{number}.dcm"
+        with atomic_path(path) as temporary:
+            image.save_as(temporary, enforce_file_format=True)
+        paths.append(path)
+    return paths
+
+
+def write_sunnybrook(
+    study: Study,
+    folder: str | os.PathLike[str],
+    *,
+    patient: str,
+    original: str,
+    ed_frame: int = 0,
+    es_frame: int | None = None,
+) -> Path:
+    """Adds a patient to a folder in Sunnybrook's layout, and returns the folder of its images.
+
+    dicoms/<patient>/N.dcm as write_dicom has them, contourfiles/<original>/{i,o}-contours of the slices with a
+    cavity, both at end diastole and the inner one at end systole, and a line in link.csv. Contours run along the
+    midpoints between the pixels inside and outside of a mask, so that reading gives the masks back.
+
+    Args:
+        study: a labelled cine or stack with LV_CLASSES.
+        folder: of the data set.
+        patient: id of the images, as SCD0000101.
+        original: id of the contours, as SC-HF-I-1.
+        ed_frame: frame of end diastole.
+        es_frame: frame of end systole; None writes no contours of it.
+
+    Raises:
+        InputError: the study has other classes, no such frame, or a mask in pieces.
+    """
+    labels = _labels(study, LV_CLASSES)
+    frames = study.voxels.shape[0]
+    for frame in (ed_frame, *([] if es_frame is None else [es_frame])):
+        if not 0 <= frame < frames:
+            raise InputError("layout", f"{study.name}: no frame {frame} among {frames}")
+    files: dict[Path, np.ndarray] = {}
+    phases = [(ed_frame, "io"), *([] if es_frame is None else [(es_frame, "i")])]
+    for frame, kinds in phases:
+        for z, plane in enumerate(labels[frame]):
+            cavity = plane == LV_CLASSES.index("cavity")
+            for kind in kinds if cavity.any() else "":
+                outline = _outline(cavity if kind == "i" else plane > 0, study)
+                name = f"IM-0001-{z * frames + frame + 1:04d}-{kind}contour-manual.txt"
+                files[Path(folder) / "contourfiles" / original / f"{kind}-contours" / name] = outline
+    for path, outline in files.items():
+        with atomic_path(path) as temporary:
+            # Counted from 1, as the data set has them.
+            np.savetxt(temporary, outline + 1, fmt="%.2f")
+    place = Path(folder) / "dicoms" / patient
+    write_dicom(study, place)
+    link = Path(folder) / "link.csv"
+    lines = link.read_text(encoding="utf-8").splitlines() if link.exists() else ["patient_id,original_id"]
+    with atomic_path(link) as temporary:
+        temporary.write_text("\n".join([*lines, f"{patient},{original}"]) + "\n", encoding="utf-8")
+    return place
+
+
+def _as_int16(voxels: np.ndarray) -> tuple[np.ndarray, DSfloat, DSfloat]:
+    """Stored values, slope and intercept, the latter as DICOM's 16 characters can tell them."""
+    low, high = float(voxels.min()), float(voxels.max())
+    if low >= -(2**15) and high < 2**15 and (voxels == np.rint(voxels)).all():
+        return voxels.astype(np.int16), DSfloat(1), DSfloat(0)
+    # Upwards, so that the highest value stays within 16 bit after rounding.
+    slope = DSfloat(max((high - low) / 65535 * (1 + 1e-9), 1e-30), auto_format=True)
+    intercept = DSfloat((low + high) / 2, auto_format=True)
+    stored = np.rint((voxels.astype(np.float64) - intercept) / slope)
+    return np.clip(stored, -(2**15), 2**15 - 1).astype(np.int16), slope, intercept
+
+
+def _uid(case: str, what: str) -> UID:
+    return generate_uid(prefix="2.999.", entropy_srcs=[case, what])
+
+
+def _outline(mask: np.ndarray, study: Study) -> np.ndarray:
+    """(N, 2) column and row of the line around a mask, without its holes."""
+    # Padded, so that the line closes where the mask touches the border of the image.
+    lines = contour_generator(z=np.pad(ndimage.binary_fill_holes(mask).astype(float), 1)).lines(0.5)
+    if len(lines) != 1:
+        raise InputError("layout", f"{study.name}: a mask in {len(lines)} pieces; a contour goes around one")
+    return np.asarray(lines[0], float) - 1
