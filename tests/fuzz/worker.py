@@ -3,7 +3,6 @@
 python -m tests.fuzz.worker FORMAT SEED START STOP PROGRESS RESULT
 """
 
-import dataclasses
 import json
 import mmap
 import resource
@@ -24,7 +23,7 @@ def main(name: str, run_seed: int, start: int, stop: int, progress: Path, result
     with open(progress, "r+b") as file, mmap.mmap(file.fileno(), 8) as place, bench(name) as at:
         # Shared with the file: what was written last is there even after a segmentation fault.
         tally = run(at, run_seed, range(start, stop), started=lambda index: struct.pack_into("<q", place, 0, index))
-    result.write_text(json.dumps(dataclasses.asdict(tally)))
+    result.write_text(json.dumps(vars(tally)))
 
 
 if __name__ == "__main__":
