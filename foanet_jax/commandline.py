@@ -1,0 +1,74 @@
+"""How a program starts and ends: its arguments read, its messages shown, bad input told in one line."""
+
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+from absl import app, flags
+
+from foanet_jax.errors import InputError
+
+
+def start(main: Callable[[list[str]], None], *, default: Path) -> None:
+    """Reads the flags, calls `main` with what was no flag, and ends with status 2 on bad input.
+
+    Args:
+        main: of a program that has defined its flags, `--config` among them.
+        default: the experiment of arguments that name none.
+    """
+    app.run(_guarded(main), flags_parser=_guarded(functools.partial(_parse, default=default)))
+
+
+def set_up() -> None:
+    """Messages to the terminal, compiled programs to a cache that later runs read."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout, force=True)
+    logging.getLogger("foanet_jax").setLevel(logging.INFO)
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells its options at every start.
+    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "foanet_jax"))
+    jax.config.update("jax_compilation_cache_dir", cache)
+
+
+def with_experiment(argv: list[str], default: Path) -> list[str]:
+    """The arguments with the default experiment added where they name none.
+
+    Raises:
+        InputError: "missing-file" where the experiment that they name is no file.
+    """
+    names = [argument.lstrip("-").partition("=")[0] for argument in argv]
+    if "config" not in names:
+        return [argv[0], f"--config={default}", *argv[1:]]
+    place = names.index("config")
+    _, assigned, value = argv[place].partition("=")
+    value = value if assigned else "".join(argv[place + 1 : place + 2])
+    if not Path(value.partition(":")[0]).is_file():
+        raise InputError("missing-file", f"--config={value}: no such file; name one such as experiments/phantom.py")
+    return argv
+
+
+def _parse(_: list[str], *, default: Path) -> list[str]:
+    """Reads the flags and the experiment file; returns what was not a flag."""
+    sys.argv = with_experiment(sys.argv, default)  # config_flags looks for overrides there.
+    try:
+        return flags.FLAGS(sys.argv)
+    except (AttributeError, KeyError) as error:
+        raise InputError("arguments", f"the configuration has no field {error}; see experiments/common.py") from None
+    except (flags.Error, TypeError, ValueError) as error:
+        what = str(error).strip().splitlines()[-1]  # An experiment's own error comes with its traceback.
+        raise InputError("arguments", f"{what}; --helpfull lists the options") from None
+
+
+def _guarded(function: Callable) -> Callable:
+    """The function with bad input ending the program in one line and status 2."""
+
+    def call(argv: list[str]):
+        try:
+            return function(argv)
+        except InputError as error:
+            sys.stderr.write(f"error: {error}\n")
+            sys.exit(2)
+
+    return call
