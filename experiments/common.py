@@ -75,7 +75,7 @@ def common(name: str) -> ConfigDict:
                 "optimiser": defaults(OptimiserSpec),
                 "train": defaults(TrainSpec),
             },
-            "prediction": {"batch_size": 8},
+            "prediction": {"memory_mb": 2048},
             "evaluation": {
                 "checkpoint": "best",  # or "last"
                 "patients": "test",  # the fold's, or "all"

@@ -1,16 +1,21 @@
 """From a study to its segmentation: the whole of Fig. 1, for evaluation and prediction alike."""
 
 import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from foanet_jax.data.study import Study
 from foanet_jax.image.boxes import Box, paste, slice_boxes, union_box, whole_image
 from foanet_jax.image.components import keep_greatest
-from foanet_jax.image.prepare import Prepared, PrepareSpec, prepare, restore
+from foanet_jax.image.prepare import Prepared, PrepareSpec, Source, open_source, prepare, restore_labels
 from foanet_jax.image.stack import neighbours, temporal_like
 from foanet_jax.network import NetworkSpec, probabilities
+
+MEMORY_BYTES = 2 * 2**30
+MOST_TOGETHER = 32  # slices a forward pass; more of them gain nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,66 +65,110 @@ class Prediction:
     flags: tuple[str, ...]
 
 
-def probability_maps(network: Network, prepared: Prepared, triples: np.ndarray, *, batch_size: int) -> np.ndarray:
-    """(N, H, W, C) probabilities of every slice on its prepared grid, `batch_size` slices at a time.
+def slices_together(network: Network, shape: Sequence[int], count: int, memory_bytes: int) -> int:
+    """How many slices a forward pass takes: as even a share of `count` as stays within the memory, one at least.
+
+    A slice is counted as eight float32 copies of the first stage's maps, which is more than any of the networks
+    needs at a time.
+    """
+    each = 8 * 4 * 64 * network.spec.width * shape[0] * shape[1]
+    most = int(np.clip(memory_bytes // each, 1, MOST_TOGETHER))
+    size = -(-count // -(-count // most))
+    # Fewer shapes to compile; a multiple of 8 is within what is allowed wherever the share is above 8.
+    return size if size <= 8 else min(-(-size // 8) * 8, most)
+
+
+def probability_maps(
+    network: Network, prepared: Prepared, triples: np.ndarray, *, memory_bytes: int
+) -> Iterator[tuple[jax.Array, int]]:
+    """Probabilities of the slices on their prepared grid, some slices at a time, on the device.
 
     Args:
         network: what to apply.
-        prepared: N slices.
+        prepared: the slices.
         triples: (N, 3) indices of each slice and its neighbours.
-        batch_size: slices a forward pass; the last batch is filled up, so that one shape is compiled.
+        memory_bytes: for the maps of a forward pass.
+
+    Yields:
+        (n, H, W, C) maps, n always the same so that one shape is compiled, and how many of them count.
     """
     count = len(triples)
-    size = min(batch_size, count)
+    size = slices_together(network, prepared.images.shape[1:], count, memory_bytes)
     extent = np.tile(np.array([prepared.extent], np.int32), (size, 1))
-    images = jnp.asarray(prepared.images)
-    maps = []
     for start in range(0, count, size):
-        chunk = np.minimum(np.arange(start, start + size), count - 1)
-        batch = temporal_like(images, triples[chunk])
-        maps.append(np.asarray(probabilities(network.variables, batch, network.spec, extent)))
-    return np.concatenate(maps)[:count]
+        chunk = triples[np.minimum(np.arange(start, start + size), count - 1)]
+        batch = temporal_like(prepared.images, chunk)
+        yield probabilities(network.variables, batch, network.spec, extent), min(size, count - start)
 
 
-def localize(study: Study, network: Network, *, cyclic: bool, batch_size: int) -> list[Box | None]:
+def likeliest(maps: Iterable[tuple[jax.Array, int]]) -> np.ndarray:
+    """(N, H, W) uint8: the likeliest class of each pixel of what `probability_maps` yields."""
+    return np.concatenate([np.asarray(_likeliest(part))[:count] for part, count in maps])
+
+
+@jax.jit
+def _likeliest(maps):
+    return jnp.argmax(maps, axis=-1).astype(jnp.uint8)
+
+
+def localize(
+    study: Study, network: Network, *, cyclic: bool, memory_bytes: int, source: Source | None = None
+) -> list[Box | None]:
     """Prepro.1, Net.1, and the object's box on each slice of each frame, None where there is none (Sec. II-B, Fig. 8a).
 
     Of what Net.1 finds, each frame's greatest connected component counts, so that a stray pixel far from the
     heart does not stretch the union box.
     """
     everything = whole_image(study.voxels.shape[-2:])
-    prepared = prepare(study.voxels, everything, study.spacing_mm[1:], network.prepare)
+    prepared = prepare(source or open_source(study.voxels), everything, study.spacing_mm[1:], network.prepare)
     triples = neighbours(*study.voxels.shape[:2], cyclic=cyclic)
-    maps = restore(probability_maps(network, prepared, triples, batch_size=batch_size), prepared, everything)
-    found = keep_greatest(maps.argmax(axis=-1).astype(np.uint8).reshape(study.voxels.shape))
-    return slice_boxes(found > 0)
+    maps = probability_maps(network, prepared, triples, memory_bytes=memory_bytes)
+    found = np.concatenate([restore_labels(part, prepared, everything)[:count] for part, count in maps])
+    return slice_boxes(keep_greatest(found.reshape(study.voxels.shape)) > 0)
 
 
-def segment(study: Study, box: Box, model: Model, *, batch_size: int) -> np.ndarray:
+def segment(study: Study, box: Box, model: Model, *, memory_bytes: int, source: Source | None = None) -> np.ndarray:
     """Prepro.2, Net.2 and the postprocessing inside a box: (T, Z, H, W) uint8 on the study's grid (Sec. III-B, C)."""
     network = model.segmentation
     frames, slices, *shape = study.voxels.shape
-    prepared = prepare(study.voxels, box, study.spacing_mm[1:], network.prepare)
+    prepared = prepare(source or open_source(study.voxels), box, study.spacing_mm[1:], network.prepare)
     triples = neighbours(frames, slices, cyclic=model.cyclic)
-    maps = probability_maps(network, prepared, triples, batch_size=batch_size)
-    labels = maps.argmax(axis=-1).astype(np.uint8)
-    rows, columns = prepared.extent
+    # A frame's greatest component is known once all its slices are, so that the maps of whole frames are held.
+    together = max(1, slices_together(network, prepared.images.shape[1:], len(triples), memory_bytes) // slices)
+    masks = []
+    for start in range(0, len(triples), together * slices):
+        chunk = triples[start : start + together * slices]
+        maps = list(probability_maps(network, prepared, chunk, memory_bytes=memory_bytes))
+        stray = _stray(likeliest(maps), prepared.extent, slices)
+        for part, count in maps:
+            here, stray = stray[:count], stray[count:]
+            here = np.pad(here, ((0, len(part) - count), (0, 0), (0, 0)))
+            masks.append(restore_labels(_without(part, here), prepared, box)[:count])
+    mask = np.concatenate(masks).reshape(frames, slices, *box.shape)
+    return paste(mask, box, (shape[0], shape[1]))
+
+
+def _stray(labels: np.ndarray, extent: tuple[int, int], slices: int) -> np.ndarray:
+    """(N, H, W): where the labels of whole frames are foreground outside the frame's greatest component."""
+    rows, columns = extent
     labels[:, rows:], labels[:, :, columns:] = 0, 0
-    kept = keep_greatest(labels.reshape(frames, slices, *labels.shape[1:])).reshape(labels.shape)
-    background = np.zeros(maps.shape[-1], maps.dtype)
-    background[0] = 1
-    maps = np.where((labels != kept)[..., None], background, maps)
-    mask = restore(maps, prepared, box).argmax(axis=-1).astype(np.uint8)
-    return paste(mask.reshape(frames, slices, *box.shape), box, (shape[0], shape[1]))
+    return labels != keep_greatest(labels.reshape(-1, slices, *labels.shape[1:])).reshape(labels.shape)
 
 
-def predict_study(study: Study, model: Model, *, batch_size: int = 8) -> Prediction:
+@jax.jit
+def _without(maps, stray):
+    """Maps (N, H, W, C) that are certain of the background where (N, H, W) is true."""
+    return jnp.where(stray[..., None], (jnp.arange(maps.shape[-1]) == 0).astype(maps.dtype), maps)
+
+
+def predict_study(study: Study, model: Model, *, memory_bytes: int = MEMORY_BYTES) -> Prediction:
     """Localizes and segments a study.
 
     Args:
         study: what to segment; its labels are not looked at.
         model: both networks.
-        batch_size: slices a forward pass; bounds the memory.
+        memory_bytes: what a forward pass may take. Beside it there are the study's frames, and one frame's
+            probability maps where these are larger.
     """
     shape = study.voxels.shape[-2:]
     boxes: list[Box | None] = [None] * (study.voxels.shape[0] * study.voxels.shape[1])
@@ -127,15 +176,16 @@ def predict_study(study: Study, model: Model, *, batch_size: int = 8) -> Predict
         flag = f"every voxel is {float(study.voxels.flat[0]):g} (σ = 0): nothing can be segmented"
         return Prediction(np.zeros(study.voxels.shape, np.uint8), boxes, None, whole_image(shape), (flag,))
     flags = []
+    source = open_source(study.voxels)
     if model.localization is not None:
-        boxes = localize(study, model.localization, cyclic=model.cyclic, batch_size=batch_size)
+        boxes = localize(study, model.localization, cyclic=model.cyclic, memory_bytes=memory_bytes, source=source)
     union = union_box(boxes)
     box = whole_image(shape) if union is None else union.widen(model.margin_px, shape)
     if union is not None and union.touches_border(shape):
         flags.append("the localized object touches the border of the image")
     if union is None and model.localization is not None:
         flags.append("nothing localized: the whole image was segmented")
-    mask = segment(study, box, model, batch_size=batch_size)
+    mask = segment(study, box, model, memory_bytes=memory_bytes, source=source)
     if not mask.any():
         flags.append("nothing segmented: the mask is empty")
     return Prediction(mask, boxes, union, box, tuple(flags))

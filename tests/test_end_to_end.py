@@ -24,7 +24,6 @@ ROOT = Path(__file__).parents[1]
 TINY = {
     "data.patients": 5,
     "data.phantom": {"size": 96, "frames": 3, "shape": (12, 64, 64)},
-    "prediction.batch_size": 3,
     "evaluation.overlays": 1,
 }
 TINY_STAGE = {

@@ -15,7 +15,7 @@ from foanet_jax.data.nifti import write_nifti
 from foanet_jax.data.short_axis_phantom import short_axis_stack
 
 ROOT = Path(__file__).parents[1]
-TINY = {"prediction.batch_size": 3, "evaluation.overlays": 1}
+TINY = {"evaluation.overlays": 1}
 TINY_STAGE = {
     "network.width": 1 / 32,
     "prepare.spacing_mm": 5.0,

@@ -77,9 +77,9 @@ def test_mask_comes_back_on_the_studys_grid(spacing_mm):
 
 
 @pytest.mark.usefixtures("_oracle")
-def test_batches_do_not_change_the_mask():
+def test_the_memory_does_not_change_the_mask():
     study = ring_study()
-    masks = [predict_study(study, model(), batch_size=size).mask for size in (1, 4, 100)]
+    masks = [predict_study(study, model(), memory_bytes=size).mask for size in (1, 10**7, 10**12)]
     np.testing.assert_array_equal(masks[0], masks[1])
     np.testing.assert_array_equal(masks[0], masks[2])
 

@@ -68,11 +68,11 @@ def seen(monkeypatch):
     return batches
 
 
-@pytest.mark.parametrize("batch_size", [1, 5, 64])
+@pytest.mark.parametrize("memory_bytes", [1, 10**9, 10**12])
 @pytest.mark.usefixtures("seen")
-def test_every_voxel_of_every_frame_comes_back(batch_size):
+def test_every_voxel_of_every_frame_comes_back(memory_bytes):
     labels = beating()
-    found = predict_study(study_of(labels), model(), batch_size=batch_size)
+    found = predict_study(study_of(labels), model(), memory_bytes=memory_bytes)
     assert found.mask.shape == SHAPE
     np.testing.assert_array_equal(found.mask, labels)
     assert len(found.slice_boxes) == SHAPE[0] * SHAPE[1]
@@ -82,7 +82,7 @@ def test_every_voxel_of_every_frame_comes_back(batch_size):
 @pytest.mark.parametrize("cyclic", [True, False])
 def test_neighbours_run_over_time_in_each_slice(seen, cyclic):
     labels = beating()
-    predict_study(study_of(labels), model(cyclic=cyclic), batch_size=64)
+    predict_study(study_of(labels), model(cyclic=cyclic))
     ((_, images),) = [batch for batch in seen if batch[0] == 2]  # Net.1's, on whole frames
     frames, slices = SHAPE[:2]
     stacks = images[: frames * slices].reshape(frames, slices, *images.shape[1:])

@@ -28,6 +28,9 @@ class AugmentSpec:
             raise ValueError(f"{self}: no range may be negative, and scale must stay below 1")
 
 
+NO_CHANGE = AugmentSpec()
+
+
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
     """One draw: a (2, 2) linear map about the crop's centre, an exponent, a noise level and its seed."""

@@ -94,13 +94,36 @@ def _slots(count: int) -> int:
     return -(-count // SLOTS) * SLOTS
 
 
-def _on_canvas(array: np.ndarray) -> np.ndarray:
-    """Frames (N, H, W) in the top left corner of a square canvas, so that few shapes are compiled."""
-    count, height, width = array.shape
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A study's frames on the device, in the top left corner of square canvases, so that few shapes are compiled.
+
+    Attributes:
+        voxels: (slots, side, side) float32, the first `count` of them in use.
+        labels: the same of uint8, or None.
+        count: N = T·Z.
+        shape: rows and columns of a frame.
+    """
+
+    voxels: jax.Array
+    labels: jax.Array | None
+    count: int
+    shape: tuple[int, int]
+
+
+def open_source(voxels: np.ndarray, labels: np.ndarray | None = None) -> Source:
+    """Puts (T, Z, H, W) voxels, and labels of the same shape, on the device."""
+    height, width = voxels.shape[-2:]
+    frames = voxels.reshape(-1, height, width)
     side = -(-max(height, width) // CANVAS) * CANVAS
-    canvas = np.zeros((_slots(count), side, side), array.dtype)
-    canvas[:count, :height, :width] = array
-    return canvas
+
+    def on_canvas(array: np.ndarray, dtype: type) -> jax.Array:
+        canvas = np.zeros((_slots(len(frames)), side, side), dtype)
+        canvas[: len(frames), :height, :width] = array.reshape(frames.shape)
+        return jnp.asarray(canvas)
+
+    placed = None if labels is None else on_canvas(labels, np.uint8)
+    return Source(on_canvas(frames, np.float32), placed, len(frames), (height, width))
 
 
 # Sampling is compiled for every pair of shapes, what follows for the target's alone.
@@ -135,31 +158,28 @@ def _prepare_labels(labels, matrix, source_extent, extent, *, shape, classes, me
 
 
 def prepare(
-    voxels: np.ndarray,
+    source: Source,
     box: Box,
     spacing: tuple[float, float],
     spec: PrepareSpec,
     *,
-    labels: np.ndarray | None = None,
     classes: int = 2,
     augmentation: Augmentation = NO_AUGMENTATION,
 ) -> Prepared:
     """A study's crop, augmented, resized, focused and normalised, in the paper's order (Sec. III-B).
 
     Augmentation and resizing are one interpolation. Under a rotation the corners of the crop show the tissue
-    that lies there, not a padding value.
+    that lies there, not a padding value. Its labels come along where the source has them.
 
     Args:
-        voxels: (T, Z, H, W) whole frames.
+        source: whole frames.
         box: the crop, in px of the frames.
         spacing: (row, column) spacing of the frames in mm.
         spec: which steps, with what settings.
-        labels: (T, Z, H, W) class indices to take along.
-        classes: number of classes in `labels`.
+        classes: number of classes in the source's labels.
         augmentation: one draw for the whole volume.
     """
-    frames = voxels.reshape(-1, *voxels.shape[-2:])
-    count = len(frames)
+    count = source.count
     target = _target(spacing, spec)
     extent = prepared_extent(box, spacing, spec)
     shape = padded_shape(extent, spec.bucket)
@@ -168,11 +188,9 @@ def prepare(
     middle = ((extent[0] - 1) / 2, (extent[1] - 1) / 2)
     delta = spec.delta_ratio * (extent[0] + extent[1]) / 2
 
-    source_extent = np.array(frames.shape[1:], np.int32)
+    source_extent = np.array(source.shape, np.int32)
     matrix_32, extent_32 = matrix.astype(np.float32), np.array(extent, np.int32)
-    sampled = _sample(
-        _on_canvas(frames.astype(np.float32)), matrix_32, shape, extent=source_extent, method=spec.image_method
-    )
+    sampled = _sample(source.voxels, matrix_32, shape, extent=source_extent, method=spec.image_method)
     images = _finish_images(
         sampled,
         extent_32,
@@ -185,10 +203,10 @@ def prepare(
         shape=shape,
         spec=spec,
     )[:count]
-    prepared_labels = None
-    if labels is not None:
-        prepared_labels = _prepare_labels(
-            _on_canvas(labels.reshape(frames.shape)),
+    labels = None
+    if source.labels is not None:
+        labels = _prepare_labels(
+            source.labels,
             matrix_32,
             source_extent,
             extent_32,
@@ -196,15 +214,22 @@ def prepare(
             classes=classes,
             method=spec.label_method,
         )[:count]
-    return Prepared(images, prepared_labels, extent, matrix)  # type: ignore[arg-type]
+    return Prepared(images, labels, extent, matrix)
 
 
-def restore(probabilities, prepared: Prepared, box: Box) -> np.ndarray:
-    """Probability maps (N, H, W, C) of a prepared crop on the box's own grid: (N, *box.shape, C), linear."""
+@functools.partial(jax.jit, static_argnames="side")
+def _restore_labels(maps, matrix, extent, *, side):
+    back = sample_images(maps, matrix, (side, side), extent=extent)
+    return jnp.argmax(back, axis=-1).astype(jnp.uint8)
+
+
+def restore_labels(maps, prepared: Prepared, box: Box) -> np.ndarray:
+    """The likeliest classes (N, *box.shape) uint8 on a box's own grid, from maps (N, H, W, C) of its prepared crop.
+
+    The maps are resampled linearly, then compared.
+    """
     origin = np.array([[1.0, 0, box.top], [0, 1.0, box.left]])
     matrix = compose(invert(prepared.matrix), origin).astype(np.float32)
     side = -(-max(box.shape) // CANVAS) * CANVAS
-    count = len(probabilities)
-    padded = jnp.pad(jnp.asarray(probabilities), ((0, _slots(count) - count), (0, 0), (0, 0), (0, 0)))
-    back = _sample(padded, matrix, (side, side), extent=np.array(prepared.extent, np.int32), method="linear")
-    return np.asarray(back)[:count, : box.shape[0], : box.shape[1]]
+    labels = _restore_labels(maps, matrix, np.array(prepared.extent, np.int32), side=side)
+    return np.asarray(labels)[:, : box.shape[0], : box.shape[1]]

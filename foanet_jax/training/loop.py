@@ -18,16 +18,16 @@ from foanet_jax.image.stack import neighbours
 from foanet_jax.metrics import dice
 from foanet_jax.network import count_parameters, init_network
 from foanet_jax.network.pretrained import load_pretrained, read_vgg16
-from foanet_jax.pipeline import Network, probability_maps
+from foanet_jax.pipeline import MEMORY_BYTES, Network, likeliest, probability_maps
 from foanet_jax.settings import StageSettings
 from foanet_jax.training import parallel
 from foanet_jax.training.checkpoint import open_checkpoints
-from foanet_jax.training.examples import Case, count_batches, epoch_batches, prepare_case, require_window
+from foanet_jax.training.epoch import BLOCK, EpochSpec, Sources, count_steps, epoch_batches
+from foanet_jax.training.examples import Case, prepare_case, require_window
 from foanet_jax.training.runlog import RunLog, read_log, truncate_log
-from foanet_jax.training.step import TrainState, init_state, make_optimiser, train_step
+from foanet_jax.training.step import TrainState, init_state, make_optimiser, train_steps
 
 LOGGER = logging.getLogger(__name__)
-VALIDATION_BATCH = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Validation:
         values = []
         for case, prepared in zip(self.cases, self.prepared, strict=True):
             triples = neighbours(*case.labels.shape[:2], cyclic=case.cyclic)
-            maps = probability_maps(network, prepared, triples, batch_size=VALIDATION_BATCH)
+            maps = probability_maps(network, prepared, triples, memory_bytes=MEMORY_BYTES)
             rows, columns = prepared.extent
-            predicted = maps.argmax(axis=-1)[:, :rows, :columns]
+            predicted = likeliest(maps)[:, :rows, :columns]
             truth = np.asarray(prepared.labels)[:, :rows, :columns]
             values += [dice(predicted == c, truth == c) for c in range(1, case.classes)]
         return float(np.mean(values))
@@ -96,12 +96,20 @@ def train_network(
     if settings.loss.ssim and settings.loss.ssim_mode == "windowed":
         require_window(cases, settings.prepare)
     train = settings.train
-    steps = count_batches(cases, settings.prepare, batch_size=train.batch_size, limit=train.examples_per_epoch)
+    spec = EpochSpec(
+        prepare=settings.prepare,
+        augment=settings.augment,
+        batch_size=train.batch_size,
+        limit=train.examples_per_epoch,
+        jitter_px=train.box_jitter_px,
+        seed=seed,
+    )
+    steps = count_steps(cases, spec, train.epochs)
     devices = parallel.device_count(train.batch_size)
-    optimiser = make_optimiser(settings.optimiser, train.epochs * steps)
+    optimiser = make_optimiser(settings.optimiser, sum(steps))
     step = parallel.parallelise(
         functools.partial(
-            train_step, network=settings.network, loss=settings.loss, optimiser=optimiser, axis_name=parallel.AXIS
+            train_steps, network=settings.network, loss=settings.loss, optimiser=optimiser, axis_name=parallel.AXIS
         ),
         devices,
     )
@@ -118,22 +126,14 @@ def train_network(
         truncate_log(folder, first)
         prepared = [prepare_case(case, settings.prepare) for case in validation_cases]
         validation = Validation(validation_cases, prepared)
+        sources = Sources(cases)
         score = None
         with (
             RunLog(folder, tensorboard=tensorboard) as log,
-            tqdm(total=train.epochs * steps, initial=first * steps, desc=name, unit="step", mininterval=1) as bar,
+            tqdm(total=sum(steps), initial=sum(steps[:first]), desc=name, unit="step", mininterval=1) as bar,
         ):
             for epoch in range(first, train.epochs):
-                batches = epoch_batches(
-                    cases,
-                    settings.prepare,
-                    settings.augment,
-                    batch_size=train.batch_size,
-                    seed=seed,
-                    epoch=epoch,
-                    limit=train.examples_per_epoch,
-                    jitter_px=train.box_jitter_px,
-                )
+                batches = epoch_batches(cases, spec, epoch, sources=sources, together=steps_together())
                 split = (parallel.split(batch, devices) for batch in batches)
                 state = _train_epoch(state, split, step, epoch, log, bar)
                 if validation.cases:
@@ -147,26 +147,32 @@ def train_network(
     draw_learning_curves(read_log(folder), folder / "curves.png")
 
 
+def steps_together() -> int:
+    """Steps that the device is given at once: an accelerator would wait for the host between small ones."""
+    return 1 if jax.default_backend() == "cpu" else BLOCK
+
+
 def _train_epoch(
     state: TrainState, batches: Iterable, step: Callable, epoch: int, log: RunLog, bar: tqdm
 ) -> TrainState:
-    """One pass over an epoch's batches; the numbers of a step are read while the next one runs."""
+    """One pass over an epoch's batches; the numbers of some steps are read while the next ones run."""
     done = int(state.step)
     waiting = None
 
     def note(metrics) -> None:
-        numbers = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        log.write({"kind": "train", "step": done, "epoch": epoch, **numbers})
-        bar.set_postfix(loss=f"{numbers['loss']:.3f}", refresh=False)
-        bar.update()
+        nonlocal done
+        columns = {name: values.tolist() for name, values in jax.device_get(metrics).items()}
+        for numbers in (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)):
+            done += 1
+            log.write({"kind": "train", "step": done, "epoch": epoch, **numbers})
+            bar.set_postfix(loss=f"{numbers['loss']:.3f}", refresh=False)
+            bar.update()
 
     for batch in batches:
         state, metrics = step(state, batch)
         if waiting is not None:
-            done += 1
             note(waiting)
         waiting = metrics
     if waiting is not None:
-        done += 1
         note(waiting)
     return state

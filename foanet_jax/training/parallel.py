@@ -15,7 +15,7 @@ def device_count(batch_size: int) -> int:
 
 
 def parallelise(step: Callable, devices: int) -> Callable:
-    """`step(state, batch)` over devices: the state whole on each and donated, the batch split by `split`.
+    """`step(state, batches)` over devices: the state whole on each and donated, the batches split by `split`.
 
     The step must average over the axis `AXIS`; one state and one set of metrics come back.
     """
@@ -29,9 +29,11 @@ def parallelise(step: Callable, devices: int) -> Callable:
     )
 
 
-def split(batch, devices: int):
-    """A batch with its leading axis B as (devices, B / devices)."""
-    return jax.tree.map(lambda leaf: leaf.reshape(devices, leaf.shape[0] // devices, *leaf.shape[1:]), batch)
+def split(batches, devices: int):
+    """Batches (S, B, …) as (devices, S, B / devices, …)."""
+    return jax.tree.map(
+        lambda leaf: leaf.reshape(len(leaf), devices, leaf.shape[1] // devices, *leaf.shape[2:]).swapaxes(0, 1), batches
+    )
 
 
 def place(state, devices: int):

@@ -144,3 +144,24 @@ def train_step(
         variables["statistics"] = statistics
     metrics["gradient_norm"] = optax.tree.norm(gradients)
     return TrainState(state.step + 1, variables, optimiser_state), metrics
+
+
+def train_steps(state: TrainState, batches: dict[str, jax.Array], **options) -> tuple[TrainState, dict[str, jax.Array]]:
+    """Updates on S batches, one after the other, in one program; `options` are those of `train_step`.
+
+    Args:
+        state: what to update.
+        batches: as `train_step`'s, stacked: (S, B, …).
+
+    Returns:
+        The last state, and the metrics of every step, (S,).
+    """
+
+    def step(state, batch):
+        return train_step(state, batch, **options)
+
+    if len(batches["images"]) > 1:
+        return lax.scan(step, state, batches)
+    # A loop of one would keep XLA from using all of a CPU's cores.
+    state, metrics = step(state, jax.tree.map(lambda leaf: leaf[0], batches))
+    return state, jax.tree.map(lambda value: value[None], metrics)

@@ -5,7 +5,7 @@ import pytest
 
 from foanet_jax.image.augment import NO_AUGMENTATION, Augmentation, AugmentSpec, about_centre, draw_augmentation
 from foanet_jax.image.boxes import whole_image
-from foanet_jax.image.prepare import PrepareSpec, prepare
+from foanet_jax.image.prepare import PrepareSpec, open_source, prepare
 
 EVERYTHING = AugmentSpec(rotation_degrees=30, flip=True, scale=0.2, gamma=0.3, noise=0.1)
 
@@ -17,11 +17,10 @@ def quarter_turn() -> np.ndarray:
 def prepared_labels(labels, linear, spacing=(1.0, 1.0)):
     """Labels (H, W) changed by a linear map about the middle of their image."""
     found = prepare(
-        labels[None, None].astype(np.float32),
+        open_source(labels[None, None].astype(np.float32), labels[None, None]),
         whole_image(labels.shape),
         spacing,
         PrepareSpec(),
-        labels=labels[None, None],
         augmentation=Augmentation(linear),
     )
     rows, columns = found.extent

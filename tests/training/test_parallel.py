@@ -1,4 +1,4 @@
-"""Data parallelism: one device and two train to the same parameters."""
+"""Data parallelism: one device and two, one step at a time and two, train to the same parameters."""
 
 import functools
 
@@ -9,7 +9,7 @@ import pytest
 from foanet_jax.losses import LossSpec
 from foanet_jax.network import NetworkSpec, init_network
 from foanet_jax.training import parallel
-from foanet_jax.training.step import OptimiserSpec, init_state, make_optimiser, train_step
+from foanet_jax.training.step import OptimiserSpec, init_state, make_optimiser, train_steps
 
 BATCH = 4
 
@@ -33,37 +33,43 @@ def test_device_count_divides_the_batch(batch_size, devices):
 
 
 def test_split_keeps_the_order():
-    batch = parallel.split({"a": np.arange(12).reshape(4, 3), "b": np.arange(4)}, 2)
-    np.testing.assert_array_equal(batch["a"], [[[0, 1, 2], [3, 4, 5]], [[6, 7, 8], [9, 10, 11]]])
-    np.testing.assert_array_equal(batch["b"], [[0, 1], [2, 3]])
+    batch = parallel.split({"a": np.arange(24).reshape(2, 4, 3), "b": np.arange(4)[None]}, 2)
+    assert batch["a"].shape == (2, 2, 2, 3)
+    np.testing.assert_array_equal(batch["a"][:, 0], [[[0, 1, 2], [3, 4, 5]], [[6, 7, 8], [9, 10, 11]]])
+    np.testing.assert_array_equal(batch["a"][1, 1], [[18, 19, 20], [21, 22, 23]])
+    np.testing.assert_array_equal(batch["b"], [[[0, 1]], [[2, 3]]])
 
 
-def trained(norm: str, devices: int):
-    """Variables after two steps, and the metrics of both."""
+def trained(norm: str, devices: int, together: int = 1):
+    """Variables after two steps, and the metrics of both; the steps are made `together` at a time."""
     network = NetworkSpec("net1", classes=3, width=1 / 32, side_maps=2, norm=norm)
     variables = jax.jit(init_network, static_argnames="spec")(jax.random.key(0), network)
     optimiser = make_optimiser(OptimiserSpec(), 2)
     step = parallel.parallelise(
-        functools.partial(train_step, network=network, loss=LossSpec(), optimiser=optimiser, axis_name=parallel.AXIS),
+        functools.partial(train_steps, network=network, loss=LossSpec(), optimiser=optimiser, axis_name=parallel.AXIS),
         devices,
     )
     state = parallel.place(init_state(variables, optimiser), devices)
     metrics = []
-    for seed in range(2):
-        state, numbers = step(state, parallel.split(global_batch(seed), devices))
-        metrics.append(jax.device_get(numbers))
+    for first in range(0, 2, together):
+        batches = [global_batch(seed) for seed in range(first, first + together)]
+        stacked = {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
+        state, numbers = step(state, parallel.split(stacked, devices))
+        numbers = jax.device_get(numbers)
+        metrics += [{name: values[n] for name, values in numbers.items()} for n in range(together)]
     assert state.step == 2
     return jax.device_get(state.variables), metrics
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
-def test_one_device_equals_two(norm):
+@pytest.mark.parametrize(("devices", "together"), [(2, 1), (1, 2), (2, 2)])
+def test_devices_and_steps_in_one_program_change_nothing(norm, devices, together):
     variables, metrics = trained(norm, 1)
-    spread_variables, spread_metrics = trained(norm, 2)
+    spread_variables, spread_metrics = trained(norm, devices, together)
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=0, atol=1e-5), spread_variables, variables)
-    for one, two in zip(metrics, spread_metrics, strict=True):
-        assert set(one) == set(two)
+    for one, other in zip(metrics, spread_metrics, strict=True):
+        assert set(one) == set(other)
         for name, value in one.items():
             assert value.shape == ()
-            assert two[name] == pytest.approx(value, rel=1e-4)
+            assert other[name] == pytest.approx(value, rel=1e-4)
     assert metrics[0]["loss"] != metrics[1]["loss"]

@@ -1,0 +1,200 @@
+"""An epoch's batches: which slices, in what order, and how they come together on the device.
+
+Everything random is a function of (seed, epoch, case), so that a run can be taken up anywhere.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from foanet_jax.image.augment import NO_CHANGE, AugmentSpec
+from foanet_jax.image.prepare import PrepareSpec, Source, padded_shape, prepared_extent
+from foanet_jax.image.stack import neighbours
+from foanet_jax.training.examples import BLOCKS, ORDER, Case, jittered_box, open_case, prepare_case
+
+BLOCK = 16  # batches of one shape in a row, which an accelerator is given at once
+RESIDENT_BYTES = 4 * 2**30  # studies up to this stay on the device from epoch to epoch
+SHELF = 64  # a shelf's slices are padded to a multiple of this, so that few shapes are compiled
+Shape = tuple[int, int]
+Example = tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochSpec:
+    """What an epoch's batches are made of.
+
+    Attributes:
+        prepare, augment: how a study becomes network input.
+        batch_size: slices a batch.
+        limit: examples an epoch; 0: all.
+        jitter_px: see `jittered_box`.
+        seed: of order and changes.
+    """
+
+    prepare: PrepareSpec
+    augment: AugmentSpec
+    batch_size: int
+    limit: int = 0
+    jitter_px: int = 0
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """Up to BLOCK batches of (case, slice) on grids of one shape."""
+
+    shape: Shape
+    batches: tuple[tuple[Example, ...], ...]
+
+
+def epoch_order(cases: Sequence[Case], *, seed: int, epoch: int, limit: int) -> list[Example]:
+    """(case, slice) of every example of an epoch in random order, the first `limit` of them (0: all)."""
+    every = [(number, slice_) for number, case in enumerate(cases) for slice_ in range(case.examples)]
+    order = _generator(seed, epoch, ORDER).permutation(len(every))
+    return [every[index] for index in (order[:limit] if limit else order)]
+
+
+def plan_epoch(cases: Sequence[Case], spec: EpochSpec, epoch: int) -> list[Block]:
+    """The blocks of an epoch in random order; nothing is read for it.
+
+    A batch holds slices on grids of one shape; the last one of a shape is filled up with examples of that
+    shape drawn again.
+    """
+    by_shape: dict[Shape, list[Example]] = {}
+    shape_of: dict[int, Shape] = {}
+    for number, slice_ in epoch_order(cases, seed=spec.seed, epoch=epoch, limit=spec.limit):
+        if number not in shape_of:
+            case = cases[number]
+            box = jittered_box(case, spec.jitter_px, (spec.seed, epoch, number))
+            extent = prepared_extent(box, case.study.spacing_mm[1:], spec.prepare)
+            shape_of[number] = padded_shape(extent, spec.prepare.bucket)
+        by_shape.setdefault(shape_of[number], []).append((number, slice_))
+    blocks = []
+    for shape, examples in by_shape.items():
+        missing = -len(examples) % spec.batch_size
+        examples = [*examples, *(examples[i % len(examples)] for i in range(missing))]
+        batches = [tuple(examples[i : i + spec.batch_size]) for i in range(0, len(examples), spec.batch_size)]
+        blocks += [Block(shape, tuple(batches[i : i + BLOCK])) for i in range(0, len(batches), BLOCK)]
+    return [blocks[index] for index in _generator(spec.seed, epoch, BLOCKS).permutation(len(blocks))]
+
+
+def count_steps(cases: Sequence[Case], spec: EpochSpec, epochs: int) -> list[int]:
+    """Batches of each epoch."""
+    same_every_epoch = not spec.jitter_px and not spec.limit
+    counted = [
+        sum(len(block.batches) for block in plan_epoch(cases, spec, epoch))
+        for epoch in range(1 if same_every_epoch else epochs)
+    ]
+    return counted * epochs if same_every_epoch else counted
+
+
+def _generator(*key: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
+
+
+class Sources:
+    """The studies on the device: all along where they fit, else for as long as they are needed."""
+
+    def __init__(self, cases: Sequence[Case]):
+        self.cases = cases
+        self.resident = sum(case.labels.size * 5 for case in cases) <= RESIDENT_BYTES
+        self._open: dict[int, Source] = {}
+
+    def __getitem__(self, number: int) -> Source:
+        """The source of a case by its number."""
+        if number in self._open:
+            return self._open[number]
+        source = open_case(self.cases[number])
+        if self.resident:
+            self._open[number] = source
+        return source
+
+
+@dataclasses.dataclass(frozen=True)
+class Shelf:
+    """Every slice of the cases on one shape of grid, on the device.
+
+    Attributes:
+        images: (N, H, W) float32, slices of all cases one after the other.
+        labels: (N, H, W) uint8.
+        extents: (N, 2) int32.
+        triples: for each case, (slices, 3) indices into the above of its slices and their neighbours.
+    """
+
+    images: jax.Array
+    labels: jax.Array
+    extents: np.ndarray
+    triples: dict[int, np.ndarray]
+
+    def collect(self, batches: Sequence[Sequence[Example]]) -> dict[str, jax.Array]:
+        """Images (S, B, H, W, 3), labels (S, B, H, W) and extents (S, B, 2) of S batches."""
+        picks = np.array([[self.triples[c][s] for c, s in batch] for batch in batches], np.int32)
+        images, labels = _collect(self.images, self.labels, picks)
+        return {"images": images, "labels": labels, "extent": jnp.asarray(self.extents[picks[..., 1]])}
+
+
+@jax.jit
+def _collect(images, labels, picks):
+    return jnp.moveaxis(images[picks], 2, -1), labels[picks[..., 1]]
+
+
+def fill_shelf(cases: Sequence[Case], numbers: Sequence[int], sources: Sources, spec: EpochSpec, epoch: int) -> Shelf:
+    """Prepares the cases of one shape; each is changed once an epoch, all its slices alike."""
+    prepared = [
+        prepare_case(
+            cases[n],
+            spec.prepare,
+            None if spec.augment == NO_CHANGE else spec.augment,
+            source=sources[n],
+            jitter_px=spec.jitter_px,
+            key=(spec.seed, epoch, n),
+        )
+        for n in numbers
+    ]
+    starts = np.cumsum([0, *(cases[n].examples for n in numbers)])
+    spare = ((0, int(-starts[-1] % SHELF)), (0, 0), (0, 0))
+    return Shelf(
+        images=jnp.pad(jnp.concatenate([p.images for p in prepared]), spare),
+        labels=jnp.pad(jnp.concatenate([p.labels for p in prepared if p.labels is not None]), spare),
+        extents=np.concatenate([np.tile(np.array([p.extent], np.int32), (len(p.images), 1)) for p in prepared]),
+        triples={
+            n: start + neighbours(*cases[n].labels.shape[:2], cyclic=cases[n].cyclic)
+            for n, start in zip(numbers, starts, strict=False)
+        },
+    )
+
+
+def epoch_batches(
+    cases: Sequence[Case], spec: EpochSpec, epoch: int, *, sources: Sources | None = None, together: int = 1
+) -> Iterator[dict[str, jax.Array]]:
+    """An epoch's batches on the device, `together` of them at a time where a block has as many, else one.
+
+    Args:
+        cases: what to train on.
+        spec: how.
+        epoch: which.
+        sources: the cases on the device, where they stay there from epoch to epoch.
+        together: 1 … BLOCK; changes nothing but the number of batches that come at once.
+
+    Yields:
+        `images` (S, B, H, W, 3) float32, `labels` (S, B, H, W) uint8 and `extent` (S, B, 2) int32, S being
+        `together` or 1.
+    """
+    sources = sources or Sources(cases)
+    plan = plan_epoch(cases, spec, epoch)
+    left = {shape: sum(block.shape == shape for block in plan) for shape in {block.shape for block in plan}}
+    shelves: dict[Shape, Shelf] = {}
+    for block in plan:
+        if block.shape not in shelves:
+            numbers = {c for other in plan if other.shape == block.shape for batch in other.batches for c, _ in batch}
+            shelves[block.shape] = fill_shelf(cases, sorted(numbers), sources, spec, epoch)
+        whole = len(block.batches) // together * together
+        parts = [block.batches[i : i + together] for i in range(0, whole, together)]
+        for part in [*parts, *((batch,) for batch in block.batches[whole:])]:
+            yield shelves[block.shape].collect(part)
+        left[block.shape] -= 1
+        if not left[block.shape]:
+            del shelves[block.shape]
