@@ -1,5 +1,6 @@
 """How a program starts and ends: its arguments read, its messages shown, bad input told in one line."""
 
+import ctypes
 import functools
 import logging
 import os
@@ -24,12 +25,26 @@ def start(main: Callable[[list[str]], None], *, default: Path) -> None:
 
 
 def set_up() -> None:
-    """Messages to the terminal, compiled programs to a cache that later runs read."""
+    """Messages to the terminal, compiled programs to a cache that later runs read, freed memory kept."""
+    keep_freed_memory()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout, force=True)
     logging.getLogger("foanet_jax").setLevel(logging.INFO)
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells its options at every start.
     cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "foanet_jax"))
     jax.config.update("jax_compilation_cache_dir", cache)
+
+
+def keep_freed_memory() -> None:
+    """Lets glibc keep what is freed, for the next step, instead of giving it back to Linux.
+
+    XLA frees a program's temporary arrays after each call. Arrays above 32 MB then come from Linux anew, page by
+    page, which takes longer than to fill them. Elsewhere nothing happens. See mallopt(3).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        trim_threshold, mmap_max = -1, -4
+        mallopt(trim_threshold, 2**31 - 1)
+        mallopt(mmap_max, 0)
 
 
 def with_experiment(argv: list[str], default: Path) -> list[str]:

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 
+from foanet_jax.network.convolution import convolve
 from foanet_jax.network.modules import ConvRelu, Grid, Linear
 from foanet_jax.network.primitives import (
     bilinear_kernel,
-    convolve,
     up_then_convolve,
     upsample,
     upsample_learned,

@@ -4,7 +4,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
 
-from foanet_jax.network.primitives import convolve, extent_at, extent_mask
+from foanet_jax.network.convolution import convolve
+from foanet_jax.network.primitives import extent_at, extent_mask
 
 HE = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
 LECUN = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")

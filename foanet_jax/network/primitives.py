@@ -1,4 +1,4 @@
-"""Array primitives of the networks: convolution, pooling, up-convolution and their exact, cheaper forms.
+"""Array primitives of the networks: pooling, up-convolution and their exact, cheaper forms.
 
 Every feature map lives on a grid that may be larger than its image: rows and columns beyond the image's
 `extent` are kept at zero, as the zero padding at an image's border would be. What a network gives for an
@@ -10,19 +10,8 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
-
-def convolve(images, kernel, *, dilation: int = 1):
-    """Zero-padded convolution, stride 1: (B, H, W, I) with kernel (h, w, I, O) gives (B, H, W, O)."""
-    return lax.conv_general_dilated(
-        images,
-        kernel,
-        window_strides=(1, 1),
-        padding="SAME",
-        rhs_dilation=(dilation, dilation),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
+from foanet_jax.network.convolution import convolve
 
 
 def extent_at(extent, stride: int):

@@ -14,6 +14,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from foanet_jax.errors import InputError
+from foanet_jax.training import parallel
 from foanet_jax.training.step import TrainState
 
 FOLDER = "checkpoints"
@@ -54,7 +55,7 @@ class Checkpoints:
         return self._manager.restore(epoch, args=ocp.args.Composite(description=ocp.args.JsonRestore()))["description"]
 
     def restore_variables(self, epoch: int, like) -> Any:
-        """The variables of a checkpoint, in the tree, shapes and devices of `like`."""
+        """The variables of a checkpoint, in the tree, shapes and devices (the first, where it has none) of `like`."""
         args = ocp.args.Composite(variables=ocp.args.StandardRestore(_abstract(like)))
         return self._manager.restore(epoch, args=args)["variables"]
 
@@ -77,7 +78,11 @@ def _plain(optimiser) -> dict[str, Any]:
 
 
 def _abstract(tree):
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), tree)
+    def abstract(leaf):
+        sharding = leaf.sharding or parallel.replicated(1)
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    return jax.tree.map(abstract, tree)
 
 
 @contextlib.contextmanager

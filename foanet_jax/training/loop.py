@@ -52,7 +52,7 @@ class Validation:
 
 def initial_variables(settings: StageSettings, *, seed: int):
     """Random variables, with VGG16's kernels where the settings name a file of them."""
-    variables = init_network(jax.random.key(seed), settings.network)
+    variables = jax.jit(init_network, static_argnames="spec")(jax.random.key(seed), settings.network)
     LOGGER.info("%s with %.2f million parameters", settings.network.architecture, count_parameters(variables) / 1e6)
     path = settings.train.pretrained
     if not path:

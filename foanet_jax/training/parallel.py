@@ -36,7 +36,12 @@ def split(batches, devices: int):
     )
 
 
-def place(state, devices: int):
-    """The state whole on each of the devices, laid out as `parallelise` returns it, so that it compiles once."""
+def replicated(devices: int) -> NamedSharding:
+    """Whole on each of the devices, laid out as `parallelise` returns it, so that it compiles once."""
     mesh = Mesh(np.array(jax.local_devices()[:devices]), (AXIS,))
-    return jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def place(state, devices: int):
+    """The state whole on each of the devices."""
+    return jax.device_put(state, replicated(devices))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from foanet_jax.network import CHOICES, NetworkSpec, apply_network, count_parameters, init_network, probabilities
+from foanet_jax.network.convolution import convolve
 from foanet_jax.network.modules import MOMENTUM, VARIANCE_FLOOR, ConvRelu, Grid
-from foanet_jax.network.primitives import convolve
 
 VGG16 = {
     "block1_conv1": (3, 3, 3, 64),

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from jax import lax
 
+from foanet_jax.network.convolution import convolve
 from foanet_jax.network.primitives import (
     bilinear_kernel,
-    convolve,
     extent_at,
     extent_mask,
     max_pool,

@@ -1,0 +1,120 @@
+"""Convolution's quick forms: the same values and gradients as XLA's own over shapes, borders and dilations."""
+
+from fractions import Fraction
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from foanet_jax.network import convolution, winograd
+from foanet_jax.network.convolution import convolve, convolve_plainly
+
+
+def normal(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def assert_relatively_close(found, expected, tolerance=1e-5):
+    expected = np.asarray(expected)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * np.abs(expected).max())
+
+
+def with_gradients(function, images, kernel, cotangent):
+    @jax.jit
+    def both(images, kernel, cotangent):
+        value, pull = jax.vjp(function, images, kernel)
+        return value, *pull(cotangent)
+
+    return both(images, kernel, cotangent)
+
+
+def by_definition(images, kernel, dilation: int):
+    """The sum over taps, in float64."""
+    _, height, width, _ = images.shape
+    around = ((0, 0), (dilation, dilation), (dilation, dilation), (0, 0))
+    padded = np.pad(images.astype(np.float64), around)
+    return sum(
+        padded[:, y * dilation : y * dilation + height, x * dilation : x * dilation + width] @ kernel[y, x]
+        for y in range(3)
+        for x in range(3)
+    )
+
+
+def test_toom_cook_is_exact():
+    """A polynomial product of degree 2 × 3, transposed: three taps slid over six inputs, in whole numbers."""
+    at, g, bt = winograd.cook_toom([Fraction(n) for n in (0, 1, -1, 2, -2)])
+    kernel, inputs = np.array([2, -3, 5]), np.array([1, 4, -2, 7, 0, 3])
+    np.testing.assert_allclose(at @ ((g @ kernel) * (bt @ inputs)), np.correlate(inputs, kernel), atol=1e-12)
+    # Lavin & Gray 2016, Sec. 4.3, up to the sign and scale that G takes from Bᵀ.
+    np.testing.assert_allclose(bt[0], [4, 0, -5, 0, 1, 0])
+    np.testing.assert_allclose(at, [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
+    np.testing.assert_allclose(g[0], [1 / 4, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("batch", "height", "width", "inputs", "outputs"),
+    [(1, 4, 4, 1, 1), (2, 5, 7, 3, 2), (1, 1, 9, 2, 4), (3, 8, 6, 5, 5), (1, 11, 2, 4, 3)],
+)
+def test_winograd_is_the_convolution_and_its_gradients(batch, height, width, inputs, outputs):
+    images, kernel = normal(0, batch, height, width, inputs), normal(1, 3, 3, inputs, outputs)
+    cotangent = normal(2, batch, height, width, outputs)
+    value, to_images, to_kernel = with_gradients(convolve_plainly, images, kernel, cotangent)
+    assert_relatively_close(value, by_definition(images, kernel, 1))
+    assert_relatively_close(winograd.convolve(images, kernel), value)
+    assert_relatively_close(winograd.images_gradient(cotangent, kernel), to_images)
+    assert_relatively_close(winograd.kernel_gradient(images, cotangent), to_kernel)
+
+
+# Many tiles, or few and many channels, or neither; borders that are no multiple of a tile or of the dilation.
+CASES = [
+    (1, 34, 37, 32, 33, 1),
+    (2, 27, 22, 32, 32, 1),
+    (1, 33, 39, 32, 32, 2),
+    (1, 36, 31, 32, 32, 3),
+    (1, 6, 5, 128, 130, 1),
+    (2, 5, 7, 130, 128, 2),
+    (2, 9, 8, 32, 40, 1),
+    (2, 33, 32, 3, 8, 2),
+]
+
+
+@pytest.mark.parametrize(("batch", "height", "width", "inputs", "outputs", "dilation"), CASES)
+def test_convolution_equals_the_plain_form(batch, height, width, inputs, outputs, dilation):
+    images, kernel = normal(3, batch, height, width, inputs), normal(4, 3, 3, inputs, outputs)
+    cotangent = normal(5, batch, height, width, outputs)
+    found = with_gradients(lambda i, k: convolve(i, k, dilation=dilation), images, kernel, cotangent)
+    expected = with_gradients(lambda i, k: convolve_plainly(i, k, dilation), images, kernel, cotangent)
+    for one, other in zip(found, expected, strict=True):
+        assert one.shape == other.shape
+        assert_relatively_close(one, other)
+    assert_relatively_close(found[0], by_definition(images, kernel, dilation))
+
+
+def test_every_form_is_among_those_compared():
+    """Which form a case takes, so that a changed threshold does not leave one of them untested."""
+
+    def form(batch, height, width, inputs, outputs, dilation):
+        if min(inputs, outputs) < convolution.FEWEST_CHANNELS:
+            return "plain"
+        images = jax.ShapeDtypeStruct((batch, height, width, inputs), jnp.float32)
+        if convolution.has_tiles(images, dilation):
+            return "winograd"
+        return "taps" if min(inputs, outputs) >= convolution.FEWEST_CHANNELS_OF_TAPS else "plain kernel gradient"
+
+    assert {form(*case) for case in CASES} == {"plain", "winograd", "taps", "plain kernel gradient"}
+
+
+def test_one_by_one_is_a_matrix_product():
+    images, kernel = normal(6, 2, 5, 4, 7), normal(7, 1, 1, 7, 3)
+    cotangent = normal(8, 2, 5, 4, 3)
+    found = with_gradients(convolve, images, kernel, cotangent)
+    for one, other in zip(found, with_gradients(convolve_plainly, images, kernel, cotangent), strict=True):
+        assert_relatively_close(one, other)
+
+
+def test_bfloat16_is_left_to_xla():
+    images, kernel = (jnp.asarray(a, jnp.bfloat16) for a in (normal(9, 1, 40, 40, 32), normal(10, 3, 3, 32, 32)))
+    found = convolve(images, kernel)
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(found, convolve_plainly(images, kernel))
