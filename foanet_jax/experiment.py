@@ -1,6 +1,7 @@
 """The jobs of `run.py`: train, evaluate and predict, from a configuration and folders."""
 
 import dataclasses
+import importlib.util
 import json
 import logging
 import platform
@@ -17,7 +18,8 @@ from tqdm import tqdm
 from foanet_jax.atomic import atomic_path
 from foanet_jax.check import check_data_set, draw_check, format_check, write_check
 from foanet_jax.data import phantoms
-from foanet_jax.data.catalogue import described_slice_axis, open_catalogue, read_input
+from foanet_jax.data.catalogue import described_slice_axis, is_dicom_input, open_catalogue, read_input
+from foanet_jax.data.dicom import write_mask_dicom_seg
 from foanet_jax.data.folds import Folds, load_folds, make_folds, save_folds
 from foanet_jax.data.nifti import write_mask
 from foanet_jax.data.refs import StudyRef
@@ -32,7 +34,6 @@ from foanet_jax.metrics import score_case
 from foanet_jax.network import init_network
 from foanet_jax.pipeline import Model, Network, Prediction, predict_study
 from foanet_jax.settings import stage_settings
-from foanet_jax.training import parallel
 from foanet_jax.training.checkpoint import open_checkpoints
 from foanet_jax.training.examples import Case, object_case, segmentation_case
 from foanet_jax.training.loop import train_network
@@ -213,8 +214,8 @@ def _load_network(run: Path, stage: str, which: str) -> tuple[Network, dict[str,
         description = checkpoints.description(epoch)
         classes = 2 if stage == "localization" else len(description["classes"])
         settings = stage_settings(description["config"], stage, classes=classes)
-        like = parallel.place(init_network(jax.random.key(0), settings.network), 1)
-        variables = checkpoints.restore_variables(epoch, like)
+        shapes = jax.eval_shape(lambda: init_network(jax.random.key(0), settings.network))
+        variables = checkpoints.restore_variables(epoch, shapes)
     LOGGER.info("%s: checkpoint after epoch %d (%s)", run / stage, epoch, which)
     return Network(settings.network, settings.prepare, variables), description
 
@@ -247,7 +248,7 @@ def evaluate(config: Config, workdir: Path, run: Path) -> Summary:
             raise InputError(
                 "classes", f"{study.name}: classes {study.classes}, but the checkpoint knows {model.classes}"
             )
-        prediction = predict_study(study, model, batch_size=config["prediction"]["batch_size"])
+        prediction = predict_study(study, model, memory_bytes=_memory_bytes(config))
         flagged[study.case] = list(prediction.flags)
         scores += score_case(
             prediction.mask,
@@ -276,15 +277,27 @@ def evaluate(config: Config, workdir: Path, run: Path) -> Summary:
     return summary
 
 
-def predict(run: Path, source: Path, output: Path, *, third_axis: str, overwrite: bool) -> int:
+def predict(run: Path, source: Path, output: Path, *, third_axis: str, overwrite: bool, dicom_seg: bool = False) -> int:
     """Segments a file or every file of a folder; returns how many could not be.
 
-    Leaves in `output`, for each study: `CASE.nii.gz` on the input's grid and `CASE.png`; and
-    `predictions.json` with boxes and flags. One bad study is reported and the rest go on.
+    Leaves in `output`, for each study: `CASE.nii.gz` on the input's grid and `CASE.png`; with `dicom_seg` also
+    `CASE_seg/`, its DICOM segmentations; and `predictions.json` with boxes and flags. One bad study is reported and
+    the rest go on.
+
+    Args:
+        run: the workdir of a training.
+        source: as `read_input` takes it.
+        output: folder for what is written.
+        third_axis: "slice" or "time", what the third axis of 3D NIfTI files is.
+        overwrite: replace masks that are there.
+        dicom_seg: of DICOM input, write the masks as DICOM segmentations as well.
 
     Raises:
-        InputError: no checkpoint, no input, or masks that are already there without `overwrite`.
+        InputError: no checkpoint, no input, or masks that are already there without `overwrite`; with `dicom_seg`,
+            highdicom is not installed or the input is not DICOM.
     """
+    if dicom_seg:
+        _require_dicom_seg(source)
     model = load_model(run)
     with open_checkpoints(run / "segmentation", write=False) as checkpoints:
         description = checkpoints.description(checkpoints.best_epoch or 0)
@@ -292,15 +305,17 @@ def predict(run: Path, source: Path, output: Path, *, third_axis: str, overwrite
     # Checkpoints of older versions do not tell it.
     slice_axis = description["slice_axis"] if "slice_axis" in description else slice_axis_of(config)
     refs = read_input(source, third_axis=third_axis, classes=model.classes, slice_axis=slice_axis)  # type: ignore[arg-type]
-    existing = [output / f"{ref.case}.nii.gz" for ref in refs if (output / f"{ref.case}.nii.gz").exists()]
+    endings = (".nii.gz", "_seg") if dicom_seg else (".nii.gz",)
+    paths = [output / f"{ref.case}{ending}" for ref in refs for ending in endings]
+    existing = [path for path in paths if path.exists()]
     if existing and not overwrite:
         raise InputError("output-exists", f"{existing[0]}: exists; pass --overwrite or another --output")
     report: dict[str, Any] = {}
-    failures = 0
+    segmented = failures = 0
     for ref in tqdm(refs, desc="predicting", unit="study", mininterval=1):
         try:
             study = ref.load()
-            prediction = predict_study(study, model, batch_size=config["prediction"]["batch_size"])
+            prediction = predict_study(study, model, memory_bytes=_memory_bytes(config))
         except InputError as error:
             LOGGER.error("%s", error)
             report[ref.case] = {"error": error.code, "message": str(error)}
@@ -309,6 +324,7 @@ def predict(run: Path, source: Path, output: Path, *, third_axis: str, overwrite
         output.mkdir(parents=True, exist_ok=True)
         write_mask(prediction.mask, study, output / f"{ref.case}.nii.gz")
         draw_prediction(study, prediction, output / f"{ref.case}.png")
+        segmented += 1
         counts = np.bincount(prediction.mask.ravel(), minlength=len(model.classes))
         report[ref.case] = {
             "source": study.name,
@@ -318,10 +334,42 @@ def predict(run: Path, source: Path, output: Path, *, third_axis: str, overwrite
         }
         for flag in prediction.flags:
             LOGGER.warning("%s: %s", ref.case, flag)
-    if failures < len(refs):
+        if dicom_seg:
+            try:
+                _write_dicom_seg(prediction.mask, study, output / f"{ref.case}_seg")
+            except InputError as error:
+                LOGGER.error("%s", error)
+                report[ref.case] |= {"error": error.code, "message": str(error)}
+                failures += 1
+    if segmented:
         _write_text(output / "predictions.json", json.dumps(report, indent=1) + "\n")
-        LOGGER.info("%d of %d studies segmented, in %s", len(refs) - failures, len(refs), output)
+        LOGGER.info("%d of %d studies segmented, in %s", segmented, len(refs), output)
     return failures
+
+
+def _require_dicom_seg(source: Path) -> None:
+    if importlib.util.find_spec("highdicom") is None:
+        raise InputError("missing-package", "--dicom_seg needs highdicom: pip install highdicom")
+    if source.exists() and not is_dicom_input(source):
+        raise InputError(
+            "not-dicom", f"{source}: not DICOM, so that --dicom_seg has no images to refer to; leave it out"
+        )
+
+
+def _write_dicom_seg(mask: np.ndarray, study: Study, folder: Path) -> None:
+    """`folder/CASE.dcm`, or one file for each frame of a cine; none where nothing was segmented."""
+    # Empty frames have no file, so that those of an earlier prediction would stay.
+    for path in folder.glob(f"{study.case}*.dcm"):
+        path.unlink()
+    if mask.any():
+        write_mask_dicom_seg(mask, study, folder / f"{study.case}.dcm")
+
+
+def _memory_bytes(config: Config) -> int:
+    memory_mb = config["prediction"]["memory_mb"]
+    if memory_mb < 1:
+        raise InputError("configuration", f"config.prediction.memory_mb is {memory_mb}; it must be at least 1")
+    return memory_mb * 2**20
 
 
 def draw_prediction(study: Study, prediction: Prediction, path: Path) -> None:

@@ -14,9 +14,8 @@ from experiments import acdc, lvquan19, mmwhs2017, phantom
 from experiments.common import ROWS
 from foanet_jax import experiment
 from foanet_jax.data.folds import Fold, Folds, save_folds
-from foanet_jax.data.short_axis_phantom import short_axis_stack, short_axis_study
-from foanet_jax.data.whole_heart_phantom import whole_heart_study
-from foanet_jax.data.writers import write_acdc, write_lvquan19, write_mmwhs2017
+from foanet_jax.data.short_axis_phantom import short_axis_stack
+from foanet_jax.data.writers import write_acdc
 from foanet_jax.errors import InputError
 from foanet_jax.training.runlog import read_log
 
@@ -139,29 +138,6 @@ def test_prediction_writes_masks_on_the_inputs_grid(trained, tmp_path):
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"one.nii.gz", "one.png", "predictions.json"}
     with pytest.raises(InputError, match="--overwrite"):
         experiment.predict(workdir, tmp_path / "in", tmp_path / "out", third_axis="slice", overwrite=False)
-
-
-def test_lvquan19_files_train_and_evaluate(tmp_path):
-    for number in range(1, 6):
-        write_lvquan19(short_axis_study(number, size=96, frames=4), tmp_path / "data", number)
-    config = tiny(lvquan19.get_config(), **{"data.root": str(tmp_path / "data")})
-    experiment.train(config, tmp_path / "run", resume=False, tensorboard=False, command=[])
-    summary = experiment.evaluate(config, tmp_path / "run", tmp_path / "run")
-    assert summary.row("myocardium").n_units == 4
-    failures = experiment.predict(
-        tmp_path / "run", tmp_path / "data" / "patient1.mat", tmp_path / "out", third_axis="time", overwrite=False
-    )
-    assert failures == 0
-
-
-def test_mmwhs2017_files_train_and_evaluate(tmp_path):
-    for number in range(1, 6):
-        write_mmwhs2017(whole_heart_study(number, shape=(12, 64, 64)), tmp_path / "data", 1000 + number)
-    config = tiny(mmwhs2017.get_config(), **{"data.root": str(tmp_path / "data")})
-    experiment.train(config, tmp_path / "run", resume=False, tensorboard=False, command=[])
-    summary = experiment.evaluate(config, tmp_path / "run", tmp_path / "run")
-    assert len(summary.classes) == 8  # seven structures and their mean
-    assert summary.row("myocardium").n_units == 1
 
 
 @pytest.mark.parametrize("row", list(ROWS))

@@ -20,7 +20,7 @@ from foanet_jax.data.study import LV_CLASSES, Study
 from foanet_jax.data.sunnybrook import list_sunnybrook
 from foanet_jax.errors import InputError
 
-__all__ = ["CATALOGUES", "StudyRef", "described_slice_axis", "open_catalogue", "read_input"]
+__all__ = ["CATALOGUES", "StudyRef", "described_slice_axis", "is_dicom_input", "open_catalogue", "read_input"]
 
 CATALOGUES: dict[str, Callable[..., list[StudyRef]]] = {
     "acdc": list_acdc,
@@ -92,21 +92,15 @@ def read_input(
         InputError: nothing is there, or nothing of these kinds; loading raises what the readers do.
     """
     path = Path(path)
+    if is_dicom_input(path):
+        return list_dicom(path, classes=classes)
     if path.is_dir():
-        paths = [
-            file
-            for file in visible(path.iterdir())
-            if file.is_file() and _split(file.name)[1] and not _split(file.name)[0].endswith(_LABEL_ENDINGS)
-        ]
-        if not paths and holds_dicom(path):
-            return list_dicom(path, classes=classes)
+        paths = _files(path)
         if not paths:
             raise empty_root(path, "*.nii, *.nii.gz (not *_gt, *_label), *.mat, DICOM files")
     else:
         if not path.exists():
             raise InputError("missing-file", f"{path}: no such file or folder; check the path")
-        if is_dicom(path):
-            return list_dicom(path, classes=classes)
         if not _split(path.name)[1]:
             raise InputError(
                 "unknown-format", f"{path}: not one of {', '.join(_INPUT_SUFFIXES)}, nor DICOM; convert the file"
@@ -124,6 +118,21 @@ def read_input(
             load = functools.partial(_load_nifti, file, case, third_axis, classes, slice_axis)
         refs.append(StudyRef(case, case, None, load))
     return refs
+
+
+def is_dicom_input(path: str | os.PathLike[str]) -> bool:
+    """Whether read_input takes a path for DICOM: such a file, or a folder of them without NIfTI and .mat files."""
+    path = Path(path)
+    return not _files(path) and holds_dicom(path) if path.is_dir() else is_dicom(path)
+
+
+def _files(folder: Path) -> list[Path]:
+    """The NIfTI and .mat files of a folder, without label files."""
+    return [
+        file
+        for file in visible(folder.iterdir())
+        if file.is_file() and _split(file.name)[1] and not _split(file.name)[0].endswith(_LABEL_ENDINGS)
+    ]
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """Studies on disk in the layouts of the data sets, and as DICOM, for phantoms and for tests."""
 
+import json
 import os
 import re
 from collections.abc import Sequence
@@ -101,6 +102,40 @@ def write_acdc(studies: Sequence[Study], folder: str | os.PathLike[str]) -> Path
     with atomic_path(place / "Info.cfg") as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return place
+
+
+def write_folder(studies: Sequence[Study], folder: str | os.PathLike[str]) -> Path:
+    """Writes one's own data set, images/CASE.nii.gz, labels/CASE.nii.gz and dataset.json, and returns the last's path.
+
+    A study of several frames becomes a 4D file. Label values are the indices of the classes.
+
+    Raises:
+        InputError: no studies, without labels, of different classes, or of patients who are not called by their case.
+    """
+    if not studies:
+        raise InputError("layout", "no studies; a data set has at least one")
+    classes = studies[0].classes
+    for study in studies:
+        _labels(study, classes)
+        if study.case != study.patient:
+            raise InputError(
+                "layout", f"{study.name}: case {study.case!r} of {study.patient!r}; expected one study a patient"
+            )
+    for study in studies:
+        for data, kind in ((study.voxels, "images"), (_labels(study, classes), "labels")):
+            path = Path(folder) / kind / f"{study.case}.nii.gz"
+            write_nifti(data, affine=study.affine, spacing_mm=study.spacing_mm, path=path)
+    description = {
+        "format": "foanet",
+        "classes": {name: index for index, name in enumerate(classes)},
+        "images": "images/{case}.nii.gz",
+        "labels": "labels/{case}.nii.gz",
+        "groups": {study.patient: study.group for study in studies if study.group},
+    }
+    path = Path(folder) / "dataset.json"
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+    return path
 
 
 def _labels(study: Study, classes: tuple[str, ...]) -> np.ndarray:

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from foanet_jax.data.acdc import list_acdc, read_acdc
+from foanet_jax.data.folder import list_folder
 from foanet_jax.data.lvquan19 import list_lvquan19, read_indices
 from foanet_jax.data.mmwhs2017 import list_mmwhs2017
 from foanet_jax.data.nifti import read_nifti
 from foanet_jax.data.study import ACDC_CLASSES, LV_CLASSES, WHOLE_HEART_CLASSES, Study
-from foanet_jax.data.writers import write_acdc, write_lvquan19, write_mmwhs2017
+from foanet_jax.data.writers import write_acdc, write_folder, write_lvquan19, write_mmwhs2017
 from foanet_jax.errors import InputError
 
 
@@ -77,6 +78,16 @@ def test_acdc(tmp_path, group):
         assert_same(loaded, study)
 
 
+@pytest.mark.parametrize("shape", [(3, 4, 5, 6), (1, 4, 5, 6), (1, 1, 5, 6)])
+def test_folder(tmp_path, shape):
+    affine = [[0, -1.25, 0, 7], [1.5, 0, 0, -8], [0, 0, 10, 9], [0, 0, 0, 1]]
+    classes = ("background", "scar", "heart")
+    studies = [study_of(shape, classes, (10, 1.25, 1.5), affine, f"p{n}", group="ab"[n]) for n in range(2)]
+    assert write_folder(studies, tmp_path) == tmp_path / "dataset.json"
+    for ref, study in zip(list_folder(tmp_path), studies, strict=True):
+        assert_same(ref.load(), study)
+
+
 def test_studies_that_do_not_fit_the_layout(tmp_path):
     stack = study_of((1, 4, 5, 6), LV_CLASSES, (1, 1, 1), np.eye(4))
     heart = study_of((2, 4, 5, 6), WHOLE_HEART_CLASSES, (1, 1, 1), np.eye(4))
@@ -94,4 +105,12 @@ def test_studies_that_do_not_fit_the_layout(tmp_path):
         write_acdc([acdc, acdc], tmp_path)
     with pytest.raises(InputError, match="1 studies"):
         write_acdc([acdc], tmp_path)
+    with pytest.raises(InputError, match="no labels"):
+        write_folder([unlabelled], tmp_path)
+    with pytest.raises(InputError, match="classes"):
+        write_folder([stack, heart], tmp_path)
+    with pytest.raises(InputError, match="one study a patient"):
+        write_folder([Study("p", "c", stack.voxels, (1, 1, 1), LV_CLASSES, stack.labels)], tmp_path)
+    with pytest.raises(InputError, match="no studies"):
+        write_folder([], tmp_path)
     assert list(tmp_path.iterdir()) == []
