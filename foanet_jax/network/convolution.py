@@ -13,18 +13,19 @@ from jax import lax
 
 from foanet_jax.network import winograd
 
-# Below these, transforms cost more than the products they save; measured by benchmarks/convolutions.py.
-FEWEST_TILES = 64
-FEWEST_CHANNELS = 32
-FEWEST_CHANNELS_OF_TAPS = 128
+# Measured by benchmarks/convolutions.py.
+FEWEST_TILES = 64  # for Winograd's form: below, transforming the kernel costs more than the products it saves
+FEWEST_CHANNELS = 32  # for Winograd's form
+MANY_CHANNELS = 128  # from here on a product of patches beats XLA's convolution
+FEW_CHANNELS = 8  # up to here it beats XLA's gradients
 
 
 def convolve(images, kernel, *, dilation: int = 1):
     """Zero-padded convolution, stride 1: (B, H, W, I) with kernel (h, w, I, O) gives (B, H, W, O)."""
-    height, width, inputs, outputs = kernel.shape
+    height, width = kernel.shape[:2]
     if height == width == 1:
         return images @ kernel[0, 0]
-    if (height, width) == (3, 3) and min(inputs, outputs) >= FEWEST_CHANNELS and images.dtype == jnp.float32:
+    if (height, width) == (3, 3) and images.dtype == jnp.float32:
         return _convolve_3x3(images, kernel, dilation)
     return convolve_plainly(images, kernel, dilation)
 
@@ -43,10 +44,11 @@ def convolve_plainly(images, kernel, dilation: int = 1):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _convolve_3x3(images, kernel, dilation):
-    plain = functools.partial(convolve_plainly, dilation=dilation)
-    if not has_tiles(images, dilation):
-        return plain(images, kernel)
-    quick = _phased(winograd.convolve, dilation, (0,))
+    quick = plain = functools.partial(convolve_plainly, dilation=dilation)
+    if takes_winograd(images, kernel.shape[3], dilation):
+        quick = _phased(winograd.convolve, dilation, (0,))
+    elif min(kernel.shape[2:]) >= MANY_CHANNELS:
+        quick = functools.partial(_by_patches, dilation=dilation)
     return lax.platform_dependent(images, kernel, cpu=quick, default=plain)
 
 
@@ -56,10 +58,7 @@ def _forward(images, kernel, dilation):
 
 def _backward(dilation, residuals, gradient):
     images, kernel = residuals
-    return (
-        images_gradient(gradient, kernel, dilation),
-        kernel_gradient(images, gradient, dilation),
-    )
+    return images_gradient(gradient, kernel, dilation), kernel_gradient(images, gradient, dilation)
 
 
 _convolve_3x3.defvjp(_forward, _backward)
@@ -68,51 +67,88 @@ _convolve_3x3.defvjp(_forward, _backward)
 def images_gradient(gradient, kernel, dilation: int):
     """What `convolve`'s images (B, H, W, I) get of its output's gradient (B, H, W, O): the kernel turned by 180°."""
 
-    def plain(gradient, kernel):
-        return convolve_plainly(gradient, kernel[::-1, ::-1].swapaxes(2, 3), dilation)
+    def turned(kernel):
+        return kernel[::-1, ::-1].swapaxes(2, 3)
 
-    if not has_tiles(gradient, dilation):
-        return plain(gradient, kernel)
-    return lax.platform_dependent(
-        gradient, kernel, cpu=_phased(winograd.images_gradient, dilation, (0,)), default=plain
-    )
+    def plain(gradient, kernel):
+        return convolve_plainly(gradient, turned(kernel), dilation)
+
+    inputs, outputs = kernel.shape[2:]
+    quick = plain
+    if takes_winograd(gradient, inputs, dilation):
+        quick = _phased(winograd.images_gradient, dilation, (0,))
+    elif min(inputs, outputs) >= MANY_CHANNELS:
+        quick = functools.partial(_images_gradient_by_patches, dilation=dilation)
+    elif outputs <= FEW_CHANNELS:
+
+        def quick(gradient, kernel):
+            return _by_patches(gradient, turned(kernel), dilation=dilation)
+
+    return lax.platform_dependent(gradient, kernel, cpu=quick, default=plain)
 
 
 def kernel_gradient(images, gradient, dilation: int):
     """What `convolve`'s kernel (3, 3, I, O) gets of its output's gradient (B, H, W, O)."""
+    inputs, outputs = images.shape[-1], gradient.shape[-1]
 
     def plain(images, gradient):
-        kernel = jnp.zeros((3, 3, images.shape[-1], gradient.shape[-1]), images.dtype)
+        kernel = jnp.zeros((3, 3, inputs, outputs), images.dtype)
         _, pull = jax.vjp(lambda kernel: convolve_plainly(images, kernel, dilation), kernel)
         return pull(gradient)[0]
 
     quick = plain
-    if has_tiles(images, dilation):
+    if takes_winograd(images, outputs, dilation):
         quick = _phased(winograd.kernel_gradient, dilation, (0, 1), joined=False)
-    elif min(images.shape[-1], gradient.shape[-1]) >= FEWEST_CHANNELS_OF_TAPS:
-        quick = functools.partial(_kernel_gradient_by_taps, dilation=dilation)
+    elif min(inputs, outputs) >= MANY_CHANNELS or inputs <= FEW_CHANNELS:
+
+        def quick(images, gradient):
+            products = jnp.einsum("bhwk,bhwo->ko", _patches(images, dilation), gradient)
+            return products.reshape(3, 3, inputs, outputs)
+
+    elif outputs <= FEW_CHANNELS:
+
+        def quick(images, gradient):
+            # Moving the gradient by a tap is moving the images by its opposite.
+            products = jnp.einsum("bhwi,bhwk->ik", images, _patches(gradient, dilation))
+            return products.reshape(inputs, 3, 3, outputs)[:, ::-1, ::-1].transpose(1, 2, 0, 3)
+
     return lax.platform_dependent(images, gradient, cpu=quick, default=plain)
 
 
-def _kernel_gradient_by_taps(images, gradient, *, dilation: int):
-    """Tap (y, x) of the kernel's gradient is the images, moved by the tap, times the output's gradient."""
-    batch, height, width, channels = images.shape
-    moved = jnp.pad(images.transpose(3, 0, 1, 2), ((0, 0), (0, 0), (dilation, dilation), (dilation, dilation)))
-    taps = jnp.stack(
-        [
-            moved[:, :, y * dilation : y * dilation + height, x * dilation : x * dilation + width]
-            for y in range(3)
-            for x in range(3)
-        ]
-    )
-    products = taps.reshape(9 * channels, -1) @ gradient.reshape(batch * height * width, -1)
-    return products.reshape(3, 3, channels, -1)
+def _window(tap: int, size: int, dilation: int) -> slice:
+    return slice(tap * dilation, tap * dilation + size)
 
 
-def has_tiles(images, dilation: int) -> bool:
-    """Whether images (B, H, W, C) have tiles enough for Winograd's form."""
-    batch, height, width, _ = images.shape
-    return winograd.tile_count(batch * dilation**2, -(-height // dilation), -(-width // dilation)) >= FEWEST_TILES
+def _patches(images, dilation: int):
+    """(B, H, W, 9·C): the pixels that the nine taps of a kernel see at each place, row by row."""
+    _, height, width, _ = images.shape
+    padded = jnp.pad(images, ((0, 0), (dilation, dilation), (dilation, dilation), (0, 0)))
+    seen = [padded[:, _window(y, height, dilation), _window(x, width, dilation)] for y in range(3) for x in range(3)]
+    return jnp.concatenate(seen, axis=-1)
+
+
+def _by_patches(images, kernel, *, dilation: int):
+    """`convolve` as one matrix product."""
+    return _patches(images, dilation) @ kernel.reshape(-1, kernel.shape[-1])
+
+
+def _images_gradient_by_patches(gradient, kernel, *, dilation: int):
+    """The gradient of every pixel that a patch saw, added where it was seen; the kernel is read as it is."""
+    batch, height, width, _ = gradient.shape
+    inputs = kernel.shape[2]
+    patches = jnp.einsum("bhwo,ko->bhwk", gradient, kernel.reshape(9 * inputs, -1))
+    padded = jnp.zeros((batch, height + 2 * dilation, width + 2 * dilation, inputs), gradient.dtype)
+    for tap in range(9):
+        window = (slice(None), _window(tap // 3, height, dilation), _window(tap % 3, width, dilation))
+        padded = padded.at[window].add(patches[..., tap * inputs : (tap + 1) * inputs])
+    return padded[:, dilation : dilation + height, dilation : dilation + width]
+
+
+def takes_winograd(images, channels: int, dilation: int) -> bool:
+    """Whether a convolution of images (B, H, W, C) from or to `channels` maps has enough for Winograd's form."""
+    batch, height, width, own = images.shape
+    tiles = winograd.tile_count(batch * dilation**2, -(-height // dilation), -(-width // dilation))
+    return tiles >= FEWEST_TILES and min(own, channels) >= FEWEST_CHANNELS
 
 
 def _phased(function, dilation: int, on: tuple[int, ...], *, joined: bool = True):

@@ -66,21 +66,19 @@ def test_winograd_is_the_convolution_and_its_gradients(batch, height, width, inp
     assert_relatively_close(winograd.kernel_gradient(images, cotangent), to_kernel)
 
 
-# Many tiles, or few and many channels, or neither; borders that are no multiple of a tile or of the dilation.
-CASES = [
-    (1, 34, 37, 32, 33, 1),
-    (2, 27, 22, 32, 32, 1),
-    (1, 33, 39, 32, 32, 2),
-    (1, 36, 31, 32, 32, 3),
-    (1, 6, 5, 128, 130, 1),
-    (2, 5, 7, 130, 128, 2),
-    (2, 9, 8, 32, 40, 1),
-    (2, 33, 32, 3, 8, 2),
-]
+# Borders that are no multiple of a tile or of the dilation.
+CASES = {
+    "winograd": [(1, 34, 37, 32, 33, 1), (2, 27, 22, 32, 32, 1), (1, 33, 39, 32, 32, 2), (1, 36, 31, 32, 32, 3)],
+    "patches": [(1, 6, 5, 128, 130, 1), (2, 5, 7, 130, 128, 2)],
+    "few inputs": [(2, 33, 32, 3, 10, 1), (1, 6, 7, 1, 9, 2)],
+    "few outputs": [(2, 33, 32, 10, 2, 1), (1, 6, 7, 40, 8, 2), (1, 40, 40, 64, 3, 1)],
+    "plain": [(2, 9, 8, 32, 40, 1), (1, 40, 40, 16, 9, 2)],
+}
 
 
-@pytest.mark.parametrize(("batch", "height", "width", "inputs", "outputs", "dilation"), CASES)
-def test_convolution_equals_the_plain_form(batch, height, width, inputs, outputs, dilation):
+@pytest.mark.parametrize("case", [case for cases in CASES.values() for case in cases])
+def test_convolution_equals_the_plain_form(case):
+    batch, height, width, inputs, outputs, dilation = case
     images, kernel = normal(3, batch, height, width, inputs), normal(4, 3, 3, inputs, outputs)
     cotangent = normal(5, batch, height, width, outputs)
     found = with_gradients(lambda i, k: convolve(i, k, dilation=dilation), images, kernel, cotangent)
@@ -91,18 +89,21 @@ def test_convolution_equals_the_plain_form(batch, height, width, inputs, outputs
     assert_relatively_close(found[0], by_definition(images, kernel, dilation))
 
 
-def test_every_form_is_among_those_compared():
-    """Which form a case takes, so that a changed threshold does not leave one of them untested."""
-
-    def form(batch, height, width, inputs, outputs, dilation):
-        if min(inputs, outputs) < convolution.FEWEST_CHANNELS:
-            return "plain"
-        images = jax.ShapeDtypeStruct((batch, height, width, inputs), jnp.float32)
-        if convolution.has_tiles(images, dilation):
-            return "winograd"
-        return "taps" if min(inputs, outputs) >= convolution.FEWEST_CHANNELS_OF_TAPS else "plain kernel gradient"
-
-    assert {form(*case) for case in CASES} == {"plain", "winograd", "taps", "plain kernel gradient"}
+@pytest.mark.parametrize(("form", "case"), [(form, case) for form, cases in CASES.items() for case in cases])
+def test_cases_take_the_forms_they_are_named_after(form, case):
+    """So that a changed threshold does not leave a form untested."""
+    batch, height, width, inputs, outputs, dilation = case
+    images = jax.ShapeDtypeStruct((batch, height, width, inputs), jnp.float32)
+    found = "plain"
+    if convolution.takes_winograd(images, outputs, dilation):
+        found = "winograd"
+    elif min(inputs, outputs) >= convolution.MANY_CHANNELS:
+        found = "patches"
+    elif inputs <= convolution.FEW_CHANNELS:
+        found = "few inputs"
+    elif outputs <= convolution.FEW_CHANNELS:
+        found = "few outputs"
+    assert found == form
 
 
 def test_one_by_one_is_a_matrix_product():
