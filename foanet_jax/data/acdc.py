@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from foanet_jax.data.nifti import class_indices, read_nifti, require_same_grid, study_from_volume
+from foanet_jax.data.nifti import class_indices, read_nifti, read_voxels, require_same_grid, study_from_volume
 from foanet_jax.data.refs import StudyRef, empty_root, raise_problems, require_root, visible
 from foanet_jax.data.study import ACDC_CLASSES, Study
 from foanet_jax.errors import InputError
@@ -58,7 +58,7 @@ def list_acdc(
             cine = _nifti_file(folder, f"{patient}_4d")
             if cine is not None:
                 load_cine = functools.partial(_load_cine, cine, patient, group)
-                refs.append(StudyRef(patient, f"{patient}_4d", group, load_cine))
+                refs.append(StudyRef(patient, f"{patient}_4d", group, load_cine, functools.partial(read_voxels, cine)))
             continue
         labelled = {int(match[1]) for path in folder.iterdir() if (match := _label_name(patient).fullmatch(path.name))}
         for frame in sorted(labelled | known):
@@ -71,7 +71,7 @@ def list_acdc(
                 )
             else:
                 load = functools.partial(_load, image, labels, patient, case, group)
-                refs.append(StudyRef(patient, case, group, load))
+                refs.append(StudyRef(patient, case, group, load, functools.partial(read_voxels, image)))
     if not refs and frames == "cine":
         raise empty_root(root, "patientXXX_4d.nii.gz in the patients' folders")
     if problems is None:
@@ -136,7 +136,11 @@ def _nifti_file(folder: Path, stem: str) -> Path | None:
 def _read_info(path: Path) -> tuple[set[int], str | None]:
     """The ED and ES frames, counted from 1, and the group."""
     try:
-        text = path.read_bytes()[:65536].decode("utf-8", errors="replace")
+        # Whatever else has this name, such as a pipe, could be read for ever.
+        if path.exists() and not path.is_file():
+            raise InputError("missing-info", f"{path}: not a file; copy it again")
+        with open(path, "rb") as file:
+            text = file.read(65536).decode("utf-8", errors="replace")
     except OSError as error:
         raise InputError("missing-info", f"{path}: cannot be read ({error.strerror}); copy it again") from None
     info = {key.strip(): value.strip() for key, colon, value in (line.partition(":") for line in text.splitlines())}

@@ -14,6 +14,7 @@ from foanet_jax.data.nifti import (
     ThirdAxis,
     class_indices,
     read_nifti,
+    read_voxels,
     require_same_grid,
     study_from_volume,
     to_canonical,
@@ -72,7 +73,8 @@ class Layout:
         """
         patient = patient or self.patient_of(name, image)
         load = functools.partial(_load, image, labels, patient, case, self)
-        return StudyRef(patient, case, self.groups.get(patient), load)
+        voxels = functools.partial(read_voxels, image, third_axis=self.third_axis, slice_axis=self.slice_axis)
+        return StudyRef(patient, case, self.groups.get(patient), load, voxels)
 
     def patient_of(self, name: str, image: Path) -> str:
         """The patient whose case is called `name`."""

@@ -1,18 +1,22 @@
-"""Cross-validation by patient: no patient's studies are ever on both sides."""
+"""Cross-validation by patient: no patient's studies are ever on both sides, nor are two patients' identical images."""
 
 import dataclasses
 import json
+import logging
 import math
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from foanet_jax.atomic import atomic_path
+from foanet_jax.data.identical import identical_patients
 from foanet_jax.data.refs import StudyRef, natural_key
 from foanet_jax.errors import InputError
+
+LOGGER = logging.getLogger(__name__)
 
 _PARTS = ("train", "validation", "test")
 _LONGEST_NAME = 1024
@@ -29,17 +33,27 @@ class Fold:
 
 @dataclasses.dataclass(frozen=True)
 class Folds:
-    """The folds of a data set and what they were made with."""
+    """The folds of a data set and what they were made with.
+
+    Attributes:
+        folds: test sets are disjoint.
+        seed: of the shuffling.
+        validation_fraction: what was asked for.
+        identical: sets of patients who share images, so that a fold has each on one side; None where nobody looked.
+    """
 
     folds: tuple[Fold, ...]
     seed: int
     validation_fraction: float
+    identical: tuple[tuple[str, ...], ...] | None = None
 
 
 def make_folds(refs: Sequence[StudyRef], *, count: int = 5, seed: int = 0, validation_fraction: float = 0.1) -> Folds:
     """Deals the patients out to `count` test sets that differ by one patient at most, each group evenly.
 
-    The outcome depends on patients, groups and seed, not on the order of `refs`.
+    The outcome depends on patients, groups and seed, not on the order of `refs`. Patients who share images, as
+    ACDC's patient074 and patient076 do, change places with others, of their own group where there are such, until
+    they are together; test sets stay as even as they were wherever one of them has room for all who share.
 
     Args:
         refs: the studies; patients without a group are dealt out like a group of their own.
@@ -49,7 +63,8 @@ def make_folds(refs: Sequence[StudyRef], *, count: int = 5, seed: int = 0, valid
             to patients, but one at least unless it is 0.
 
     Raises:
-        InputError: fewer patients than folds, a patient in two groups, or a number out of range.
+        InputError: fewer patients than folds, those who share images counted as one, a patient in two groups, or a
+            number out of range.
     """
     if count < 2:
         raise InputError("folds", f"{count} folds; cross-validation takes 2 or more")
@@ -60,6 +75,17 @@ def make_folds(refs: Sequence[StudyRef], *, count: int = 5, seed: int = 0, valid
         raise InputError(
             "too-few-patients", f"{len(group_of)} patients for {count} folds; use fewer folds or add patients"
         )
+    identical = identical_patients(refs)
+    different = len(group_of) - sum(len(its) - 1 for its in identical)
+    if different < count:
+        shared = "; ".join(", ".join(its) for its in identical)
+        raise InputError(
+            "too-few-patients",
+            f"{different} patients with different images for {count} folds (the same have {shared}); use fewer folds "
+            "or add patients",
+        )
+    for its in identical:
+        LOGGER.info("%s have the same images: kept on one side of every fold", ", ".join(its))
     random = np.random.default_rng(seed)
     members = [
         [patients[index] for index in random.permutation(len(patients))]
@@ -68,15 +94,17 @@ def make_folds(refs: Sequence[StudyRef], *, count: int = 5, seed: int = 0, valid
     ]
     # Dealt out like cards, group after group, so that neither groups nor folds come out uneven.
     dealt = [patient for patients in members for patient in patients]
+    tests = _brought_together([dealt[index::count] for index in range(count)], identical, group_of)
     folds = []
-    for index in range(count):
-        test = set(dealt[index::count])
+    for test in map(set, tests):
         validation = _spread(
             [[p for p in patients if p not in test] for patients in members], validation_fraction, random
         )
-        rest = [patient for patient in group_of if patient not in test and patient not in validation]
-        folds.append(Fold(tuple(rest), _ordered(validation), _ordered(test)))
-    return Folds(tuple(folds), seed, validation_fraction)
+        rest = [patient for patients in members for patient in patients if patient not in test | validation]
+        rest, drawn = _brought_together([rest, [p for p in dealt if p in validation]], identical, group_of)
+        # Where all who are left share images, they are better trained on than validated with.
+        folds.append(Fold(_ordered(rest or drawn), _ordered(drawn if rest else ()), _ordered(test)))
+    return Folds(tuple(folds), seed, validation_fraction, identical)
 
 
 def save_folds(folds: Folds, path: str | os.PathLike[str]) -> None:
@@ -88,6 +116,9 @@ def save_folds(folds: Folds, path: str | os.PathLike[str]) -> None:
 
 def load_folds(path: str | os.PathLike[str], refs: Sequence[StudyRef]) -> Folds:
     """The folds in a file, once they fit the catalogue.
+
+    Patients who share images and stand on different sides are warned of, not refused. Images are read for that only
+    where the file does not say who shares some, as those of save_folds do.
 
     Raises:
         InputError: the file is missing or malformed; a patient stands in two parts of a fold or in two test
@@ -111,6 +142,18 @@ def load_folds(path: str | os.PathLike[str], refs: Sequence[StudyRef]) -> Folds:
     if problems:
         listed = "\n".join(f"- {problem}" for problem in problems)
         raise InputError("folds", f"{path}: does not fit the data set; correct it or make folds anew:\n{listed}")
+    if folds.identical is None:
+        folds = dataclasses.replace(folds, identical=identical_patients(refs))
+    for its in folds.identical or ():
+        apart = [number for number, fold in enumerate(folds.folds) if len(_sides(fold, its)) > 1]
+        if apart:
+            LOGGER.warning(
+                "%s: %s have the same images, but stand in different parts of fold %s, whose scores will be too good; "
+                "put them into one part, or make folds anew",
+                path,
+                ", ".join(its),
+                ", ".join(map(str, apart)),
+            )
     return folds
 
 
@@ -123,6 +166,43 @@ def _groups(refs: Sequence[StudyRef]) -> dict[str, str]:
     if mixed:
         raise InputError("folds", f"patients in more than one group: {mixed}; correct the groups")
     return {patient: next(iter(found[patient]), "") for patient in _ordered(found)}
+
+
+def _brought_together(
+    parts: Sequence[Sequence[str]], sets: Iterable[Sequence[str]], group_of: Mapping[str, str]
+) -> list[list[str]]:
+    """The parts after each set's patients changed places with others until they are in one part, the largest first.
+
+    Of all parts that a set could gather in, it takes the one that leaves fewest parts empty, sizes and then groups
+    as near to what they were as can be, and moves fewest patients.
+    """
+    part_of = {patient: number for number, part in enumerate(parts) for patient in part}
+    sizes, groups = _counts(part_of, group_of)
+    settled: set[str] = set()
+    for its in sorted(sets, key=len, reverse=True):
+        its = [patient for patient in its if patient in part_of]
+        settled |= set(its)
+        choices = []
+        for target in range(len(parts)):
+            moved = dict(part_of)
+            for patient in its:
+                if moved[patient] != target:
+                    others = [other for other in moved if moved[other] == target and other not in settled]
+                    same = [other for other in others if group_of[other] == group_of[patient]]
+                    for other in (same or others)[:1]:
+                        moved[other] = moved[patient]
+                    moved[patient] = target
+            new_sizes, new_groups = _counts(moved, group_of)
+            cost = (
+                max(0, len(sizes) - len(new_sizes)),
+                _difference(sizes, new_sizes),
+                _difference(groups, new_groups),
+                sum(moved[patient] != part_of[patient] for patient in moved),
+                target,
+            )
+            choices.append((cost, moved))
+        part_of = min(choices, key=lambda choice: choice[0])[1]
+    return [[patient for patient, its in part_of.items() if its == number] for number in range(len(parts))]
 
 
 def _spread(members: list[list[str]], fraction: float, random: np.random.Generator) -> set[str]:
@@ -138,6 +218,18 @@ def _spread(members: list[list[str]], fraction: float, random: np.random.Generat
     return {patient for _, patient in sorted(placed)[:count]}
 
 
+def _counts(part_of: Mapping[str, int], group_of: Mapping[str, str]) -> tuple[Counter, Counter]:
+    return Counter(part_of.values()), Counter((part, group_of[patient]) for patient, part in part_of.items())
+
+
+def _difference(first: Counter, second: Counter) -> int:
+    return sum(((first - second) + (second - first)).values())
+
+
+def _sides(fold: Fold, patients: Sequence[str]) -> set[str]:
+    return {part for part in _PARTS for patient in getattr(fold, part) if patient in patients}
+
+
 def _ordered(patients: object) -> tuple[str, ...]:
     return tuple(sorted(patients, key=natural_key))  # type: ignore[call-overload]
 
@@ -150,6 +242,9 @@ def _note(problems: list[str], what: str, patients: object) -> None:
 
 def _parse(path: Path) -> Folds:
     try:
+        # Whatever else has this name, such as a pipe, could be read for ever.
+        if path.exists() and not path.is_file():
+            raise InputError("folds", f"{path}: not a file; make the folds anew")
         content = json.loads(path.read_bytes())
     except OSError as error:
         raise InputError("missing-file", f"{path}: cannot be read ({error.strerror}); check the path") from None
@@ -164,8 +259,13 @@ def _parse(path: Path) -> Folds:
         folds = tuple(Fold(*(_patients(entry[part], part) for part in _PARTS)) for entry in content["folds"])
         if not folds:
             raise TypeError("no folds")
-        return Folds(folds, seed, float(fraction))
-    except (KeyError, TypeError, ValueError) as error:
+        identical = content.get("identical")
+        if identical is not None:
+            if not isinstance(identical, list):
+                raise TypeError("identical is not a list of sets of patients")
+            identical = tuple(_patients(its, "identical") for its in identical)
+        return Folds(folds, seed, float(fraction), identical)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError("folds", f"{path}: not as save_folds writes it ({error}); make the folds anew") from None
 
 

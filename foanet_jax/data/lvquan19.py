@@ -51,9 +51,19 @@ def list_lvquan19(root: str | os.PathLike[str], *, problems: list[str] | None = 
     if problems is None:
         raise_problems(root, collected)
     return [
-        StudyRef(path.stem, path.stem, None, functools.partial(read_lvquan19, path, case=path.stem))
+        StudyRef(
+            path.stem,
+            path.stem,
+            None,
+            functools.partial(read_lvquan19, path, case=path.stem),
+            functools.partial(_load_voxels, path),
+        )
         for path in first.values()
     ]
+
+
+def _load_voxels(path: Path) -> np.ndarray:
+    return read_lvquan19(path, case=path.stem, require_labels=False).voxels
 
 
 def read_lvquan19(path: str | os.PathLike[str], *, case: str, require_labels: bool = True) -> Study:

@@ -34,6 +34,9 @@ _CLASSES = {
 _OTHER_CLASSES = (1, 2, 3, 4, 5, 16, 17, 18)  # cell, struct, object, char, sparse, function, opaque
 _MATRIX, _COMPRESSED = 14, 15
 _COMPLEX, _LOGICAL = 0x0800, 0x0200
+# MATLAB uses deflate alone. HDF5 2.0's check of Fletcher's sums reads out of bounds in damaged files, and a filter
+# that it does not know it loads as a plug-in.
+_FILTERS = frozenset((h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE))
 _MAX_DIMENSIONS = 32
 _DEFLATE_LIMIT = 1032  # bytes that one compressed byte can hold at most
 
@@ -225,22 +228,34 @@ def _read_hdf5(path: Path, budget: int) -> dict[str, np.ndarray]:
                 dataset = file[name]
                 if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
                     continue
-                matlab_class = dataset.attrs.get("MATLAB_class", b"")
+                # Looked up once each, which in h5py takes time.
+                attributes, dtype, shape = dataset.attrs, dataset.dtype, dataset.shape
+                matlab_class = attributes.get("MATLAB_class", b"")
                 matlab_class = matlab_class.decode() if isinstance(matlab_class, bytes) else str(matlab_class)
-                if dataset.dtype.kind not in "iuf" or matlab_class in ("char", "cell", "struct", "function_handle"):
+                if dtype.kind not in "iuf" or matlab_class in ("char", "cell", "struct", "function_handle"):
                     continue
-                if "MATLAB_empty" in dataset.attrs:
+                if "MATLAB_empty" in attributes or shape is None:
                     continue
-                nbytes = math.prod(dataset.shape or ()) * dataset.dtype.itemsize
-                if dataset.shape is None or nbytes > budget - used:
-                    raise _too_large(path, nbytes, budget - used)
+                layout = dataset.id.get_create_plist()
+                filters = [layout.get_filter(place)[0] for place in range(layout.get_nfilters())]
+                if not _FILTERS.issuperset(filters):
+                    raise InputError(
+                        "hdf5-filter",
+                        f"{path}: {name!r} is packed with HDF5's filters {filters}; only 1, deflate, and 2, shuffle, "
+                        "can be read: save it again",
+                    )
+                nbytes = math.prod(shape) * dtype.itemsize
+                # Chunks are unpacked whole, however little of them the array takes.
+                unpacked = max(nbytes, math.prod(dataset.chunks) * dtype.itemsize if nbytes and dataset.chunks else 0)
+                if unpacked > budget - used:
+                    raise _too_large(path, unpacked, budget - used)
                 # Of chunks that are not there HDF5 makes up the values: a few bytes would become gigabytes.
                 stored = dataset.id.get_storage_size()
-                if nbytes > _DEFLATE_LIMIT * stored:
-                    raise _corrupt(path, f"{name!r}: {nbytes} bytes of values, of which {stored} are stored")
+                if unpacked > _DEFLATE_LIMIT * stored:
+                    raise _corrupt(path, f"{name!r}: {unpacked} bytes of values, of which {stored} are stored")
                 used += nbytes
-                # HDF5 has MATLAB's axes in reverse order.
-                array = np.asarray(dataset[()]).T
+                # HDF5 has MATLAB's axes in reverse order, and of other writers also fewer than two.
+                array = np.atleast_2d(np.asarray(dataset[()])).T
                 array = array.astype(array.dtype.newbyteorder("="))
                 arrays[name] = array != 0 if matlab_class == "logical" else array
     except InputError:

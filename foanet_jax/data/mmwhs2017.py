@@ -10,6 +10,7 @@ from foanet_jax.data.nifti import (
     SliceAxis,
     class_indices,
     read_nifti,
+    read_voxels,
     require_same_grid,
     study_from_volume,
     to_canonical,
@@ -57,7 +58,9 @@ def list_mmwhs2017(
             elif labels is None:
                 collected.append(f"{image}: no {candidates[0].name} beside it; add it or remove the image")
             else:
-                refs.append(StudyRef(case, case, None, functools.partial(_load, image, labels, case, slice_axis)))
+                load = functools.partial(_load, image, labels, case, slice_axis)
+                voxels = functools.partial(read_voxels, image, slice_axis=slice_axis)
+                refs.append(StudyRef(case, case, None, load, voxels))
             seen.add(case)
     if not seen:
         raise empty_root(root, "mr_train_10XX_image.nii.gz, mr_train/mr_train_10XX_image.nii.gz")

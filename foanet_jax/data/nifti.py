@@ -1,6 +1,7 @@
 """NIfTI files in and out, and studies of what they hold."""
 
 import itertools
+import os
 from collections.abc import Mapping
 
 import numpy as np
@@ -20,12 +21,21 @@ __all__ = [
     "ThirdAxis",
     "class_indices",
     "read_nifti",
+    "read_voxels",
     "require_same_grid",
     "study_from_volume",
     "to_canonical",
     "write_mask",
     "write_nifti",
 ]
+
+
+def read_voxels(
+    path: str | os.PathLike[str], *, third_axis: ThirdAxis = "slice", slice_axis: SliceAxis | None = None
+) -> np.ndarray:
+    """(T, Z, H, W) float32 of a NIfTI file, reoriented and sliced along an axis of the world where one is given."""
+    volume = read_nifti(path, third_axis=third_axis)
+    return (volume if slice_axis is None else to_canonical(volume, slice_axis)).data
 
 
 def study_from_volume(

@@ -150,18 +150,16 @@ def _skip(stream: BinaryIO, count: int, path: Path) -> None:
 
 def _read_body(stream: BinaryIO, count: int, path: Path) -> np.ndarray:
     """Exactly `count` bytes, after which the stream has to end: reading on checks gzip's CRC."""
-    raw = np.empty(count, np.uint8)
-    view = memoryview(raw)
-    filled = 0
-    while filled < count:
-        chunk = stream.read(min(_CHUNK, count - filled))
+    # Grows with what is there, so that a header that lies claims no memory.
+    raw = bytearray()
+    while len(raw) < count:
+        chunk = stream.read(min(_CHUNK, count - len(raw)))
         if not chunk:
-            raise _size_error(path, filled, count)
-        view[filled : filled + len(chunk)] = chunk
-        filled += len(chunk)
+            raise _size_error(path, len(raw), count)
+        raw += chunk
     if stream.read(1):
         raise _size_error(path, None, count)
-    return raw
+    return np.frombuffer(raw, np.uint8)
 
 
 def _size_error(path: Path, found: int | None, declared: int) -> InputError:

@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from foanet_jax.data.study import Study
 from foanet_jax.errors import InputError
 
@@ -18,12 +20,14 @@ class StudyRef:
         case: unique id of the study, safe as a file name.
         group: clinical group, where the data set knows one.
         load: reads the study; raises InputError where its files cannot be used.
+        load_voxels: reads what `load` has as voxels, without the labels; None for studies that are made, not read.
     """
 
     patient: str
     case: str
     group: str | None
     load: Callable[[], Study]
+    load_voxels: Callable[[], np.ndarray] | None = None
 
 
 def require_root(root: str | Path) -> Path:

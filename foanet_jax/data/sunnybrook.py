@@ -12,7 +12,7 @@ import functools
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -100,8 +100,13 @@ def list_sunnybrook(
     for found in patients:
         case = f"{found.patient}_{'ed' if frames == 'labelled' else 'cine'}"
         read = _read_labelled if frames == "labelled" else _read_cine
-        refs.append(StudyRef(found.patient, case, found.group, functools.partial(read, found)))
+        load = functools.partial(read, found)
+        refs.append(StudyRef(found.patient, case, found.group, load, functools.partial(_load_voxels, load)))
     return refs
+
+
+def _load_voxels(load: Callable[[], Study]) -> np.ndarray:
+    return load().voxels
 
 
 def read_sunnybrook_cine(root: str | os.PathLike[str], patient: str) -> Study:
@@ -259,6 +264,9 @@ def _read_contour(path: Path, shape: tuple[int, int]) -> np.ndarray:
 
 def _read_text(path: Path) -> str:
     try:
+        # Whatever else has this name, such as a pipe, could be read for ever.
+        if path.exists() and not path.is_file():
+            raise InputError("unreadable", f"{path}: not a file; copy it again")
         with open(path, "rb") as file:
             content = file.read(_LARGEST_TEXT + 1)
     except OSError as error:

@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from foanet_jax.check import check_data_set
 from foanet_jax.data.acdc import list_acdc, read_acdc
 from foanet_jax.data.nifti import read_nifti, write_mask
 from foanet_jax.data.study import ACDC_CLASSES
@@ -131,6 +132,12 @@ def test_frames_of_the_one_cine():
     assert cine.data.shape == (12, 7, 224, 154)
     for ref, frame in zip(refs, (4, 11), strict=True):
         np.testing.assert_array_equal(ref.load().voxels[0], cine.data[frame - 1])
+    (of_all,) = list_acdc(REAL, frames="cine")
+    assert (of_all.patient, of_all.case, of_all.group) == ("patient090", "patient090_4d", "RV")
+    study = of_all.load()
+    np.testing.assert_array_equal(study.voxels, cine.data)
+    assert study.labels is None
+    assert [finding.code for finding in check_data_set([of_all]).findings] == ["no-labels", "affine-spacing"]
 
 
 @real_data

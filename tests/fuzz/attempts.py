@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import logging
+import os
 import random
 import shutil
 import tempfile
@@ -69,10 +70,13 @@ class Bench:
         self.seeds = FORMATS[name]()
         self.folders = [place / str(number) for number in range(len(self.seeds))]
         self.sound: list[bytes] = []
+        self.others: dict[str, list[bytes]] = {}
+        self._damaged: dict[int, str] = {}
         for seed, folder in zip(self.seeds, self.folders, strict=True):
             for file, content in seed.files.items():
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)
                 (folder / file).write_bytes(content)
+                self.others.setdefault(Path(file).suffix, []).append(content)
             reading = seed.read(folder)
             seed.check(reading, place / "scratch")
             self.sound.append(fingerprint(reading))
@@ -88,7 +92,7 @@ class Bench:
         packed = target.packing is not None and rng.random() < 0.6
         if target.packing is None or packed:
             fields = () if packed else target.fields
-            others = self._others(target)
+            others = self.others[Path(target.name).suffix]
             damaged = damage(content, fields=fields, others=others, text=target.text, rng=rng)
             return Mutation(number, target, damaged, packed)
         parts = target.packing.unpack(content)
@@ -98,27 +102,19 @@ class Bench:
         )
         return Mutation(number, target, target.packing.pack(parts), packed)
 
-    def _others(self, target: Target) -> list[bytes]:
-        return [
-            content
-            for seed in self.seeds
-            for name, content in seed.files.items()
-            if Path(name).suffix == Path(target.name).suffix
-        ]
-
     def attempt(self, mutation: Mutation) -> tuple[str, str]:
         """EQUAL, DIFFERENT, a code of InputError, or FAILED with a traceback."""
         seed, folder = self.seeds[mutation.seed], self.folders[mutation.seed]
-        path = folder / mutation.target.name
-        path.write_bytes(mutation.content)
+        # The file damaged last is made whole only now, because as a rule it is the one to damage next.
+        before = self._damaged.get(mutation.seed, mutation.target.name)
+        if before != mutation.target.name:
+            (folder / before).write_bytes(seed.files[before])
+        (folder / mutation.target.name).write_bytes(mutation.content)
+        self._damaged[mutation.seed] = mutation.target.name
         try:
-            with warnings.catch_warnings(), _without_logs():
-                warnings.simplefilter("error")
-                return self._read(mutation, seed, folder)
+            return self._read(mutation, seed, folder)
         except Exception:
             return FAILED, traceback.format_exc()
-        finally:
-            path.write_bytes(seed.files[mutation.target.name])
 
     def _read(self, mutation: Mutation, seed: Seed, folder: Path) -> tuple[str, str]:
         try:
@@ -135,7 +131,8 @@ class Bench:
         if mutation.packed and mutation.target.checksummed:
             # A splice can be another seed's file, whole; that is no damage that a checksum could show.
             held = gunzip(mutation.content)
-            assert held in [gunzip(other) for other in self._others(mutation.target)], (
+            others = self.others[Path(mutation.target.name).suffix]
+            assert held in [gunzip(other) for other in others], (
                 "a damaged file with a checksum was read as something else"
             )
         return DIFFERENT, ""
@@ -160,21 +157,21 @@ def run(at: Bench, run_seed: int, indices: range, *, started: Callable[[int], No
     return tally
 
 
-@contextlib.contextmanager
-def _without_logs() -> Iterator[None]:
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(before)
+def temporary_place() -> str | None:
+    """Where temporary folders go: into memory where there is a file system for that, unless TMPDIR says otherwise."""
+    return "/dev/shm" if "TMPDIR" not in os.environ and os.access("/dev/shm", os.W_OK) else None
 
 
 @contextlib.contextmanager
 def bench(name: str) -> Iterator[Bench]:
-    """A bench in a temporary folder."""
-    place = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    """A bench in a temporary folder; warnings are errors while it lasts."""
+    place = Path(tempfile.mkdtemp(prefix="fuzz-", dir=temporary_place()))
+    logging_below = logging.root.manager.disable
     try:
-        yield Bench(name, place)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            logging.disable(logging.CRITICAL)
+            yield Bench(name, place)
     finally:
+        logging.disable(logging_below)
         shutil.rmtree(place, ignore_errors=True)

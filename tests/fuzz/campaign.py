@@ -12,10 +12,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.fuzz.attempts import Tally, bench
+from tests.fuzz.attempts import Tally, bench, temporary_place
 
-CHUNK = 5_000
+ROOT = Path(__file__).parents[2]
+CHUNK = 10_000  # mutations of one child at most
 STALLED_S = 120.0  # longest time for one mutation before it counts as a hang
+STARTS = 3  # of a child that ends before its first mutation, which says nothing of a reader
 
 
 def campaign(name: str, *, run_seed: int, start: int, mutations: int, jobs: int, out: Path) -> dict[str, Any]:
@@ -25,7 +27,8 @@ def campaign(name: str, *, run_seed: int, start: int, mutations: int, jobs: int,
     """
     began = time.monotonic()
     stop = start + mutations
-    chunks = [(at, min(at + CHUNK, stop)) for at in range(start, stop, CHUNK)]
+    length = max(1, min(CHUNK, -(-mutations // jobs)))
+    chunks = [(at, min(at + length, stop)) for at in range(start, stop, length)]
     tally, crashes = Tally(), []
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         for part, crashed in pool.map(lambda chunk: _chunk(name, run_seed, *chunk), chunks):
@@ -58,27 +61,32 @@ def keep(name: str, run_seed: int, indices: list[int], out: Path) -> None:
             (out / f"{name}-{run_seed}-{index}-{file}").write_bytes(mutation.content)
 
 
-def _chunk(name: str, run_seed: int, start: int, stop: int) -> tuple[Tally, list[dict[str, Any]]]:
+def _chunk(
+    name: str, run_seed: int, start: int, stop: int, *, starts: int = STARTS
+) -> tuple[Tally, list[dict[str, Any]]]:
     """A range in a child; where it dies, the mutation that it died of, and the rest on both sides of it."""
     if start >= stop:
         return Tally(), []
-    with tempfile.TemporaryDirectory(prefix="fuzz-run-") as folder:
+    with tempfile.TemporaryDirectory(prefix="fuzz-run-", dir=temporary_place()) as folder:
         progress, result, log = (Path(folder) / name for name in ("progress", "result", "log"))
         progress.write_bytes(struct.pack("<q", -1))
         command = [sys.executable, "-m", "tests.fuzz.worker", name, str(run_seed), str(start), str(stop)]
         # The child's own temporary folder, so that nothing is left of one that dies.
         environment = {**os.environ, "TMPDIR": folder}
         with open(log, "wb") as stderr:
-            child = subprocess.Popen([*command, str(progress), str(result)], stderr=stderr, env=environment)
+            child = subprocess.Popen([*command, str(progress), str(result)], stderr=stderr, env=environment, cwd=ROOT)
             ended = _wait(child, progress)
         if child.returncode == 0 and result.exists():
             found = json.loads(result.read_text())
             return Tally(**{**found, "refused": Counter(found["refused"])}), []
         (index,) = struct.unpack("<q", progress.read_bytes())
         text = log.read_text(errors="replace")[-4000:]
-        if index < 0:
-            raise RuntimeError(f"{name}: the child could not start:\n{text}")
-        crash = {"index": index, "ended": ended, "log": text}
+        if index >= 0:
+            crash = {"index": index, "ended": ended, "log": text}
+        elif starts > 1:
+            return _chunk(name, run_seed, start, stop, starts=starts - 1)
+        else:
+            raise RuntimeError(f"{name}: a child ended {STARTS} times before its first mutation: {ended}\n{text}")
     before, more = _chunk(name, run_seed, start, index)
     after, still_more = _chunk(name, run_seed, index + 1, stop)
     before.add(after)
@@ -87,12 +95,13 @@ def _chunk(name: str, run_seed: int, start: int, stop: int) -> tuple[Tally, list
 
 def _wait(child: subprocess.Popen[bytes], progress: Path) -> str:
     """How the child ended; it is killed where it makes no progress."""
-    last, since = b"", time.monotonic()
+    last, waited, before = b"", 0.0, time.monotonic()
     while child.poll() is None:
-        now = progress.read_bytes()
-        if now != last:
-            last, since = now, time.monotonic()
-        if time.monotonic() - since > STALLED_S:
+        now, clock = progress.read_bytes(), time.monotonic()
+        # A machine that was asleep in between has kept the child asleep too.
+        waited = waited + min(clock - before, 1.0) if now == last else 0.0
+        last, before = now, clock
+        if waited > STALLED_S:
             child.kill()
             child.wait()
             return f"no progress for {STALLED_S:g} s"

@@ -19,12 +19,16 @@ _AFFINE = np.array([[-1.5, 0, 0, 10], [0, 0, -8, -20], [0, -2, 0, 30], [0, 0, 0,
 
 
 def dicom_seeds() -> list[Seed]:
-    """A slice of two frames or a stack of two slices, in all four transfer syntaxes that are read."""
+    """A slice of two frames, a stack of two slices and two single images: each transfer syntax that is read."""
     seeds = []
-    for number, syntax in enumerate(
-        (uids.ExplicitVRLittleEndian, uids.ImplicitVRLittleEndian, uids.ExplicitVRBigEndian, uids.RLELossless)
+    for number, (syntax, shape) in enumerate(
+        (
+            (uids.ExplicitVRLittleEndian, (2, 1, 4, 5)),
+            (uids.ImplicitVRLittleEndian, (1, 2, 4, 5)),
+            (uids.ExplicitVRBigEndian, (1, 1, 4, 5)),
+            (uids.RLELossless, (1, 1, 4, 5)),
+        )
     ):
-        shape = (2, 1, 4, 5) if number % 2 == 0 else (1, 2, 4, 5)
         voxels = some(*shape, high=900).astype(np.float32)
         study = Study("p", f"p{number}", voxels, (8.0, 2.0, 1.5), LV_CLASSES, affine=_AFFINE)
         files = {}
