@@ -72,7 +72,7 @@ def init_network(key, spec: NetworkSpec):
 
     He initialisation for layers with ReLU, LeCun for the linear ones, biases zero.
     """
-    images = jnp.zeros((1, COARSEST, COARSEST, 3))
+    images = jnp.zeros((1, COARSEST, COARSEST, 3), spec.dtype)
     variables = _module(spec).init(key, images, Grid(None), False)
     return {name: dict(collection) for name, collection in variables.items()}
 

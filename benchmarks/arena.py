@@ -1,0 +1,159 @@
+"""Contestants in their own processes, and the rounds in which they take turns."""
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.program import Settings
+
+ROOT = Path(__file__).parents[1]
+# OpenMP's threads spin for a moment after their work is done.
+PAUSE_S = 0.05
+
+
+class LeftOut(Exception):
+    """A contestant cannot take part; the message says why."""
+
+
+class Contestant:
+    """A process that runs one program when asked."""
+
+    def __init__(self, settings: Settings, *, python: str, log: Path, environment: Mapping[str, str]):
+        """Starts the process and waits until its program is made.
+
+        Args:
+            settings: what it computes.
+            python: interpreter to start.
+            log: where what it writes to standard error goes.
+            environment: variables beside this process's own.
+
+        Raises:
+            LeftOut: the framework is not installed, or the program cannot be made.
+        """
+        self.settings = settings
+        self.log = log
+        threads = str(settings.threads)
+        pinned = {name: threads for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+        platform = {"JAX_PLATFORMS": "cpu"} if settings.device == "cpu" else {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        log.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with log.open("w") as errors:
+                self.process = subprocess.Popen(
+                    [python, "-m", "benchmarks.serve", json.dumps(settings.as_dict())],
+                    cwd=ROOT,
+                    env={**os.environ, **pinned, **platform, **environment},
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    text=True,
+                )
+        except OSError as error:
+            raise LeftOut(f"{python}: {error.strerror}") from None
+        ready = self._answer()
+        if "missing" in ready:
+            self.close()
+            raise LeftOut(f"not installed ({ready['missing']})")
+
+    def ask(self, request: str, **options) -> dict[str, Any]:
+        """What the process answers to a request."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(json.dumps({"do": request, **options}) + "\n")
+            self.process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            self.close()
+            said = self.log.read_text(errors="replace").strip().splitlines()
+            raise LeftOut(f"failed: {said[-1][:300] if said else 'no message'} (see {self.log})")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self.process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.close()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+@dataclasses.dataclass
+class Entry:
+    """A contestant in the final, and what was measured of it.
+
+    Attributes:
+        contestant: the process.
+        first: the first step, with all compilation, s.
+        numbers: what the first step gave.
+        note: versions and the like.
+        steps: a turn.
+        seconds: a step, one value a round.
+    """
+
+    contestant: Contestant
+    first: float
+    numbers: dict[str, np.ndarray]
+    note: dict[str, Any]
+    steps: int = 1
+    seconds: list[float] = dataclasses.field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+
+def enter(contestant: Contestant, folder: Path, *, turn_s: float) -> Entry:
+    """Takes a contestant's first step, warms it up, and chooses how many steps make a turn of about `turn_s`."""
+    out = folder / "numbers" / f"{contestant.log.stem}.npz"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    first = contestant.ask("first", out=str(out))
+    with np.load(out) as file:
+        numbers = dict(file)
+    out.unlink()
+    entry = Entry(contestant, first["seconds"], numbers, first["note"])
+    contestant.ask("run", steps=1)
+    warm = contestant.ask("run", steps=2)["seconds"]
+    entry.steps = max(1, math.ceil(turn_s / warm))
+    return entry
+
+
+def play(entries: Sequence[Entry], rounds: int) -> None:
+    """Rounds of one turn each; every other one runs backwards, so that a drift of the machine cancels."""
+    for number in range(rounds):
+        for entry in entries if number % 2 == 0 else reversed(entries):
+            time.sleep(PAUSE_S)
+            entry.seconds.append(entry.contestant.ask("run", steps=entry.steps)["seconds"])
+
+
+@contextlib.contextmanager
+def closing(contestants: list[Contestant]) -> Iterator[list[Contestant]]:
+    """Ends, at its end, the contestants that were added to the list."""
+    try:
+        yield contestants
+    finally:
+        for contestant in contestants:
+            contestant.close()
+
+
+def ratios(seconds: Sequence[float], ours: Sequence[float]) -> tuple[float, float, float]:
+    """Median, lowest and highest of a contestant's time over ours, round by round."""
+    each = [a / b for a, b in zip(seconds, ours, strict=True)]
+    return statistics.median(each), min(each), max(each)

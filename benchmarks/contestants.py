@@ -1,0 +1,36 @@
+"""Who takes part, and in which ways each may compute; the fastest way of each counts."""
+
+OURS = "ours"
+REFERENCE = "reference"
+PRODUCT = "product"
+
+MODULES = {
+    OURS: "benchmarks.ours",
+    REFERENCE: "benchmarks.reference",
+    PRODUCT: "benchmarks.product",
+    "torch": "benchmarks.rivals.torch_straight",
+    "torch-rewritten": "benchmarks.rivals.torch_rewritten",
+    "keras": "benchmarks.rivals.keras_straight",
+}
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "torch": ("eager", "compiled"),
+    "torch-rewritten": ("channels_last", "compiled", "compiled channels_last"),
+    "keras": ("graph", "graph onednn", "xla"),
+}
+# There compiling is what takes the time, and nothing else comes near.
+GPU_VARIANTS: dict[str, tuple[str, ...]] = {
+    "torch": ("compiled channels_last",),
+    "torch-rewritten": ("compiled channels_last",),
+}
+TITLES = {
+    OURS: "FOANet in JAX (ours)",
+    "torch": "PyTorch, straight",
+    "torch-rewritten": "PyTorch, our rewrite",
+    "keras": "Keras/TensorFlow, straight",
+}
+RIVALS = ("torch", "torch-rewritten", "keras")
+
+
+def variants_of(name: str, device: str = "cpu") -> tuple[str, ...]:
+    """The ways in which a contestant may compute on a device, at least one."""
+    return (GPU_VARIANTS if device == "gpu" else VARIANTS).get(name, ("",))

@@ -1,0 +1,69 @@
+"""The results as pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from benchmarks.contestants import TITLES
+from benchmarks.report import seconds_text
+from foanet_jax.drawing.style import INK, PAGE, QUIET_INK, save
+
+COLOURS = {"ours": "#00c896", "torch": "#ff7f2a", "torch-rewritten": "#935ce6", "keras": "#5caee6"}
+
+
+def _axes(figure: Figure, rows: int, columns: int):
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_facecolor(PAGE)
+        axes.tick_params(colors=QUIET_INK)
+        for spine in axes.spines.values():
+            spine.set_color(QUIET_INK)
+            spine.set_visible(spine.spine_type in ("left", "bottom"))
+    return grid
+
+
+def draw_comparison(records: Sequence[dict[str, Any]], path: Path) -> None:
+    """Bars of every contestant's time over ours in each case, with the range over the rounds."""
+    figure = Figure(figsize=(12, 1 + 1.5 * len(records)), facecolor=PAGE, layout="constrained")
+    grid = _axes(figure, len(records), 1)
+    highest = max(result["ratio_range"][1] for record in records for result in record["contestants"])
+    for axes, record in zip(grid[:, 0], records, strict=True):
+        for place, result in enumerate(record["contestants"]):
+            ratio, (low, high) = result["ratio"], result["ratio_range"]
+            axes.barh(place, ratio, color=COLOURS[result["name"]], height=0.7)
+            axes.plot([low, high], [place, place], color=INK, linewidth=1)
+            axes.text(
+                max(ratio, high) + highest * 0.01,
+                place,
+                f"{ratio:.2f} × ours, {seconds_text(result['median_seconds'])}",
+                color=INK,
+                va="center",
+                fontsize=9,
+            )
+        axes.set_yticks(range(len(record["contestants"])), [TITLES[r["name"]] for r in record["contestants"]])
+        axes.invert_yaxis()
+        axes.set_xlim(0, highest * 1.25)
+        axes.axvline(1, color=QUIET_INK, linewidth=0.8, linestyle=":")
+        axes.set_title(record["case"]["name"], color=INK, loc="left", fontsize=10)
+    save(figure, path)
+
+
+def draw_scaling(axes_of: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """For each axis of growth: cost of one unit, and peak memory."""
+    figure = Figure(figsize=(12, 2.6 * len(axes_of)), facecolor=PAGE, layout="constrained")
+    grid = _axes(figure, len(axes_of), 2)
+    for (cost, memory), (name, points) in zip(grid, axes_of.items(), strict=True):
+        values = [point["value"] for point in points]
+        cost.plot(values, [point["seconds_per_unit"] * 1e3 for point in points], "o-", color=COLOURS["ours"])
+        cost.set_ylabel(f"ms a {points[0]['unit']}", color=INK)
+        memory.plot(values, [point["memory"]["peak_mib"] for point in points], "o-", color=COLOURS["torch-rewritten"])
+        memory.set_ylabel("peak MiB", color=INK)
+        for axes in (cost, memory):
+            axes.set_xlabel(name, color=INK)
+            axes.set_xscale("log", base=2)
+            axes.set_xticks(values, [str(value) for value in values])
+            axes.minorticks_off()
+            axes.set_ylim(bottom=0)
+    save(figure, path)
