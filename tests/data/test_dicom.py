@@ -3,6 +3,7 @@
 import logging
 import pickle
 import random
+import re
 import shutil
 from pathlib import Path
 
@@ -425,6 +426,22 @@ def test_all_bad_files_are_named_at_once(series):
     assert code == "incomplete"
     assert "1.dcm: no Rows" in text
     assert "5.dcm: no PixelSpacing" in text
+
+
+def test_a_damaged_file_spoils_the_studies_of_its_folder_alone(tmp_path):
+    for patient in ("anna", "bert"):
+        write_dicom(study_of(case=patient), tmp_path / patient)
+    damaged = sorted((tmp_path / "anna").iterdir())[0]
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    lost = tmp_path / "carl"
+    lost.mkdir()
+    (lost / "only.dcm").write_bytes(damaged.read_bytes())
+    refs = {ref.case: ref for ref in list_dicom(tmp_path)}
+    assert set(refs) == {"anna", "bert", "carl"}
+    assert refs["bert"].load().voxels.shape == (3, 2, 4, 5)
+    for case, file in {"anna": damaged, "carl": lost / "only.dcm"}.items():
+        with pytest.raises(InputError, match=re.escape(str(file))):
+            refs[case].load()
 
 
 def test_stacks_that_are_none(tmp_path, series):

@@ -109,32 +109,45 @@ class DicomImage:
         return (self.patient, "") if self.patient else ("", self.study)
 
 
-def read_headers(paths: Sequence[Path]) -> tuple[list[DicomImage], list[str]]:
+def read_headers(
+    paths: Sequence[Path], *, unusable: dict[Path, InputError] | None = None
+) -> tuple[list[DicomImage], list[str]]:
     """The images of the files and, of the others, why they are none.
+
+    Args:
+        paths: the files.
+        unusable: where given, the errors of files that cannot be used are added here instead of raised.
 
     Raises:
         InputError: of the one file that cannot be used, or "incomplete" with every such file named.
     """
     images: list[DicomImage] = []
     notes: list[str] = []
-    problems: list[InputError] = []
+    problems: dict[Path, InputError] = {}
     with quiet_pydicom():
         for path in paths:
             try:
                 image = _guarded_header(path)
             except InputError as error:
-                problems.append(error)
+                problems[path] = error
                 continue
             if isinstance(image, str):
                 notes.append(image)
             else:
                 images.append(image)
-    if len(problems) == 1:
-        raise problems[0]
-    if problems:
-        listed = "\n".join(f"- {problem}" for problem in problems)
-        raise InputError("incomplete", f"{len(problems)} of {len(paths)} DICOM files cannot be used:\n{listed}")
+    if unusable is not None:
+        unusable.update(problems)
+    elif problems:
+        raise together(list(problems.values()), len(paths))
     return images, notes
+
+
+def together(problems: Sequence[InputError], count: int) -> InputError:
+    """One error of the problems with some of `count` DICOM files: the one there is, or all of them listed."""
+    if len(problems) == 1:
+        return problems[0]
+    listed = "\n".join(f"- {problem}" for problem in problems)
+    return InputError("incomplete", f"{len(problems)} of {count} DICOM files cannot be used:\n{listed}")
 
 
 def _guarded_header(path: Path) -> DicomImage | str:

@@ -12,7 +12,7 @@ import numpy as np
 from foanet_jax.data.dicom.files import is_dicom, walk
 from foanet_jax.data.dicom.grid import arrange, geometry
 from foanet_jax.data.dicom.grouping import group_stacks, name_patients
-from foanet_jax.data.dicom.headers import read_headers
+from foanet_jax.data.dicom.headers import read_headers, together
 from foanet_jax.data.dicom.pixels import read_pixels
 from foanet_jax.data.nifti import DEFAULT_BUDGET_BYTES
 from foanet_jax.data.refs import StudyRef, empty_root, safe_case
@@ -43,9 +43,12 @@ def list_dicom(path: str | os.PathLike[str], *, classes: tuple[str, ...] = LV_CL
     and so are objects that are no single-frame MR images, which is logged. Patients and cases are called by their
     folders: no tag that could name a patient gets into ids, messages or logs.
 
+    A file whose header cannot be used may belong to any stack of its folder: none of them is made without it, and
+    loading one of them raises. Where that leaves no study, listing raises.
+
     Raises:
-        InputError: nothing is there or nothing of this kind, a header cannot be used (all such files are named
-            at once), or a folder mixes patients; loading raises what read_dicom_series does.
+        InputError: nothing is there or nothing of this kind, no study without a header that cannot be used (all such
+            files are named at once), or a folder mixes patients; loading raises what read_dicom_series does.
     """
     path = Path(path)
     if not path.exists():
@@ -58,7 +61,11 @@ def list_dicom(path: str | os.PathLike[str], *, classes: tuple[str, ...] = LV_CL
     else:
         root = path.resolve().parent
         candidates = [path]
-    images, notes = read_headers(candidates)
+    unusable: dict[Path, InputError] = {}
+    images, notes = read_headers(candidates, unusable=unusable)
+    damaged = {file.parent for file in unusable}
+    if unusable and all(image.path.parent in damaged for image in images):
+        raise together(list(unusable.values()), len(candidates))
     if not images:
         listed = "\n".join(f"- {note}" for note in notes)
         raise InputError("no-images", f"{path}: DICOM, but no MR images that can be read:\n{listed}")
@@ -78,8 +85,19 @@ def list_dicom(path: str | os.PathLike[str], *, classes: tuple[str, ...] = LV_CL
         case = safe_case(stem, taken)
         files = tuple(image.path for image in stack)
         load = functools.partial(read_dicom_series, files, patient=patients[key], case=case, classes=classes)
+        folders = {file.parent for file in files}
+        if not damaged.isdisjoint(folders):
+            load = functools.partial(_refuse, [error for file, error in unusable.items() if file.parent in folders])
         refs.append(StudyRef(patients[key], case, None, load))
+    for folder in sorted(damaged - {image.path.parent for image in images}):
+        case = safe_case(folder.name, taken)
+        refused = [error for file, error in unusable.items() if file.parent == folder]
+        refs.append(StudyRef(case, case, None, functools.partial(_refuse, refused)))
     return refs
+
+
+def _refuse(problems: list[InputError]) -> Study:
+    raise together(problems, len(problems))
 
 
 def read_dicom_series(
