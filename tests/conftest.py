@@ -19,7 +19,10 @@ import jax  # noqa: E402  the flags come first
 
 ROOT = Path(__file__).parents[1]
 
-jax.config.update("jax_compilation_cache_dir", str(ROOT / ".cache" / "jax"))
+# A cache for each process that tests run in: entries are not written atomically.
+CACHE = ROOT / ".cache" / "jax" / os.environ.get("PYTEST_XDIST_WORKER", "main")
+
+jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 

@@ -1,6 +1,5 @@
 """Reading a whole data set once, one study at a time."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
@@ -16,6 +15,7 @@ from foanet_jax.check.rules import (
     list_findings,
 )
 from foanet_jax.check.thumbnail import thumbnail_of
+from foanet_jax.data.identical import voxel_digest
 from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import Study, require_contrast
 from foanet_jax.drawing.sheet import evenly
@@ -68,9 +68,9 @@ def check_data_set(listing: Listing, *, name: str = "data set") -> CheckReport:
             continue
         studies.append(facts_of(study))
         directions.append(study.affine[:3, :3] / np.linalg.norm(study.affine[:3, :3], axis=0))
-        voxels_of[_digest(study.voxels)].append(ref)
+        voxels_of[voxel_digest(study.voxels)].append(ref)
         if study.labels is not None and study.labels.any():
-            labels_of[_digest(study.labels)].append(ref)
+            labels_of[voxel_digest(study.labels)].append(ref)
         if _affine_differs(study):
             affine_off.append(ref.case)
         planes = study.voxels.reshape(-1, study.voxels.shape[-2] * study.voxels.shape[-1])
@@ -92,12 +92,6 @@ def check_data_set(listing: Listing, *, name: str = "data set") -> CheckReport:
     findings.sort(key=lambda finding: finding.severity)  # "error" comes before "warning"; the order stays otherwise.
     patient_of = {ref.case: ref.patient for ref in refs}
     return CheckReport(name, classes, patients, tuple(studies), tuple(findings), thumbnails, patient_of)
-
-
-def _digest(array: np.ndarray) -> str:
-    digest = hashlib.sha256(repr((array.shape, array.dtype.str)).encode())
-    digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
 
 
 def _affine_differs(study: Study) -> bool:
