@@ -13,6 +13,7 @@ from ml_collections import config_flags
 
 from foanet_jax import commandline, experiment
 from foanet_jax.errors import InputError
+from foanet_jax.prediction import predict
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "FILE.py or FILE.py:ROW. [default: the phantom's]")
 MODE = flags.DEFINE_enum("mode", "run", ["run", "train", "evaluate", "predict", "check"], "run: train, evaluate.")
@@ -38,7 +39,7 @@ def main(argv: list[str]) -> None:
         if missing:
             raise InputError("arguments", f"--mode predict also needs {', '.join(missing)}")
         run, source, output = (Path(str(value)) for value in paths.values())
-        failures = experiment.predict(
+        failures = predict(
             run,
             source,
             output,

@@ -1,7 +1,5 @@
-"""The jobs of `run.py`: train, evaluate and predict, from a configuration and folders."""
+"""The jobs of `run.py` that have a configuration: check, train and evaluate."""
 
-import dataclasses
-import importlib.util
 import json
 import logging
 import platform
@@ -18,10 +16,8 @@ from tqdm import tqdm
 from foanet_jax.atomic import atomic_path
 from foanet_jax.check import check_data_set, draw_check, format_check, write_check
 from foanet_jax.data import phantoms
-from foanet_jax.data.catalogue import described_slice_axis, is_dicom_input, open_catalogue, read_input
-from foanet_jax.data.dicom import write_mask_dicom_seg
+from foanet_jax.data.catalogue import described_slice_axis, open_catalogue
 from foanet_jax.data.folds import Folds, load_folds, make_folds, save_folds
-from foanet_jax.data.nifti import write_mask
 from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import Study, require_contrast
 from foanet_jax.drawing import draw_foa_steps, draw_overlay, draw_summary, draw_temporal_like
@@ -248,7 +244,7 @@ def evaluate(config: Config, workdir: Path, run: Path) -> Summary:
             raise InputError(
                 "classes", f"{study.name}: classes {study.classes}, but the checkpoint knows {model.classes}"
             )
-        prediction = predict_study(study, model, memory_bytes=_memory_bytes(config))
+        prediction = predict_study(study, model, memory_bytes=memory_bytes(config))
         flagged[study.case] = list(prediction.flags)
         scores += score_case(
             prediction.mask,
@@ -267,8 +263,8 @@ def evaluate(config: Config, workdir: Path, run: Path) -> Summary:
     summary = summarise(scores)
     write_scores(scores, summary, folder)
     draw_summary(scores, folder / "boxplots.png")
-    _write_text(folder / "table.md", format_table(summary, markdown=True) + "\n")
-    _write_text(folder / "flags.json", json.dumps(flagged, indent=1) + "\n")
+    write_text(folder / "table.md", format_table(summary, markdown=True) + "\n")
+    write_text(folder / "flags.json", json.dumps(flagged, indent=1) + "\n")
     LOGGER.info("\n%s\n", format_table(summary))
     for case, flags in flagged.items():
         for flag in flags:
@@ -277,95 +273,12 @@ def evaluate(config: Config, workdir: Path, run: Path) -> Summary:
     return summary
 
 
-def predict(run: Path, source: Path, output: Path, *, third_axis: str, overwrite: bool, dicom_seg: bool = False) -> int:
-    """Segments a file or every file of a folder; returns how many could not be.
-
-    Leaves in `output`, for each study: `CASE.nii.gz` on the input's grid and `CASE.png`; with `dicom_seg` also
-    `CASE_seg/`, its DICOM segmentations; and `predictions.json` with boxes and flags. One bad study is reported and
-    the rest go on.
-
-    Args:
-        run: the workdir of a training.
-        source: as `read_input` takes it.
-        output: folder for what is written.
-        third_axis: "slice" or "time", what the third axis of 3D NIfTI files is.
-        overwrite: replace masks that are there.
-        dicom_seg: of DICOM input, write the masks as DICOM segmentations as well.
+def memory_bytes(config: Config) -> int:
+    """What a forward pass of prediction may take.
 
     Raises:
-        InputError: no checkpoint, no input, or masks that are already there without `overwrite`; with `dicom_seg`,
-            highdicom is not installed or the input is not DICOM.
+        InputError: the configuration says less than 1 MB.
     """
-    if dicom_seg:
-        _require_dicom_seg(source)
-    model = load_model(run)
-    with open_checkpoints(run / "segmentation", write=False) as checkpoints:
-        description = checkpoints.description(checkpoints.best_epoch or 0)
-    config = description["config"]
-    # Checkpoints of older versions do not tell it.
-    slice_axis = description["slice_axis"] if "slice_axis" in description else slice_axis_of(config)
-    refs = read_input(source, third_axis=third_axis, classes=model.classes, slice_axis=slice_axis)  # type: ignore[arg-type]
-    endings = (".nii.gz", "_seg") if dicom_seg else (".nii.gz",)
-    paths = [output / f"{ref.case}{ending}" for ref in refs for ending in endings]
-    existing = [path for path in paths if path.exists()]
-    if existing and not overwrite:
-        raise InputError("output-exists", f"{existing[0]}: exists; pass --overwrite or another --output")
-    report: dict[str, Any] = {}
-    segmented = failures = 0
-    for ref in tqdm(refs, desc="predicting", unit="study", mininterval=1):
-        try:
-            study = ref.load()
-            prediction = predict_study(study, model, memory_bytes=_memory_bytes(config))
-        except InputError as error:
-            LOGGER.error("%s", error)
-            report[ref.case] = {"error": error.code, "message": str(error)}
-            failures += 1
-            continue
-        output.mkdir(parents=True, exist_ok=True)
-        write_mask(prediction.mask, study, output / f"{ref.case}.nii.gz")
-        draw_prediction(study, prediction, output / f"{ref.case}.png")
-        segmented += 1
-        counts = np.bincount(prediction.mask.ravel(), minlength=len(model.classes))
-        report[ref.case] = {
-            "source": study.name,
-            "box": dataclasses.asdict(prediction.box),
-            "voxels": dict(zip(model.classes, counts.tolist(), strict=True)),
-            "flags": list(prediction.flags),
-        }
-        for flag in prediction.flags:
-            LOGGER.warning("%s: %s", ref.case, flag)
-        if dicom_seg:
-            try:
-                _write_dicom_seg(prediction.mask, study, output / f"{ref.case}_seg")
-            except InputError as error:
-                LOGGER.error("%s", error)
-                report[ref.case] |= {"error": error.code, "message": str(error)}
-                failures += 1
-    if segmented:
-        _write_text(output / "predictions.json", json.dumps(report, indent=1) + "\n")
-        LOGGER.info("%d of %d studies segmented, in %s", segmented, len(refs), output)
-    return failures
-
-
-def _require_dicom_seg(source: Path) -> None:
-    if importlib.util.find_spec("highdicom") is None:
-        raise InputError("missing-package", "--dicom_seg needs highdicom: pip install highdicom")
-    if source.exists() and not is_dicom_input(source):
-        raise InputError(
-            "not-dicom", f"{source}: not DICOM, so that --dicom_seg has no images to refer to; leave it out"
-        )
-
-
-def _write_dicom_seg(mask: np.ndarray, study: Study, folder: Path) -> None:
-    """`folder/CASE.dcm`, or one file for each frame of a cine; none where nothing was segmented."""
-    # Empty frames have no file, so that those of an earlier prediction would stay.
-    for path in folder.glob(f"{study.case}*.dcm"):
-        path.unlink()
-    if mask.any():
-        write_mask_dicom_seg(mask, study, folder / f"{study.case}.dcm")
-
-
-def _memory_bytes(config: Config) -> int:
     memory_mb = config["prediction"]["memory_mb"]
     if memory_mb < 1:
         raise InputError("configuration", f"config.prediction.memory_mb is {memory_mb}; it must be at least 1")
@@ -414,7 +327,7 @@ def save_run(config: Config, workdir: Path, command: Sequence[str]) -> None:
         "platform": platform.platform(),
         "commit": _commit(),
     }
-    _write_text(workdir / "run.json", json.dumps(record, indent=1) + "\n")
+    write_text(workdir / "run.json", json.dumps(record, indent=1) + "\n")
 
 
 def _commit() -> str | None:
@@ -432,7 +345,8 @@ def _commit() -> str | None:
     return found.stdout.strip() or None
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Writes a text whole or not at all, and its folder where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         Path(temporary).write_text(text, encoding="utf-8")

@@ -12,7 +12,7 @@ import pytest
 
 from experiments import acdc, lvquan19, mmwhs2017, phantom
 from experiments.common import ROWS
-from foanet_jax import experiment
+from foanet_jax import experiment, prediction
 from foanet_jax.data.folds import Fold, Folds, save_folds
 from foanet_jax.data.short_axis_phantom import short_axis_stack
 from foanet_jax.data.writers import write_acdc
@@ -125,7 +125,7 @@ def test_prediction_writes_masks_on_the_inputs_grid(trained, tmp_path):
     (tmp_path / "in").mkdir()
     nibabel.save(image, tmp_path / "in" / "one.nii.gz")
     (tmp_path / "in" / "broken.nii.gz").write_bytes(b"not a NIfTI file")
-    failures = experiment.predict(workdir, tmp_path / "in", tmp_path / "out", third_axis="slice", overwrite=False)
+    failures = prediction.predict(workdir, tmp_path / "in", tmp_path / "out", third_axis="slice", overwrite=False)
     assert failures == 1
     mask = nibabel.load(tmp_path / "out" / "one.nii.gz")
     assert mask.shape == data.shape
@@ -137,7 +137,7 @@ def test_prediction_writes_masks_on_the_inputs_grid(trained, tmp_path):
     assert "broken.nii.gz" in report["broken"]["message"]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"one.nii.gz", "one.png", "predictions.json"}
     with pytest.raises(InputError, match="--overwrite"):
-        experiment.predict(workdir, tmp_path / "in", tmp_path / "out", third_axis="slice", overwrite=False)
+        prediction.predict(workdir, tmp_path / "in", tmp_path / "out", third_axis="slice", overwrite=False)
 
 
 @pytest.mark.parametrize("row", list(ROWS))

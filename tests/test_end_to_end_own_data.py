@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import folder
-from foanet_jax import experiment
+from foanet_jax import experiment, prediction
 from foanet_jax.data.nifti import write_nifti
 from foanet_jax.data.short_axis_phantom import short_axis_stack
 
@@ -89,10 +89,10 @@ def test_train_evaluate_predict(layout, tmp_path):
     # The data set's axes hold for predictions as well, though its folder is gone.
     (tmp_path / "data").rename(tmp_path / "moved")
     asked = []
-    read_input = experiment.read_input
+    read_input = prediction.read_input
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "read_input", lambda *a, **k: asked.append(k["slice_axis"]) or read_input(*a, **k))
-        failures = experiment.predict(tmp_path / "run", unseen, tmp_path / "out", third_axis="slice", overwrite=False)
+        patch.setattr(prediction, "read_input", lambda *a, **k: asked.append(k["slice_axis"]) or read_input(*a, **k))
+        failures = prediction.predict(tmp_path / "run", unseen, tmp_path / "out", third_axis="slice", overwrite=False)
     assert failures == 0
     assert asked == ["axial"]
     mask, image = nibabel.load(tmp_path / "out" / "unseen.nii.gz"), nibabel.load(unseen)
