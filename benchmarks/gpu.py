@@ -20,7 +20,7 @@ from benchmarks.contestants import OURS, PRODUCT, REFERENCE
 from benchmarks.report import markdown_table, say, seconds_text, write_json, write_text
 from benchmarks.tables import comparison_table
 
-PEAK_TFLOPS = 790  # bfloat16 matrix products on an H200, as seen on the machine lent here
+PEAK_TFLOPS = 790  # what large bfloat16 matrix products reach on an H200
 WHOLE_HEART = (171, 325, 324)  # slices, rows, columns of an MM-WHS2017 volume
 # In order of what matters, should the time run out.
 CASES = (

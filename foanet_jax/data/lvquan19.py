@@ -3,6 +3,7 @@
 import functools
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +111,7 @@ def read_lvquan19(path: str | os.PathLike[str], *, case: str, require_labels: bo
 
 
 def read_indices(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The LV indices that a file has, as it has them: their unit is not documented.
+    """The LV indices that a file has, as it has them: their unit is not documented; `index_units` finds it.
 
     Returns:
         Of these the ones that are in the file, float64: areas (2, T) of cavity and myocardium, dims (3, T) of
@@ -141,6 +142,71 @@ def read_indices(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         if not np.isfinite(values).all():
             raise InputError("non-finite", f"{path}: {name} has values that are NaN or infinite; correct the file")
     return indices
+
+
+def index_units(indices: Mapping[str, np.ndarray], study: Study) -> dict[str, str]:
+    """The units of areas, dims and rwt, found by comparing them with the study's masks.
+
+    Areas are compared with the masks' own, diameters and wall thicknesses with those of circles of the same areas,
+    as the median over the frames in which the masks show anything.
+
+    Args:
+        indices: from read_indices.
+        study: the same file's, with labels.
+
+    Returns:
+        For each of the three that there are: "mm", "cm", "px" or "image", a fraction of the image's mean side; of
+        areas their squares, "image" being the fraction of the image's area.
+
+    Raises:
+        InputError: the study has no labels or another number of frames, or no unit makes an index agree with the
+            masks: areas to 10 %, the others to 30 %.
+    """
+    return {name: unit for name, (unit, _) in _units(indices, study).items()}
+
+
+def indices_in_mm(indices: Mapping[str, np.ndarray], study: Study) -> dict[str, np.ndarray]:
+    """The indices with areas in mm², dims and rwt in mm; arguments and errors as for index_units."""
+    units = _units(indices, study)
+    return {name: values * units[name][1] if name in units else values for name, values in indices.items()}
+
+
+def _units(indices: Mapping[str, np.ndarray], study: Study) -> dict[str, tuple[str, float]]:
+    """The unit of each index and its size in mm or mm²."""
+    if study.labels is None:
+        raise InputError("no-labels", f"{study.name}: no masks to compare the indices with")
+    _, row_mm, column_mm = study.spacing_mm
+    height, width = study.voxels.shape[-2:]
+    cavity, myocardium = (
+        (study.labels == LV_CLASSES.index(name)).sum(axis=(1, 2, 3)) * row_mm * column_mm
+        for name in ("cavity", "myocardium")
+    )
+    inner, outer = np.sqrt(cavity / np.pi), np.sqrt((cavity + myocardium) / np.pi)
+    of_masks = {"areas": np.stack([cavity, myocardium]), "dims": 2 * inner[None], "rwt": (outer - inner)[None]}
+    side_mm = np.sqrt(row_mm * column_mm)
+    sides = {"mm": 1.0, "cm": 10.0, "px": side_mm, "image": side_mm * np.sqrt(height * width)}
+    found = {}
+    for name in of_masks.keys() & indices.keys():
+        values, expected = indices[name], of_masks[name]
+        if values.shape[1] != expected.shape[1]:
+            raise InputError(
+                "shape", f"{study.name}: {name} of {values.shape[1]} frames, images of {expected.shape[1]}"
+            )
+        if name != "areas":
+            values = values.mean(axis=0, keepdims=True)
+        shown = (expected > 0) & (values > 0)
+        power, tolerance = (2, 0.1) if name == "areas" else (1, 0.3)
+        if not shown.any():
+            raise InputError("index-unit", f"{study.name}: no frame to compare {name} with; the masks are empty")
+        ratios = {unit: np.median(values[shown] * size**power / expected[shown]) for unit, size in sides.items()}
+        unit = min(ratios, key=lambda unit: abs(np.log(ratios[unit])))
+        if abs(ratios[unit] - 1) > tolerance:
+            told = ", ".join(f"{ratio:.3g} in {unit}" for unit, ratio in ratios.items())
+            raise InputError(
+                "index-unit", f"{study.name}: {name} in no known unit; relative to the masks {told}: correct the file"
+            )
+        found[name] = (unit, sides[unit] ** power)
+    return found
 
 
 def _by_own_name(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import gpu, networks, scaling, study
+from benchmarks import convolutions, gpu, networks, scaling, study
 from benchmarks.agreement import agreement
 from benchmarks.arena import ratios
 from benchmarks.cases import NETWORK_CASES, Case
@@ -43,6 +43,15 @@ def test_networks(tmp_path, capsys):
     assert "FOANet in JAX" in (tmp_path / "networks.md").read_text()
     assert (tmp_path / "networks.png").stat().st_size > 0
     assert "forward-net2-256" in capsys.readouterr().out
+
+
+def test_convolutions(tmp_path):
+    assert convolutions.main(["--tiny", "--out", str(tmp_path)]) == 0
+    first, second = json.loads((tmp_path / "convolutions.json").read_text())["layers"]
+    assert (first["side"], first["inputs"], second["inputs"]) == (16, 3, 2)
+    for job in ("forward", "images", "kernel"):
+        assert first[job]["difference"] < 1e-5
+        assert first[job]["ratio"] > 0
 
 
 def test_scaling(tmp_path):

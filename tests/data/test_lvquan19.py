@@ -1,11 +1,15 @@
 """LVQuan19's files, as MATLAB and scipy write them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.io
 
-from foanet_jax.data.lvquan19 import list_lvquan19, read_indices, read_lvquan19
-from foanet_jax.data.study import LV_CLASSES
+from foanet_jax.data.lvquan19 import index_units, indices_in_mm, list_lvquan19, read_indices, read_lvquan19
+from foanet_jax.data.short_axis_phantom import short_axis_study
+from foanet_jax.data.study import LV_CLASSES, Study
+from foanet_jax.data.writers import write_lvquan19
 from foanet_jax.errors import InputError
 
 
@@ -131,3 +135,53 @@ def test_indices(tmp_path):
     for changes in ({"rwt": np.zeros((5, 20))}, {"areas": np.full((2, 20), np.nan)}, {"lv_phase": np.zeros((2, 20))}):
         with pytest.raises(InputError, match=next(iter(changes))):
             read_indices(written(tmp_path, **changes))
+
+
+def rings(spacing_mm=(8.0, 1.25, 1.25)):
+    """A round heart of known size, 20 frames in which it shrinks, and its indices in mm."""
+    rows, columns = np.mgrid[:96, :128]
+    radius_mm = np.hypot(rows - 47.3, columns - 60.1) * spacing_mm[1]
+    inner = 20 + 6 * np.cos(np.arange(20) / 20 * 2 * np.pi)
+    labels = np.stack([np.select([radius_mm < r, radius_mm < r + 9], [2, 1], 0) for r in inner])[:, None]
+    study = Study("p", "p", labels.astype(np.float32), spacing_mm, LV_CLASSES, labels.astype(np.uint8))
+    areas = np.stack([np.pi * inner**2, np.pi * ((inner + 9) ** 2 - inner**2)])
+    return study, {"areas": areas, "dims": np.tile(2 * inner, (3, 1)), "rwt": np.full((6, 20), 9.0)}
+
+
+@pytest.mark.parametrize(
+    ("unit", "size_mm"), [("mm", 1.0), ("cm", 10.0), ("px", 1.25), ("image", 1.25 * np.sqrt(96 * 128))]
+)
+def test_units_are_found_from_the_masks(unit, size_mm):
+    study, in_mm = rings()
+    phase = np.zeros(20)
+    given = {
+        "areas": in_mm["areas"] / size_mm**2,
+        "dims": in_mm["dims"] / size_mm,
+        "rwt": in_mm["rwt"],
+        "lv_phase": phase,
+    }
+    assert index_units(given, study) == {"areas": unit, "dims": unit, "rwt": "mm"}
+    converted = indices_in_mm(given, study)
+    for name, values in in_mm.items():
+        np.testing.assert_allclose(converted[name], values)
+    assert converted["lv_phase"] is phase
+
+
+def test_indices_that_do_not_fit_the_masks_are_refused():
+    study, in_mm = rings()
+    with pytest.raises(InputError, match=r"areas in no known unit.* [23]\.?\d* in mm") as caught:
+        index_units({"areas": 3 * in_mm["areas"]}, study)
+    assert caught.value.code == "index-unit"
+    with pytest.raises(InputError, match="areas of 19 frames, images of 20"):
+        index_units({"areas": in_mm["areas"][:, 1:]}, study)
+    empty = dataclasses.replace(study, labels=np.zeros_like(study.labels))
+    with pytest.raises(InputError, match="no frame to compare"):
+        index_units(in_mm, empty)
+    with pytest.raises(InputError, match="no masks"):
+        index_units(in_mm, dataclasses.replace(study, labels=None))
+
+
+def test_the_phantoms_areas_are_in_mm(tmp_path):
+    study = short_axis_study(1, size=64, frames=4)
+    path = write_lvquan19(study, tmp_path, 1)
+    assert index_units(read_indices(path), read_lvquan19(path, case="p")) == {"areas": "mm"}
