@@ -25,6 +25,7 @@ INPUT = flags.DEFINE_string("input", None, "predict: a file or a folder of files
 OUTPUT = flags.DEFINE_string("output", None, "predict: folder for masks and pictures.")
 THIRD_AXIS = flags.DEFINE_enum("third_axis", "slice", ["slice", "time"], "predict: what a 3D file's third axis is.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "predict: replace masks that are there.")
+MEMORY_MB = flags.DEFINE_integer("memory_mb", None, "predict: MiB for a forward pass. [default: the training's]")
 DICOM_SEG = flags.DEFINE_bool("dicom_seg", False, "predict: of DICOM input, write DICOM segmentations as well.")
 
 
@@ -46,6 +47,7 @@ def main(argv: list[str]) -> None:
             third_axis=THIRD_AXIS.value,
             overwrite=OVERWRITE.value,
             dicom_seg=DICOM_SEG.value,
+            memory_mb=MEMORY_MB.value,
         )
         sys.exit(failures > 0)
     config = CONFIG.value.to_dict()

@@ -75,7 +75,7 @@ def common(name: str) -> ConfigDict:
                 "optimiser": defaults(OptimiserSpec),
                 "train": defaults(TrainSpec),
             },
-            "prediction": {"memory_mb": 2048},
+            "prediction": {"memory_mb": 2048},  # MiB for a forward pass
             "evaluation": {
                 "checkpoint": "best",  # or "last"
                 "patients": "test",  # the fold's, or "all"

@@ -53,7 +53,7 @@ def with_experiment(argv: list[str], default: Path) -> list[str]:
     Raises:
         InputError: "missing-file" where the experiment that they name is no file.
     """
-    names = [argument.lstrip("-").partition("=")[0] for argument in argv]
+    names = [argument.lstrip("-").partition("=")[0] if argument.startswith("-") else "" for argument in argv]
     if "config" not in names:
         return [argv[0], f"--config={default}", *argv[1:]]
     place = names.index("config")

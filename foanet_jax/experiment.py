@@ -28,7 +28,7 @@ from foanet_jax.image.foa import foa_weights
 from foanet_jax.image.stack import neighbours, temporal_like
 from foanet_jax.metrics import score_case
 from foanet_jax.network import init_network
-from foanet_jax.pipeline import Model, Network, Prediction, predict_study
+from foanet_jax.pipeline import MEMORY_BYTES, Model, Network, Prediction, predict_study
 from foanet_jax.settings import stage_settings
 from foanet_jax.training.checkpoint import open_checkpoints
 from foanet_jax.training.examples import Case, object_case, segmentation_case
@@ -151,6 +151,7 @@ def train(config: Config, workdir: Path, *, resume: bool, tensorboard: bool, com
     stages = [stage for stage in STAGES if stage == "segmentation" or config["localization"]["enabled"]]
     for stage in stages:
         stage_settings(config, stage, classes=2)  # Every setting is checked before the first file is written.
+    budget = memory_bytes(config)
     refs = list_studies(config)
     folds = open_folds(config, refs, workdir)
     fold = folds.folds[config["data"]["fold"]]
@@ -174,6 +175,7 @@ def train(config: Config, workdir: Path, *, resume: bool, tensorboard: bool, com
                 "config": dict(config),
             },
             seed=config["seed"] + STAGES.index(stage),
+            memory_bytes=budget,
             resume=resume,
             tensorboard=tensorboard,
         )
@@ -227,7 +229,7 @@ def evaluate(config: Config, workdir: Path, run: Path) -> Summary:
     Leaves in `workdir/evaluation`: scores.csv, patients.csv, summary.json, table.md, boxplots.png, one overlay
     a study, and the steps of the method on the first study.
     """
-    options = config["evaluation"]
+    options, budget = config["evaluation"], memory_bytes(config)
     _require_choice("evaluation.patients", options["patients"], ("test", "all"))
     model = load_model(run, which=options["checkpoint"])
     refs = list_studies(config)
@@ -244,7 +246,7 @@ def evaluate(config: Config, workdir: Path, run: Path) -> Summary:
             raise InputError(
                 "classes", f"{study.name}: classes {study.classes}, but the checkpoint knows {model.classes}"
             )
-        prediction = predict_study(study, model, memory_bytes=memory_bytes(config))
+        prediction = predict_study(study, model, memory_bytes=budget)
         flagged[study.case] = list(prediction.flags)
         scores += score_case(
             prediction.mask,
@@ -274,14 +276,15 @@ def evaluate(config: Config, workdir: Path, run: Path) -> Summary:
 
 
 def memory_bytes(config: Config) -> int:
-    """What a forward pass of prediction may take.
+    """What a forward pass of prediction and validation may take.
 
     Raises:
-        InputError: the configuration says less than 1 MB.
+        InputError: the configuration says less than 1 MiB.
     """
-    memory_mb = config["prediction"]["memory_mb"]
+    # Checkpoints of older versions do not tell it.
+    memory_mb = config["prediction"].get("memory_mb", MEMORY_BYTES // 2**20)
     if memory_mb < 1:
-        raise InputError("configuration", f"config.prediction.memory_mb is {memory_mb}; it must be at least 1")
+        raise InputError("configuration", f"prediction.memory_mb is {memory_mb}; it must be at least 1")
     return memory_mb * 2**20
 
 

@@ -12,7 +12,7 @@ from foanet_jax.image.boxes import Box, paste, slice_boxes, union_box, whole_ima
 from foanet_jax.image.components import keep_greatest
 from foanet_jax.image.prepare import Prepared, PrepareSpec, Source, open_source, prepare, restore_labels
 from foanet_jax.image.stack import neighbours, temporal_like
-from foanet_jax.network import NetworkSpec, probabilities
+from foanet_jax.network import NetworkSpec, forward_bytes, probabilities
 
 MEMORY_BYTES = 2 * 2**30
 MOST_TOGETHER = 32  # slices a forward pass; more of them gain nothing
@@ -66,20 +66,15 @@ class Prediction:
 
 
 def slices_together(network: Network, shape: Sequence[int], count: int, memory_bytes: int) -> int:
-    """How many slices a forward pass takes: as even a share of `count` as stays within the memory, one at least.
-
-    A slice is counted as eight float32 copies of the first stage's maps, which is more than any of the networks
-    needs at a time.
-    """
-    each = 8 * 4 * 64 * network.spec.width * shape[0] * shape[1]
-    most = int(np.clip(memory_bytes // each, 1, MOST_TOGETHER))
+    """How many slices a forward pass takes: as even a share of `count` as stays within the memory, one at least."""
+    most = int(np.clip(memory_bytes // forward_bytes(network.spec, shape), 1, MOST_TOGETHER))
     size = -(-count // -(-count // most))
     # Fewer shapes to compile; a multiple of 8 is within what is allowed wherever the share is above 8.
     return size if size <= 8 else min(-(-size // 8) * 8, most)
 
 
 def probability_maps(
-    network: Network, prepared: Prepared, triples: np.ndarray, *, memory_bytes: int
+    network: Network, prepared: Prepared, triples: np.ndarray, *, together: int
 ) -> Iterator[tuple[jax.Array, int]]:
     """Probabilities of the slices on their prepared grid, some slices at a time, on the device.
 
@@ -87,18 +82,16 @@ def probability_maps(
         network: what to apply.
         prepared: the slices.
         triples: (N, 3) indices of each slice and its neighbours.
-        memory_bytes: for the maps of a forward pass.
+        together: slices a forward pass; the last one is filled up, so that one shape is compiled.
 
     Yields:
-        (n, H, W, C) maps, n always the same so that one shape is compiled, and how many of them count.
+        (together, H, W, C) maps, and how many of them count.
     """
-    count = len(triples)
-    size = slices_together(network, prepared.images.shape[1:], count, memory_bytes)
-    extent = np.tile(np.array([prepared.extent], np.int32), (size, 1))
-    for start in range(0, count, size):
-        chunk = triples[np.minimum(np.arange(start, start + size), count - 1)]
+    extent = np.tile(np.array([prepared.extent], np.int32), (together, 1))
+    for start in range(0, len(triples), together):
+        chunk = triples[np.minimum(np.arange(start, start + together), len(triples) - 1)]
         batch = temporal_like(prepared.images, chunk)
-        yield probabilities(network.variables, batch, network.spec, extent), min(size, count - start)
+        yield probabilities(network.variables, batch, network.spec, extent), min(together, len(triples) - start)
 
 
 def likeliest(maps: Iterable[tuple[jax.Array, int]]) -> np.ndarray:
@@ -122,7 +115,8 @@ def localize(
     everything = whole_image(study.voxels.shape[-2:])
     prepared = prepare(source or open_source(study.voxels), everything, study.spacing_mm[1:], network.prepare)
     triples = neighbours(*study.voxels.shape[:2], cyclic=cyclic)
-    maps = probability_maps(network, prepared, triples, memory_bytes=memory_bytes)
+    together = slices_together(network, prepared.images.shape[1:], len(triples), memory_bytes)
+    maps = probability_maps(network, prepared, triples, together=together)
     found = np.concatenate([restore_labels(part, prepared, everything)[:count] for part, count in maps])
     return slice_boxes(keep_greatest(found.reshape(study.voxels.shape)) > 0)
 
@@ -134,11 +128,14 @@ def segment(study: Study, box: Box, model: Model, *, memory_bytes: int, source: 
     prepared = prepare(source or open_source(study.voxels), box, study.spacing_mm[1:], network.prepare)
     triples = neighbours(frames, slices, cyclic=model.cyclic)
     # A frame's greatest component is known once all its slices are, so that the maps of whole frames are held.
-    together = max(1, slices_together(network, prepared.images.shape[1:], len(triples), memory_bytes) // slices)
+    grid = prepared.images.shape[1:]
+    most = max(1, slices_together(network, grid, len(triples), memory_bytes) // slices)
+    held = -(-frames // -(-frames // most)) * slices
+    together = slices_together(network, grid, held, memory_bytes)
     masks = []
-    for start in range(0, len(triples), together * slices):
-        chunk = triples[start : start + together * slices]
-        maps = list(probability_maps(network, prepared, chunk, memory_bytes=memory_bytes))
+    for start in range(0, len(triples), held):
+        chunk = triples[start : start + held]
+        maps = list(probability_maps(network, prepared, chunk, together=together))
         stray = _stray(likeliest(maps), prepared.extent, slices)
         for part, count in maps:
             here, stray = stray[:count], stray[count:]
@@ -167,8 +164,8 @@ def predict_study(study: Study, model: Model, *, memory_bytes: int = MEMORY_BYTE
     Args:
         study: what to segment; its labels are not looked at.
         model: both networks.
-        memory_bytes: what a forward pass may take. Beside it there are the study's frames, and one frame's
-            probability maps where these are larger.
+        memory_bytes: what a forward pass may take. Beside it there are the study's frames, a padded and a resampled
+            copy of them, and the probability maps of as many slices, of a frame at least, on both grids.
     """
     shape = study.voxels.shape[-2:]
     boxes: list[Box | None] = [None] * (study.voxels.shape[0] * study.voxels.shape[1])

@@ -148,7 +148,8 @@ def index_units(indices: Mapping[str, np.ndarray], study: Study) -> dict[str, st
     """The units of areas, dims and rwt, found by comparing them with the study's masks.
 
     Areas are compared with the masks' own, diameters and wall thicknesses with those of circles of the same areas,
-    as the median over the frames in which the masks show anything.
+    as the median over the frames in which the masks show anything. Where there are areas, they decide for all three:
+    a diameter in mm is too close to one in pixels of a millimetre.
 
     Args:
         indices: from read_indices.
@@ -159,8 +160,8 @@ def index_units(indices: Mapping[str, np.ndarray], study: Study) -> dict[str, st
         areas their squares, "image" being the fraction of the image's area.
 
     Raises:
-        InputError: the study has no labels or another number of frames, or no unit makes an index agree with the
-            masks: areas to 10 %, the others to 30 %.
+        InputError: the study has no labels or another number of frames, or not one unit alone makes an index agree
+            with the masks: areas to 10 %, the others to 30 %.
     """
     return {name: unit for name, (unit, _) in _units(indices, study).items()}
 
@@ -185,8 +186,8 @@ def _units(indices: Mapping[str, np.ndarray], study: Study) -> dict[str, tuple[s
     of_masks = {"areas": np.stack([cavity, myocardium]), "dims": 2 * inner[None], "rwt": (outer - inner)[None]}
     side_mm = np.sqrt(row_mm * column_mm)
     sides = {"mm": 1.0, "cm": 10.0, "px": side_mm, "image": side_mm * np.sqrt(height * width)}
-    found = {}
-    for name in of_masks.keys() & indices.keys():
+    found: dict[str, tuple[str, float]] = {}
+    for name in (name for name in of_masks if name in indices):
         values, expected = indices[name], of_masks[name]
         if values.shape[1] != expected.shape[1]:
             raise InputError(
@@ -195,17 +196,21 @@ def _units(indices: Mapping[str, np.ndarray], study: Study) -> dict[str, tuple[s
         if name != "areas":
             values = values.mean(axis=0, keepdims=True)
         shown = (expected > 0) & (values > 0)
-        power, tolerance = (2, 0.1) if name == "areas" else (1, 0.3)
         if not shown.any():
             raise InputError("index-unit", f"{study.name}: no frame to compare {name} with; the masks are empty")
-        ratios = {unit: np.median(values[shown] * size**power / expected[shown]) for unit, size in sides.items()}
-        unit = min(ratios, key=lambda unit: abs(np.log(ratios[unit])))
-        if abs(ratios[unit] - 1) > tolerance:
+        power, tolerance = (2, 0.1) if name == "areas" else (1, 0.3)
+        candidates = [found["areas"][0]] if "areas" in found else list(sides)
+        ratios = {u: np.median(values[shown] * sides[u] ** power / expected[shown]) for u in candidates}
+        fitting = [unit for unit, ratio in ratios.items() if abs(ratio - 1) <= tolerance]
+        # Pixels of a millimetre are millimetres.
+        if len({round(sides[unit], 6) for unit in fitting}) != 1:
             told = ", ".join(f"{ratio:.3g} in {unit}" for unit, ratio in ratios.items())
             raise InputError(
-                "index-unit", f"{study.name}: {name} in no known unit; relative to the masks {told}: correct the file"
+                "index-unit",
+                f"{study.name}: {name} in {' or '.join(fitting) or 'no known unit'}; relative to the masks {told}: "
+                "correct the file",
             )
-        found[name] = (unit, sides[unit] ** power)
+        found[name] = (fitting[0], sides[fitting[0]] ** power)
     return found
 
 

@@ -45,7 +45,7 @@ NO_AUGMENTATION = Augmentation(np.eye(2))
 
 
 def draw_augmentation(key: tuple[int, ...], spec: AugmentSpec) -> Augmentation:
-    """A random change for one patient's volume, a function of the integers in `key` alone."""
+    """A random change for one study, a function of the integers in `key` alone."""
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
     angle, rows, columns, size, gamma, noise = generator.random(6)
     theta = np.deg2rad(spec.rotation_degrees * (2 * angle - 1))

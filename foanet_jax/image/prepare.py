@@ -111,14 +111,24 @@ class Source:
     shape: tuple[int, int]
 
 
+def _canvas(height: int, width: int) -> int:
+    return -(-max(height, width) // CANVAS) * CANVAS
+
+
+def source_bytes(shape: tuple[int, ...]) -> int:
+    """What the source of a labelled study of (T, Z, H, W) takes."""
+    frames, slices, height, width = shape
+    return 5 * _slots(frames * slices) * _canvas(height, width) ** 2
+
+
 def open_source(voxels: np.ndarray, labels: np.ndarray | None = None) -> Source:
     """Puts (T, Z, H, W) voxels, and labels of the same shape, on the device."""
     height, width = voxels.shape[-2:]
     frames = voxels.reshape(-1, height, width)
-    side = -(-max(height, width) // CANVAS) * CANVAS
+    side = _canvas(height, width)
 
     def on_canvas(array: np.ndarray, dtype: type) -> jax.Array:
-        canvas = np.zeros((_slots(len(frames)), side, side), dtype)
+        canvas: np.ndarray = np.zeros((_slots(len(frames)), side, side), dtype)
         canvas[: len(frames), :height, :width] = array.reshape(frames.shape)
         return jnp.asarray(canvas)
 
@@ -230,6 +240,6 @@ def restore_labels(maps, prepared: Prepared, box: Box) -> np.ndarray:
     """
     origin = np.array([[1.0, 0, box.top], [0, 1.0, box.left]])
     matrix = compose(invert(prepared.matrix), origin).astype(np.float32)
-    side = -(-max(box.shape) // CANVAS) * CANVAS
+    side = _canvas(*box.shape)
     labels = _restore_labels(maps, matrix, np.array(prepared.extent, np.int32), side=side)
     return np.asarray(labels)[:, : box.shape[0], : box.shape[1]]

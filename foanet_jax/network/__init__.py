@@ -5,6 +5,7 @@ Linen stays inside this folder; the rest of the project sees nested dictionaries
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -111,6 +112,18 @@ def apply_network(variables, images, spec: NetworkSpec, *, extent=None, train: b
 def probabilities(variables, images, spec: NetworkSpec, extent=None):
     """(B, H, W, classes) softmax probabilities; arguments as for `apply_network`."""
     return jax.nn.softmax(apply_network(variables, images, spec, extent=extent), axis=-1)
+
+
+def forward_bytes(spec: NetworkSpec, shape: Sequence[int]) -> int:
+    """A bound of the memory that `probabilities` takes for one slice of (rows, columns) px, beside the parameters.
+
+    Counted in maps of full resolution: twelve of the first stage's width, the side outputs' and the logits', which do
+    not shrink with the width, and for learned up-convolutions the last stages' features at full resolution.
+    """
+    maps = 12 * 64 * spec.width + 32 + 8 * spec.classes
+    if spec.up == "learned":
+        maps += 3 * 512 * spec.width + 4 * spec.side_maps
+    return int(4 * maps * shape[0] * shape[1])
 
 
 def count_parameters(variables) -> int:

@@ -4,22 +4,24 @@ Everything random is a function of (seed, epoch, case), so that a run can be tak
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from foanet_jax.image.augment import NO_CHANGE, AugmentSpec
-from foanet_jax.image.prepare import PrepareSpec, Source, padded_shape, prepared_extent
+from foanet_jax.image.prepare import PrepareSpec, Source, padded_shape, prepared_extent, source_bytes
 from foanet_jax.image.stack import neighbours
 from foanet_jax.training.examples import BLOCKS, ORDER, Case, jittered_box, open_case, prepare_case
 
 BLOCK = 16  # batches of one shape in a row, which an accelerator is given at once
-RESIDENT_BYTES = 4 * 2**30  # studies up to this stay on the device from epoch to epoch
+RESIDENT_BYTES = 4 * 2**30  # studies up to this stay on the device from epoch to epoch, beside an epoch's shelves
 SHELF = 64  # a shelf's slices are padded to a multiple of this, so that few shapes are compiled
-Shape = tuple[int, int]
-Example = tuple[int, int]
+Shape = tuple[int, int]  # rows and columns, px
+Example = tuple[int, int]  # case and slice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Sources:
 
     def __init__(self, cases: Sequence[Case]):
         self.cases = cases
-        self.resident = sum(case.labels.size * 5 for case in cases) <= RESIDENT_BYTES
+        self.resident = sum(source_bytes(case.labels.shape) for case in cases) <= RESIDENT_BYTES
         self._open: dict[int, Source] = {}
 
     def __getitem__(self, number: int) -> Source:
@@ -118,9 +120,9 @@ class Shelf:
     """Every slice of the cases on one shape of grid, on the device.
 
     Attributes:
-        images: (N, H, W) float32, slices of all cases one after the other.
+        images: (N, H, W) float32, slices of all cases one after the other, zeros after the last.
         labels: (N, H, W) uint8.
-        extents: (N, 2) int32.
+        extents: (N, 2) int32 rows and columns, px.
         triples: for each case, (slices, 3) indices into the above of its slices and their neighbours.
     """
 
@@ -141,30 +143,41 @@ def _collect(images, labels, picks):
     return jnp.moveaxis(images[picks], 2, -1), labels[picks[..., 1]]
 
 
-def fill_shelf(cases: Sequence[Case], numbers: Sequence[int], sources: Sources, spec: EpochSpec, epoch: int) -> Shelf:
-    """Prepares the cases of one shape; each is changed once an epoch, all its slices alike."""
-    prepared = [
-        prepare_case(
-            cases[n],
+def fill_shelf(
+    cases: Sequence[Case], numbers: Sequence[int], sources: Sources, spec: EpochSpec, epoch: int, shape: Shape
+) -> Shelf:
+    """Prepares the cases of one shape; each is changed once an epoch, all its slices alike.
+
+    Case after case is written into arrays of few sizes, so that what was compiled in one epoch serves the next.
+    """
+    count = sum(cases[n].examples for n in numbers)
+    slots = -(-count // SHELF) * SHELF
+    images, labels = jnp.zeros((slots, *shape), jnp.float32), jnp.zeros((slots, *shape), jnp.uint8)
+    extents = np.zeros((slots, 2), np.int32)
+    triples = {}
+    start = 0
+    for n in numbers:
+        case = cases[n]
+        prepared = prepare_case(
+            case,
             spec.prepare,
             None if spec.augment == NO_CHANGE else spec.augment,
             source=sources[n],
             jitter_px=spec.jitter_px,
             key=(spec.seed, epoch, n),
         )
-        for n in numbers
-    ]
-    starts = np.cumsum([0, *(cases[n].examples for n in numbers)])
-    spare = ((0, int(-starts[-1] % SHELF)), (0, 0), (0, 0))
-    return Shelf(
-        images=jnp.pad(jnp.concatenate([p.images for p in prepared]), spare),
-        labels=jnp.pad(jnp.concatenate([p.labels for p in prepared if p.labels is not None]), spare),
-        extents=np.concatenate([np.tile(np.array([p.extent], np.int32), (len(p.images), 1)) for p in prepared]),
-        triples={
-            n: start + neighbours(*cases[n].labels.shape[:2], cyclic=cases[n].cyclic)
-            for n, start in zip(numbers, starts, strict=False)
-        },
-    )
+        assert prepared.labels is not None
+        images, labels = _put(images, labels, prepared.images, prepared.labels, start)
+        extents[start : start + case.examples] = prepared.extent
+        triples[n] = start + neighbours(*case.labels.shape[:2], cyclic=case.cyclic)
+        start += case.examples
+    return Shelf(images, labels, extents, triples)
+
+
+@functools.partial(jax.jit, donate_argnums=(0, 1))
+def _put(images, labels, new_images, new_labels, start):
+    where = (start, 0, 0)
+    return lax.dynamic_update_slice(images, new_images, where), lax.dynamic_update_slice(labels, new_labels, where)
 
 
 def epoch_batches(
@@ -190,7 +203,7 @@ def epoch_batches(
     for block in plan:
         if block.shape not in shelves:
             numbers = {c for other in plan if other.shape == block.shape for batch in other.batches for c, _ in batch}
-            shelves[block.shape] = fill_shelf(cases, sorted(numbers), sources, spec, epoch)
+            shelves[block.shape] = fill_shelf(cases, sorted(numbers), sources, spec, epoch, block.shape)
         whole = len(block.batches) // together * together
         parts = [block.batches[i : i + together] for i in range(0, whole, together)]
         for part in [*parts, *((batch,) for batch in block.batches[whole:])]:

@@ -18,7 +18,7 @@ from foanet_jax.image.stack import neighbours
 from foanet_jax.metrics import dice
 from foanet_jax.network import count_parameters, init_network
 from foanet_jax.network.pretrained import load_pretrained, read_vgg16
-from foanet_jax.pipeline import MEMORY_BYTES, Network, likeliest, probability_maps
+from foanet_jax.pipeline import Network, likeliest, probability_maps, slices_together
 from foanet_jax.settings import StageSettings
 from foanet_jax.training import parallel
 from foanet_jax.training.checkpoint import open_checkpoints
@@ -32,17 +32,19 @@ LOGGER = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Validation:
-    """The validation studies of one network, prepared once."""
+    """The validation studies of one network, prepared once, and what a forward pass on them may take."""
 
     cases: Sequence[Case]
     prepared: Sequence[Prepared]
+    memory_bytes: int
 
     def score(self, network: Network) -> float:
         """Mean Dice over studies and foreground classes, each study one volume on its network's grid."""
         values = []
         for case, prepared in zip(self.cases, self.prepared, strict=True):
             triples = neighbours(*case.labels.shape[:2], cyclic=case.cyclic)
-            maps = probability_maps(network, prepared, triples, memory_bytes=MEMORY_BYTES)
+            together = slices_together(network, prepared.images.shape[1:], len(triples), self.memory_bytes)
+            maps = probability_maps(network, prepared, triples, together=together)
             rows, columns = prepared.extent
             predicted = likeliest(maps)[:, :rows, :columns]
             truth = np.asarray(prepared.labels)[:, :rows, :columns]
@@ -72,6 +74,7 @@ def train_network(
     *,
     description: dict[str, Any],
     seed: int,
+    memory_bytes: int,
     resume: bool,
     tensorboard: bool = False,
 ) -> None:
@@ -85,6 +88,7 @@ def train_network(
         folder: where to write; a folder with checkpoints is refused unless `resume`.
         description: JSON stored with each checkpoint.
         seed: of initialisation, order and augmentation.
+        memory_bytes: for a forward pass of the validation.
         resume: go on from the last checkpoint, where there is one.
         tensorboard: write TensorBoard events as well.
 
@@ -125,7 +129,7 @@ def train_network(
             LOGGER.info("%s: resumed after epoch %d of %d", folder, first, train.epochs)
         truncate_log(folder, first)
         prepared = [prepare_case(case, settings.prepare) for case in validation_cases]
-        validation = Validation(validation_cases, prepared)
+        validation = Validation(validation_cases, prepared, memory_bytes)
         sources = Sources(cases)
         score = None
         with (

@@ -154,13 +154,9 @@ def rings(spacing_mm=(8.0, 1.25, 1.25)):
 def test_units_are_found_from_the_masks(unit, size_mm):
     study, in_mm = rings()
     phase = np.zeros(20)
-    given = {
-        "areas": in_mm["areas"] / size_mm**2,
-        "dims": in_mm["dims"] / size_mm,
-        "rwt": in_mm["rwt"],
-        "lv_phase": phase,
-    }
-    assert index_units(given, study) == {"areas": unit, "dims": unit, "rwt": "mm"}
+    given = {name: values / size_mm ** (2 if name == "areas" else 1) for name, values in in_mm.items()}
+    given["lv_phase"] = phase
+    assert list(index_units(given, study).items()) == [("areas", unit), ("dims", unit), ("rwt", unit)]
     converted = indices_in_mm(given, study)
     for name, values in in_mm.items():
         np.testing.assert_allclose(converted[name], values)
@@ -174,6 +170,11 @@ def test_indices_that_do_not_fit_the_masks_are_refused():
     assert caught.value.code == "index-unit"
     with pytest.raises(InputError, match="areas of 19 frames, images of 20"):
         index_units({"areas": in_mm["areas"][:, 1:]}, study)
+    # Pixels of 1.25 mm are too close to millimetres for diameters to tell.
+    with pytest.raises(InputError, match="dims in mm or px"):
+        index_units({"dims": 0.9 * in_mm["dims"]}, study)
+    assert index_units({"areas": in_mm["areas"], "dims": 0.9 * in_mm["dims"]}, study)["dims"] == "mm"
+    assert index_units({"dims": in_mm["dims"] / 10}, study) == {"dims": "cm"}
     empty = dataclasses.replace(study, labels=np.zeros_like(study.labels))
     with pytest.raises(InputError, match="no frame to compare"):
         index_units(in_mm, empty)

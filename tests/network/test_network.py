@@ -7,7 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from foanet_jax.network import CHOICES, NetworkSpec, apply_network, count_parameters, init_network, probabilities
+from foanet_jax.network import (
+    CHOICES,
+    NetworkSpec,
+    apply_network,
+    count_parameters,
+    forward_bytes,
+    init_network,
+    probabilities,
+)
 from foanet_jax.network.convolution import convolve
 from foanet_jax.network.modules import MOMENTUM, VARIANCE_FLOOR, ConvRelu, Grid
 
@@ -323,3 +331,24 @@ def test_bad_numbers_are_refused(bad):
     name, value = next(iter(bad.items()))
     with pytest.raises(ValueError, match=f"{name}={value}"):
         NetworkSpec(**({"architecture": "net1", "classes": 2} | bad))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        NetworkSpec("net1", classes=2),
+        NetworkSpec("net2", classes=8),
+        NetworkSpec("net2", classes=3, width=0.125),
+        NetworkSpec("net2", classes=3, width=1 / 32),
+        NetworkSpec("net2", classes=3, width=0.25, up="learned"),
+        NetworkSpec("net1", classes=3, width=1 / 32, up="learned"),
+        NetworkSpec("unet", classes=4, width=0.5),
+    ],
+    ids=str,
+)
+def test_forward_bytes_bound_what_xla_counts(spec):
+    variables = jax.eval_shape(lambda: init_network(jax.random.key(0), spec))
+    images, extent = jax.ShapeDtypeStruct((2, 96, 128, 3), jnp.float32), jax.ShapeDtypeStruct((2, 2), jnp.int32)
+    compiled = probabilities.lower(variables, images, spec, extent).compile()
+    counted = compiled.memory_analysis().temp_size_in_bytes
+    assert counted < 2 * forward_bytes(spec, (96, 128)) < 8 * counted

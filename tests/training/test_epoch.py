@@ -129,7 +129,7 @@ def test_blocks_hold_one_shape_each_and_come_in_random_order():
 
 def test_batch_holds_the_slice_its_neighbours_and_its_labels():
     cases = [object_case(study(0), cyclic=True), object_case(study(1, (1, 3, 40, 44)), cyclic=True)]
-    shelf = fill_shelf(cases, [0, 1], Sources(cases), PLAIN, 0)
+    shelf = fill_shelf(cases, [0, 1], Sources(cases), PLAIN, 0, (48, 48))
     assert shelf.images.shape[0] == epoch_module.SHELF
     batch = shelf.collect([[(0, 0), (1, 0)]])
     assert {name: value.shape for name, value in batch.items()} == {
@@ -178,7 +178,7 @@ def test_studies_too_large_to_stay_are_opened_each_time(monkeypatch):
     cases = three_cases()
     resident = Sources(cases)
     assert resident[0] is resident[0]
-    monkeypatch.setattr(epoch_module, "RESIDENT_BYTES", 5 * 40 * 44 * 3)
+    monkeypatch.setattr(epoch_module, "RESIDENT_BYTES", 5 * 8 * 128**2)
     passing = Sources(cases)
     assert passing[0] is not passing[0]
     for a, b in zip(batches(cases, CHANGED, sources=resident), batches(cases, CHANGED, sources=passing), strict=True):

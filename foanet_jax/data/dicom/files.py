@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydicom.filereader import read_file_meta_info
 from foanet_jax.data.refs import natural_key
 from foanet_jax.errors import InputError
 
+_QUIET = threading.RLock()
 MOST_FILES = 100_000
 
 # These need no decoder beside NumPy.
@@ -63,16 +65,20 @@ def walk(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Keeps pydicom from warning and logging, which it does with the values of tags."""
-    logger = logging.getLogger("pydicom")
-    disabled = logger.disabled
-    logger.disabled = True
-    try:
-        with warnings.catch_warnings(), pydicom.config.disable_value_validation():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = disabled
+    """Keeps pydicom from warning and logging, which it does with the values of tags.
+
+    The switches are the whole process's: of several threads, one at a time is inside.
+    """
+    with _QUIET:
+        logger = logging.getLogger("pydicom")
+        disabled = logger.disabled
+        logger.disabled = True
+        try:
+            with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            logger.disabled = disabled
 
 
 def guarded(path: Path, read: Callable[[], Any]) -> Any:

@@ -1,0 +1,141 @@
+"""A folder's prediction when something goes wrong in the middle of it, with networks that are made up."""
+
+import contextlib
+import errno
+import json
+import re
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pydicom
+import pytest
+
+from foanet_jax import prediction
+from foanet_jax.data.dicom.files import quiet_pydicom
+from foanet_jax.data.nifti import write_nifti
+from foanet_jax.errors import InputError
+from foanet_jax.image.boxes import Box
+from foanet_jax.pipeline import MEMORY_BYTES, Prediction
+
+CASES = ("c1", "c2", "c3", "c4", "c5")
+
+
+@pytest.fixture
+def budgets(monkeypatch, tmp_path):
+    """Five files and a model that finds a heart in each; holds the memory that every study was given."""
+    config: dict = {"prediction": {"batch_size": 8}}  # as version 0.0 had it
+
+    @contextlib.contextmanager
+    def open_checkpoints(*_, **__):
+        yield SimpleNamespace(best_epoch=1, description=lambda _: {"config": config, "slice_axis": None})
+
+    given = []
+
+    def predict_study(study, model, *, memory_bytes):
+        given.append(memory_bytes)
+        mask = np.ones(study.voxels.shape, np.uint8)
+        return Prediction(mask, [None], None, Box(0, 0, 4, 5), ())
+
+    monkeypatch.setattr(prediction, "load_model", lambda _: SimpleNamespace(classes=("background", "heart")))
+    monkeypatch.setattr(prediction, "open_checkpoints", open_checkpoints)
+    monkeypatch.setattr(prediction, "predict_study", predict_study)
+    monkeypatch.setattr(prediction, "draw_prediction", lambda *_: None)
+    for number, case in enumerate(CASES):
+        voxels = np.random.default_rng(number).normal(size=(1, 3, 4, 5)).astype(np.float32)
+        path = tmp_path / "in" / f"{case}.nii.gz"
+        path.parent.mkdir(exist_ok=True)
+        write_nifti(voxels, affine=np.eye(4), spacing_mm=(1.0, 1.0, 1.0), path=path)
+    return given
+
+
+def predict(tmp_path, **options):
+    options = {"third_axis": "slice", "overwrite": False} | options
+    return prediction.predict(tmp_path / "run", tmp_path / "in", tmp_path / "out", **options)
+
+
+def report(tmp_path):
+    return json.loads((tmp_path / "out" / "predictions.json").read_text())
+
+
+def failing(monkeypatch, error):
+    """Writing c3's mask raises."""
+    write_mask = prediction.write_mask
+
+    def write(mask, study, path):
+        if study.case == "c3":
+            raise error
+        write_mask(mask, study, path)
+
+    monkeypatch.setattr(prediction, "write_mask", write)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "unwritable", "c3 cannot be written .No space left"),
+        (InputError("output-path", "a folder is in the place of the file"), "output-path", "a folder is in the place"),
+    ],
+)
+def test_what_cannot_be_written_is_reported_and_the_rest_go_on(budgets, monkeypatch, tmp_path, error, code, told):
+    failing(monkeypatch, error)
+    assert predict(tmp_path) == 1
+    found = report(tmp_path)
+    assert list(found) == list(CASES)
+    assert found["c3"]["error"] == code
+    assert found["c5"]["voxels"] == {"background": 0, "heart": 60}
+    assert re.search(told, found["c3"]["message"])
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "predictions.json",
+        *(f"{case}.nii.gz" for case in CASES if case != "c3"),
+    }
+
+
+def test_an_interruption_leaves_the_report_of_what_was_done(budgets, monkeypatch, tmp_path):
+    predict_study = prediction.predict_study
+
+    def interrupted(study, model, **options):
+        if study.case == "c4":
+            raise KeyboardInterrupt
+        return predict_study(study, model, **options)
+
+    monkeypatch.setattr(prediction, "predict_study", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        predict(tmp_path)
+    assert list(report(tmp_path)) == ["c1", "c2", "c3"]
+
+
+def test_a_damaged_file_is_reported_in_its_place(budgets, tmp_path):
+    (tmp_path / "in" / "c2.nii.gz").write_bytes(b"no")
+    assert predict(tmp_path) == 1
+    assert list(report(tmp_path)) == list(CASES)
+    assert "error" in report(tmp_path)["c2"]
+
+
+def test_the_memory_is_the_callers_the_trainings_or_the_default(budgets, tmp_path):
+    assert predict(tmp_path) == 0
+    assert set(budgets) == {MEMORY_BYTES}
+    budgets.clear()
+    assert predict(tmp_path, overwrite=True, memory_mb=3) == 0
+    assert set(budgets) == {3 * 2**20}
+    with pytest.raises(InputError, match="memory_mb is 0"):
+        predict(tmp_path, overwrite=True, memory_mb=0)
+
+
+def test_threads_take_turns_in_keeping_pydicom_quiet():
+    inside, leave = threading.Event(), threading.Event()
+
+    def other():
+        with quiet_pydicom():
+            inside.set()
+            leave.wait(10)
+
+    before = pydicom.config.settings.reading_validation_mode
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert inside.wait(10)
+    threading.Timer(0.05, leave.set).start()
+    with quiet_pydicom():
+        assert leave.is_set()
+    thread.join()
+    assert pydicom.config.settings.reading_validation_mode == before
