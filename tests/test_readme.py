@@ -188,3 +188,11 @@ def test_what_a_page_links_to_is_there(page):
         path, _, heading = target.partition("#")
         assert not path or (ROOT / page).parent.joinpath(path).exists(), target
         assert not heading or path or heading in headings, target
+
+
+def test_the_files_that_the_map_of_the_paper_names_are_there():
+    text = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/]+\.py)", text))
+    assert len(named) > 20
+    missing = {name for name in named if not any((ROOT / top / name).exists() for top in ("", "foanet_jax", "tests"))}
+    assert not missing
