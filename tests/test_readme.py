@@ -178,7 +178,7 @@ def test_every_command_of_the_formats_runs(folder):
     shutil.rmtree(folder / "runs")
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/formats.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/formats.md", "docs/performance.md"])
 def test_what_a_page_links_to_is_there(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     headings = {
