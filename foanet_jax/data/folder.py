@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -460,7 +461,10 @@ def _patient_pattern(value: Any, wrong: list[str]) -> re.Pattern[str] | None:
         )
         return None
     try:
-        return re.compile(value)
-    except re.error as error:
+        with warnings.catch_warnings():
+            # Such as of [a--z], which a later Python may read as something else.
+            warnings.simplefilter("error")
+            return re.compile(value)
+    except (re.error, FutureWarning) as error:
         wrong.append(f"patient is {brief(value)}; not a regular expression ({error})")
         return None

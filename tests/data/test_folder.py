@@ -275,6 +275,7 @@ def test_labels_that_do_not_fit_their_image(tmp_path):
         ({"patient": "(a|b)"}, "with one group"),
         ({"patient": "(?P<x>a)"}, "with one group"),
         ({"patient": ".*.*.*.*(.*)"}, "at most 4 repeats"),
+        ({"patient": "([a--z]+)"}, "not a regular expression (Possible set difference"),
         ({"patient": "([z-a])"}, "not a regular expression"),
         ({"patient": 7}, "patient: expected"),
         ({"groups": {"../p1": "NOR"}}, "is a path"),
