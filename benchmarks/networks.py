@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         pythons={
             **dict.fromkeys((OURS, PRODUCT, REFERENCE), sys.executable),
             **dict.fromkeys(("torch", "torch-rewritten"), given.torch_python),
-            "keras": given.keras_python,
+            **dict.fromkeys(("keras", "keras-tuned"), given.keras_python),
         },
         logs=given.out / "logs",
         tiny=given.tiny,

@@ -11,8 +11,8 @@ from benchmarks.cases import Case
 from benchmarks.inputs import draw_inputs
 from benchmarks.predict import make_predict
 from benchmarks.program import Inputs, Program, Settings, load_inputs
-from foanet_jax.commandline import keep_freed_memory
 from foanet_jax.losses import LossSpec
+from foanet_jax.memory import keep_freed_memory, release_freed_memory
 from foanet_jax.network import NetworkSpec, probabilities
 from foanet_jax.training import parallel
 from foanet_jax.training.epoch import BLOCK
@@ -45,7 +45,8 @@ def make(settings: Settings) -> Program:
     keep_freed_memory()
     kinds = {"train": _train, "forward": _forward, "predict": _predict}
     step, fetch, steps = kinds[settings.case.kind](settings)
-    return Program(step, fetch, versions(), device_peak if settings.device == "gpu" else None, steps)
+    peak = device_peak if settings.device == "gpu" else None
+    return Program(step, fetch, versions(), peak, steps, release_freed_memory)
 
 
 def _extent(case: Case) -> np.ndarray:

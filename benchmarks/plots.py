@@ -10,7 +10,13 @@ from benchmarks.contestants import TITLES
 from benchmarks.report import seconds_text
 from foanet_jax.drawing.style import INK, PAGE, QUIET_INK, save
 
-COLOURS = {"ours": "#00c896", "torch": "#ff7f2a", "torch-rewritten": "#935ce6", "keras": "#5caee6"}
+COLOURS = {
+    "ours": "#00c896",
+    "torch": "#ff7f2a",
+    "torch-rewritten": "#935ce6",
+    "keras": "#5caee6",
+    "keras-tuned": "#2b6ea3",
+}
 
 
 def _axes(figure: Figure, rows: int, columns: int):

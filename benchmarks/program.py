@@ -52,6 +52,7 @@ class Program:
         note: what the results should tell of it, versions among them.
         device_peak: bytes of the accelerator's memory that were in use at most, where there is one.
         steps: how many a call makes.
+        settle: what follows the first step, which compiled, before the steps whose memory counts.
     """
 
     step: Callable[[], Any]
@@ -59,6 +60,7 @@ class Program:
     note: dict[str, Any] = dataclasses.field(default_factory=dict)
     device_peak: Callable[[], int] | None = None
     steps: int = 1
+    settle: Callable[[], None] = lambda: None
 
 
 @dataclasses.dataclass(frozen=True)

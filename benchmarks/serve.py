@@ -56,6 +56,7 @@ class Server:
         arrays: dict[str, Any] = {name: np.asarray(value) for name, value in numbers.items()}
         np.savez(out, **arrays)
         self.first_peak = memory_mib("VmHWM") - self.baseline
+        self.program.settle()
         forget_peak()
         return {"seconds": seconds, "note": self.program.note}
 

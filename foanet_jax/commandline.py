@@ -1,6 +1,5 @@
 """How a program starts and ends: its arguments read, its messages shown, bad input told in one line."""
 
-import ctypes
 import functools
 import logging
 import os
@@ -12,6 +11,7 @@ import jax
 from absl import app, flags
 
 from foanet_jax.errors import InputError
+from foanet_jax.memory import keep_freed_memory
 
 
 def start(main: Callable[[list[str]], None], *, default: Path) -> None:
@@ -32,19 +32,6 @@ def set_up() -> None:
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells its options at every start.
     cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "foanet_jax"))
     jax.config.update("jax_compilation_cache_dir", cache)
-
-
-def keep_freed_memory() -> None:
-    """Lets glibc keep what is freed, for the next step, instead of giving it back to Linux.
-
-    XLA frees a program's temporary arrays after each call. Arrays above 32 MB then come from Linux anew, page by
-    page, which takes longer than to fill them. Elsewhere nothing happens. See mallopt(3).
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        trim_threshold, mmap_max = -1, -4
-        mallopt(trim_threshold, 2**31 - 1)
-        mallopt(mmap_max, 0)
 
 
 def with_experiment(argv: list[str], default: Path) -> list[str]:

@@ -15,6 +15,7 @@ from foanet_jax.drawing import draw_learning_curves
 from foanet_jax.errors import InputError
 from foanet_jax.image.prepare import Prepared
 from foanet_jax.image.stack import neighbours
+from foanet_jax.memory import release_freed_memory
 from foanet_jax.metrics import dice
 from foanet_jax.network import count_parameters, init_network
 from foanet_jax.network.pretrained import load_pretrained, read_vgg16
@@ -148,6 +149,7 @@ def train_network(
                     bar.set_description(f"{name}, validation Dice {score:.3f}", refresh=False)
                 log.flush()
                 checkpoints.save(epoch + 1, state, description, score=score)
+                release_freed_memory()
     draw_learning_curves(read_log(folder), folder / "curves.png")
 
 
