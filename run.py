@@ -2,6 +2,7 @@
 
 python run.py                                                        the phantom experiment, whole
 python run.py --config experiments/acdc.py --config.data.root=DIR    another experiment
+python run.py --mode ablate --config experiments/lvquan19.py --config.data.root=DIR     Table I, five folds
 python run.py --mode predict --checkpoint RUN --input FILE_OR_FOLDER --output DIR
 """
 
@@ -14,13 +15,22 @@ from ml_collections import config_flags
 from foanet_jax import commandline, experiment
 from foanet_jax.errors import InputError
 from foanet_jax.prediction import predict
+from foanet_jax.report import make_report
+from foanet_jax.sweep.work import sweep
 
+MODES = """run: train, evaluate, report. cv: that on all folds. ablate: all rows of the experiment's table on all folds.
+report: tables, figures and a page of what the workdir holds."""
 CONFIG = config_flags.DEFINE_config_file("config", None, "FILE.py or FILE.py:ROW. [default: the phantom's]")
-MODE = flags.DEFINE_enum("mode", "run", ["run", "train", "evaluate", "predict", "check"], "run: train, evaluate.")
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. [default: runs/NAME]")
+MODE = flags.DEFINE_enum(
+    "mode", "run", ["run", "train", "evaluate", "predict", "check", "cv", "ablate", "report"], MODES
+)
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. [default: runs/NAME, runs/NAME-cv or -ablate]")
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of the run whose networks are used. [default: workdir]")
 RESUME = flags.DEFINE_bool("resume", False, "Go on from the last checkpoints in the workdir.")
 TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "Write TensorBoard events beside the log.")
+ROWS = flags.DEFINE_list("rows", [], "ablate: only these rows of the table.")
+FOLDS = flags.DEFINE_list("folds", [], "cv, ablate: only these folds.")
+PROCESSES = flags.DEFINE_integer("processes", 0, "cv, ablate: runs at a time. [default: one a GPU; without, 1]")
 INPUT = flags.DEFINE_string("input", None, "predict: a file or a folder of files.")
 OUTPUT = flags.DEFINE_string("output", None, "predict: folder for masks and pictures.")
 THIRD_AXIS = flags.DEFINE_enum("third_axis", "slice", ["slice", "time"], "predict: what a 3D file's third axis is.")
@@ -54,10 +64,23 @@ def main(argv: list[str]) -> None:
     workdir = Path(WORKDIR.value or f"runs/{config['name']}")
     if MODE.value == "check":
         sys.exit(experiment.check(config, workdir) > 0)
+    if MODE.value in ("cv", "ablate"):
+        failures = sweep(
+            config,
+            Path(WORKDIR.value or f"runs/{config['name']}-{MODE.value}"),
+            ablation=MODE.value == "ablate",
+            rows=ROWS.value,
+            folds=commandline.whole_numbers("folds", FOLDS.value),
+            processes=PROCESSES.value,
+            command=sys.argv,
+        )
+        sys.exit(failures > 0)
     if MODE.value in ("run", "train"):
         experiment.train(config, workdir, resume=RESUME.value, tensorboard=TENSORBOARD.value, command=sys.argv)
     if MODE.value in ("run", "evaluate"):
         experiment.evaluate(config, workdir, Path(CHECKPOINT.value or workdir))
+    if MODE.value in ("run", "evaluate", "report"):
+        make_report(workdir)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ Not in the paper. Batch normalisation, batches of 8 and a cosine schedule instea
 0.862 ± 0.033, cavity 0.923 ± 0.064; myocardium's 95HD 3.7 ± 1.9 mm, BDC 0.372 ± 0.049.
 """
 
-from experiments.common import ROWS, common, with_row
+from experiments.common import chosen, common
 
 SMALL = {
     "localization.network.width": 0.125,
@@ -38,4 +38,4 @@ def get_config(row: str = ""):
     config.localization.prepare.spacing_mm = 1.5
     config.segmentation.prepare.spacing_mm = 1.0
     config.segmentation.train.box_jitter_px = 5
-    return with_row(config, row, {**ROWS, "small": SMALL})
+    return chosen(config, row, {"small": SMALL})

@@ -4,7 +4,7 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -49,6 +49,18 @@ def with_experiment(argv: list[str], default: Path) -> list[str]:
     if not Path(value.partition(":")[0]).is_file():
         raise InputError("missing-file", f"--config={value}: no such file; name one such as experiments/phantom.py")
     return argv
+
+
+def whole_numbers(option: str, values: Sequence[str]) -> list[int]:
+    """The values of an option as whole numbers.
+
+    Raises:
+        InputError: one is none.
+    """
+    try:
+        return [int(value) for value in values]
+    except ValueError:
+        raise InputError("arguments", f"--{option}={','.join(values)}: write whole numbers with commas") from None
 
 
 def _parse(_: list[str], *, default: Path) -> list[str]:

@@ -5,8 +5,8 @@ from matplotlib.colors import to_rgb
 from scipy import ndimage
 
 from foanet_jax.data.study import Study
-from foanet_jax.drawing.marks import intensity_window
 from foanet_jax.drawing.style import class_colours
+from foanet_jax.image.window import intensity_window
 
 THUMBNAIL_PX = 240
 THUMBNAIL_MM = 160.0

@@ -18,6 +18,7 @@ from foanet_jax.errors import InputError
 
 LOGGER = logging.getLogger(__name__)
 
+FOLDS = "folds.json"
 _PARTS = ("train", "validation", "test")
 _LONGEST_NAME = 1024
 

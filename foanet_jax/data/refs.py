@@ -1,6 +1,7 @@
 """What a data set lists before it loads anything."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -28,6 +29,22 @@ class StudyRef:
     group: str | None
     load: Callable[[], Study]
     load_voxels: Callable[[], np.ndarray] | None = None
+
+
+def kept_in_memory(refs: Iterable[StudyRef], most_bytes: int = 2 * 2**30) -> list[StudyRef]:
+    """The same studies, each read or made only once as long as what was read stays below `most_bytes`."""
+    kept: dict[str, Study] = {}
+
+    def once(ref: StudyRef) -> Study:
+        if ref.case in kept:
+            return kept[ref.case]
+        study = ref.load()
+        held = sum(other.voxels.nbytes for other in kept.values())
+        if held + study.voxels.nbytes <= most_bytes:
+            kept[ref.case] = study
+        return study
+
+    return [dataclasses.replace(ref, load=functools.partial(once, ref)) for ref in refs]
 
 
 def require_root(root: str | Path) -> Path:

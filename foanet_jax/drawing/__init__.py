@@ -1,14 +1,23 @@
-"""Pictures: overlays (Figs. 8 and 9), FOA (Fig. 3), temporal-like images (Fig. 4), curves, box plots (Figs. 6–7).
+"""Pictures: FOA (Fig. 3), temporal-like images (Fig. 4), slices (Figs. 5, 8, 9), box plots (Figs. 6–7), curves, sizes.
 
-Every function takes plain arrays or scores, makes its own `Figure`, writes one file atomically and
+Every function takes plain arrays, scores or kept planes, makes its own `Figure`, writes one file atomically and
 leaves no state behind, so that pictures can be drawn from several threads and without a display.
 Figures are 1200 px wide, the width of a page at 150 dpi and of a browser's column.
 """
 
+from foanet_jax.drawing.agreement import Agreement, draw_agreement, measure_agreement
 from foanet_jax.drawing.boxplots import draw_summary
 from foanet_jax.drawing.curves import draw_learning_curves
 from foanet_jax.drawing.method import draw_foa_steps, draw_temporal_like
 from foanet_jax.drawing.overlay import draw_overlay
+from foanet_jax.drawing.rowplots import draw_row_boxplots, draw_row_curves
+from foanet_jax.drawing.slices import (
+    draw_cases,
+    draw_differences,
+    draw_localizations,
+    draw_row_comparison,
+    draw_structures,
+)
 from foanet_jax.drawing.style import (
     BOX_COLOUR,
     CLASS_COLOURS,
@@ -24,10 +33,20 @@ __all__ = [
     "DIFFERENCE_COLOUR",
     "MARGIN_COLOUR",
     "TRUTH_COLOUR",
+    "Agreement",
     "class_colours",
+    "draw_agreement",
+    "draw_cases",
+    "draw_differences",
     "draw_foa_steps",
     "draw_learning_curves",
+    "draw_localizations",
     "draw_overlay",
+    "draw_row_boxplots",
+    "draw_row_comparison",
+    "draw_row_curves",
+    "draw_structures",
     "draw_summary",
     "draw_temporal_like",
+    "measure_agreement",
 ]

@@ -10,12 +10,6 @@ from matplotlib.patches import Rectangle
 from foanet_jax.image.boxes import Box
 
 
-def intensity_window(voxels: np.ndarray) -> tuple[float, float]:
-    """The grey values that become black and white: all but the outermost percent, never equal."""
-    low, high = np.percentile(voxels, [1, 99.5])
-    return float(low), float(high) if high > low else float(low) + 1.0
-
-
 def show_grey(axes: Axes, image: np.ndarray, low: float, high: float) -> None:
     """Draws an (H, W) image, black at `low` and white at `high`."""
     axes.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="bilinear", aspect="auto")

@@ -8,10 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from foanet_jax.drawing import style
-from foanet_jax.drawing.marks import intensity_window, outline_box, show_grey
+from foanet_jax.drawing.marks import outline_box, show_grey
 from foanet_jax.drawing.sheet import Sheet, evenly, tiles_across
 from foanet_jax.drawing.style import DPI, MARGIN_COLOUR, PAGE, QUIET_INK, WIDTH, write_text
 from foanet_jax.image.boxes import Box
+from foanet_jax.image.window import intensity_window
 
 
 def draw_foa_steps(

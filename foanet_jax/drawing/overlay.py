@@ -10,10 +10,11 @@ from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from foanet_jax.drawing.marks import fill, intensity_window, limit, outline, outline_box, show_grey
+from foanet_jax.drawing.marks import fill, limit, outline, outline_box, show_grey
 from foanet_jax.drawing.sheet import Sheet, evenly, tiles_across
 from foanet_jax.drawing.style import BOX_COLOUR, DIFFERENCE_COLOUR, MARGIN_COLOUR, TRUTH_COLOUR, class_colours
 from foanet_jax.image.boxes import Box
+from foanet_jax.image.window import intensity_window
 from foanet_jax.metrics import dice
 
 

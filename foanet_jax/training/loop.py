@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,7 @@ def train_network(
             tqdm(total=sum(steps), initial=sum(steps[:first]), desc=name, unit="step", mininterval=1) as bar,
         ):
             for epoch in range(first, train.epochs):
+                start = time.monotonic()
                 batches = epoch_batches(cases, spec, epoch, sources=sources, together=steps_together())
                 split = (parallel.split(batch, devices) for batch in batches)
                 state = _train_epoch(state, split, step, epoch, log, bar)
@@ -147,6 +149,7 @@ def train_network(
                     )
                     log.write({"kind": "validation", "step": int(state.step), "epoch": epoch, "dice": score})
                     bar.set_description(f"{name}, validation Dice {score:.3f}", refresh=False)
+                log.write_seconds(epoch, time.monotonic() - start)
                 log.flush()
                 checkpoints.save(epoch + 1, state, description, score=score)
                 release_freed_memory()

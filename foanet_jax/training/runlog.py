@@ -5,18 +5,20 @@ import math
 from pathlib import Path
 from typing import Any
 
-NAME = "log.jsonl"
+NAME, SECONDS = "log.jsonl", "seconds.jsonl"
 
 
 class RunLog:
     """Appends records to `folder/log.jsonl`, and their numbers to TensorBoard where asked.
 
-    A record is {"kind": "train" | "validation", "step", "epoch", …numbers}.
+    A record is {"kind": "train" | "validation", "step", "epoch", …numbers}. How long epochs took goes to a file of
+    its own, `folder/seconds.jsonl`, so that the log of the same training is the same.
     """
 
     def __init__(self, folder: Path, *, tensorboard: bool):
         folder.mkdir(parents=True, exist_ok=True)
         self._file = (folder / NAME).open("a", encoding="utf-8")
+        self._seconds = (folder / SECONDS).open("a", encoding="utf-8")
         self._writer = None
         if tensorboard:
             from tensorboardX import SummaryWriter  # only with the option: it is slow to import
@@ -32,22 +34,28 @@ class RunLog:
                 if name not in ("kind", "step", "epoch") and value is not None:
                     self._writer.add_scalar(f"{clean['kind']}/{name}", value, clean["step"])
 
+    def write_seconds(self, epoch: int, seconds: float) -> None:
+        """Adds how long an epoch took, its validation as well."""
+        self._seconds.write(json.dumps({"epoch": epoch, "seconds": round(seconds, 3)}) + "\n")
+
     def flush(self) -> None:
         """Hands what was written to the operating system."""
         self._file.flush()
+        self._seconds.flush()
 
     def __enter__(self) -> "RunLog":
         return self
 
     def __exit__(self, *_) -> None:
         self._file.close()
+        self._seconds.close()
         if self._writer is not None:
             self._writer.close()
 
 
-def read_log(folder: Path) -> list[dict[str, Any]]:
+def read_log(folder: Path, name: str = NAME) -> list[dict[str, Any]]:
     """All records of a folder's log, none where there is no log; a last line cut short is left out."""
-    path = folder / NAME
+    path = folder / name
     if not path.exists():
         return []
     records = []
@@ -59,8 +67,15 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     return records
 
 
+def training_seconds(folder: Path) -> float | None:
+    """How long the training in a folder took, all its epochs together; None where that is not known."""
+    records = read_log(folder, SECONDS)
+    return sum(record["seconds"] for record in records) if records else None
+
+
 def truncate_log(folder: Path, epochs: int) -> None:
     """Drops the records of epochs from number `epochs` on, which a resumed training will write again."""
-    kept = [record for record in read_log(folder) if record["epoch"] < epochs]
-    if (folder / NAME).exists():
-        (folder / NAME).write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+    for name in (NAME, SECONDS):
+        if (folder / name).exists():
+            kept = [record for record in read_log(folder, name) if record["epoch"] < epochs]
+            (folder / name).write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")

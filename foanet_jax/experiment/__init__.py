@@ -1,0 +1,26 @@
+"""The jobs of `run.py` that have a configuration: check, train and evaluate, and what they share."""
+
+from foanet_jax.experiment.checking import check
+from foanet_jax.experiment.evaluating import draw_prediction, evaluate
+from foanet_jax.experiment.model import load_model
+from foanet_jax.experiment.options import memory_bytes
+from foanet_jax.experiment.record import save_run, write_text
+from foanet_jax.experiment.studies import Config, list_studies, load_studies, open_folds, slice_axis_of
+from foanet_jax.experiment.training import STAGES, train
+
+__all__ = [
+    "STAGES",
+    "Config",
+    "check",
+    "draw_prediction",
+    "evaluate",
+    "list_studies",
+    "load_model",
+    "load_studies",
+    "memory_bytes",
+    "open_folds",
+    "save_run",
+    "slice_axis_of",
+    "train",
+    "write_text",
+]

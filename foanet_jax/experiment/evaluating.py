@@ -1,0 +1,108 @@
+"""The job `evaluate`, and the pictures of a prediction."""
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from foanet_jax.data.refs import StudyRef
+from foanet_jax.data.study import Study
+from foanet_jax.drawing import draw_overlay, draw_summary
+from foanet_jax.errors import InputError
+from foanet_jax.evaluation import Summary, format_table, summarise, write_scores
+from foanet_jax.experiment.model import load_model
+from foanet_jax.experiment.options import memory_bytes, require_choice
+from foanet_jax.experiment.planes import choose_planes
+from foanet_jax.experiment.record import write_text
+from foanet_jax.experiment.studies import Config, list_studies, load_studies, open_folds
+from foanet_jax.gallery import save_gallery
+from foanet_jax.metrics import score_case
+from foanet_jax.pipeline import Prediction, predict_study
+from foanet_jax.sizes import measure_sizes, write_sizes
+
+LOGGER = logging.getLogger(__name__)
+
+
+def evaluate(config: Config, workdir: Path, run: Path, *, refs: Sequence[StudyRef] | None = None) -> Summary:
+    """Segments a fold's test patients, or all of a data set's, with a run's checkpoint: scores, table, pictures.
+
+    Leaves in `workdir/evaluation`: scores.csv, patients.csv, sizes.csv, summary.json, table.md, flags.json,
+    timing.json, boxplots.png, overlays of the first studies, and gallery.npz, from which a report draws.
+
+    Args:
+        config: the configuration.
+        workdir: where to write.
+        run: the workdir of the training.
+        refs: the configured data set, where the caller has listed it.
+    """
+    start = time.monotonic()
+    options, budget = config["evaluation"], memory_bytes(config)
+    require_choice("evaluation.patients", options["patients"], ("test", "all"))
+    model = load_model(run, which=options["checkpoint"])
+    refs = list_studies(config) if refs is None else refs
+    if options["patients"] == "all":
+        patients = [ref.patient for ref in refs]
+    else:
+        patients = list(open_folds(config, refs, workdir, run).folds[config["data"]["fold"]].test)
+    studies = load_studies(refs, patients, "test studies")
+    folder = workdir / "evaluation"
+    scores, sizes, planes, flagged, seconds = [], [], [], {}, {}
+    overlays = {study.case for study in studies[: options["overlays"]]}
+    for study in tqdm(studies, desc="evaluating", unit="study", mininterval=1):
+        if study.classes != model.classes:
+            raise InputError(
+                "classes", f"{study.name}: classes {study.classes}, but the checkpoint knows {model.classes}"
+            )
+        begun = time.monotonic()
+        prediction = predict_study(study, model, memory_bytes=budget)
+        seconds[study.case] = time.monotonic() - begun
+        flagged[study.case] = list(prediction.flags)
+        described = {
+            "spacing_mm": study.spacing_mm,
+            "classes": study.classes,
+            "patient": study.patient,
+            "case": study.case,
+        }
+        scores += score_case(
+            prediction.mask,
+            study.labels,
+            **described,
+            pooled=options["pooled_hd95"],
+            exclude_empty=options["exclude_empty"],
+        )
+        sizes += measure_sizes(prediction.mask, study.labels, **described)
+        planes += choose_planes(study, prediction, model, neighbours_too=study is studies[0])
+        if study.case in overlays:
+            draw_prediction(study, prediction, folder / "overlays" / f"{study.case}.png")
+    summary = summarise(scores)
+    write_scores(scores, summary, folder)
+    write_sizes(sizes, folder)
+    save_gallery(planes, folder)
+    draw_summary(scores, folder / "boxplots.png")
+    write_text(folder / "table.md", format_table(summary, markdown=True) + "\n")
+    write_text(folder / "flags.json", json.dumps(flagged, indent=1) + "\n")
+    timing = {"evaluation": time.monotonic() - start, "studies": seconds}
+    write_text(folder / "timing.json", json.dumps(timing, indent=1) + "\n")
+    LOGGER.info("\n%s\n", format_table(summary))
+    for case, flags in flagged.items():
+        for flag in flags:
+            LOGGER.warning("%s: %s", case, flag)
+    LOGGER.info("scores, table and pictures are in %s", folder)
+    return summary
+
+
+def draw_prediction(study: Study, prediction: Prediction, path: Path) -> None:
+    """An overlay of a study's prediction, with its truth where there is one."""
+    draw_overlay(
+        study.voxels,
+        prediction.mask,
+        study.labels,
+        spacing_mm=study.spacing_mm,
+        classes=study.classes,
+        boxes=[prediction.object_box, prediction.box] if prediction.object_box is not None else None,
+        title=study.case,
+        path=path,
+    )

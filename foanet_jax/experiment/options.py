@@ -1,0 +1,25 @@
+"""Parts of a configuration that several jobs read."""
+
+from collections.abc import Sequence
+
+from foanet_jax.errors import InputError
+from foanet_jax.experiment.studies import Config
+from foanet_jax.pipeline import MEMORY_BYTES
+
+
+def memory_bytes(config: Config) -> int:
+    """What a forward pass of prediction and validation may take.
+
+    Raises:
+        InputError: the configuration says less than 1 MiB.
+    """
+    # Checkpoints of older versions do not tell it.
+    memory_mb = config["prediction"].get("memory_mb", MEMORY_BYTES // 2**20)
+    if memory_mb < 1:
+        raise InputError("configuration", f"prediction.memory_mb is {memory_mb}; it must be at least 1")
+    return memory_mb * 2**20
+
+
+def require_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise InputError("configuration", f"config.{name} is {value!r}; choose {' or '.join(choices)}")

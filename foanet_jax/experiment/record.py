@@ -1,0 +1,49 @@
+"""What a run writes down about itself, and how."""
+
+import json
+import platform
+import subprocess
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import jax
+
+from foanet_jax.atomic import atomic_path
+from foanet_jax.experiment.studies import Config
+
+
+def save_run(config: Config, workdir: Path, command: Sequence[str]) -> None:
+    """Writes `run.json`: configuration, command line, versions, devices and commit."""
+    packages = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "nibabel")
+    record = {
+        "config": dict(config),
+        "command": list(command),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "devices": [str(device) for device in jax.devices()],
+        "platform": platform.platform(),
+        "commit": _commit(),
+    }
+    write_text(workdir / "run.json", json.dumps(record, indent=1) + "\n")
+
+
+def _commit() -> str | None:
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=10,
+        )
+    except OSError:
+        return None
+    return found.stdout.strip() or None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text whole or not at all, and its folder where there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        Path(temporary).write_text(text, encoding="utf-8")

@@ -1,0 +1,84 @@
+"""The job `train`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from foanet_jax.data.folds import FOLDS, save_folds
+from foanet_jax.data.refs import StudyRef
+from foanet_jax.data.study import Study
+from foanet_jax.experiment.options import memory_bytes
+from foanet_jax.experiment.record import save_run
+from foanet_jax.experiment.studies import Config, list_studies, load_studies, open_folds, slice_axis_of
+from foanet_jax.settings import stage_settings
+from foanet_jax.training.examples import Case, object_case, segmentation_case
+from foanet_jax.training.loop import train_network
+
+STAGES = ("localization", "segmentation")
+
+
+def stages_of(config: Config) -> tuple[str, ...]:
+    """The networks that a configuration has, in the order in which they are trained."""
+    return STAGES if config["localization"]["enabled"] else STAGES[1:]
+
+
+def train(
+    config: Config,
+    workdir: Path,
+    *,
+    resume: bool,
+    tensorboard: bool,
+    command: Sequence[str],
+    stages: Sequence[str] | None = None,
+    refs: Sequence[StudyRef] | None = None,
+) -> None:
+    """Trains the localization network, where the configuration has one, then the segmentation network.
+
+    Leaves in `workdir`: `run.json`, `folds.json`, and a folder for each network.
+
+    Args:
+        config: the configuration.
+        workdir: folder of the run.
+        resume: go on from the last checkpoints.
+        tensorboard: write TensorBoard events as well.
+        command: what the user typed, for the record.
+        stages: only these networks.
+        refs: the configured data set, where the caller has listed it.
+    """
+    for stage in stages_of(config):
+        stage_settings(config, stage, classes=2)  # Every setting is checked before the first file is written.
+    budget = memory_bytes(config)
+    refs = list_studies(config) if refs is None else refs
+    folds = open_folds(config, refs, workdir)
+    fold = folds.folds[config["data"]["fold"]]
+    training = load_studies(refs, fold.train, "training studies")
+    validation = load_studies(refs, fold.validation, "validation studies")
+    workdir.mkdir(parents=True, exist_ok=True)
+    save_folds(folds, workdir / FOLDS)
+    save_run(config, workdir, command)
+    classes = training[0].classes
+    for stage in stages or stages_of(config):
+        train_network(
+            stage,
+            _cases(training, stage, config),
+            _cases(validation, stage, config),
+            stage_settings(config, stage, classes=2 if stage == "localization" else len(classes)),
+            workdir / stage,
+            description={
+                "stage": stage,
+                "classes": list(classes),
+                "slice_axis": slice_axis_of(config),
+                "config": dict(config),
+            },
+            seed=config["seed"] + STAGES.index(stage),
+            memory_bytes=budget,
+            resume=resume,
+            tensorboard=tensorboard,
+        )
+
+
+def _cases(studies: Sequence[Study], stage: str, config: Config) -> list[Case]:
+    cyclic = config["data"]["cyclic"]
+    if stage == "localization":
+        return [object_case(study, cyclic=cyclic) for study in studies]
+    margin = config["localization"]["margin_px"] if config["localization"]["enabled"] else None
+    return [segmentation_case(study, cyclic=cyclic, margin_px=margin) for study in studies]

@@ -1,0 +1,1 @@
+"""Sweeps: an experiment, or the rows of its table, over the folds of its data set."""

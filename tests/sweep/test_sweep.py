@@ -1,0 +1,193 @@
+"""A sweep of two rows on two folds of a tiny phantom: whole, failing, killed, taken up again, in processes."""
+
+import csv
+import json
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments import phantom
+from foanet_jax.errors import InputError
+from foanet_jax.evaluation import read_scores
+from foanet_jax.experiment import load_model
+from foanet_jax.metrics import patient_means
+from foanet_jax.report import make_report
+from foanet_jax.settings import dotted
+from foanet_jax.sweep import processes, work
+from foanet_jax.sweep.results import read_sweep
+from tests.test_end_to_end import CACHE_ENVIRONMENT, ROOT, tiny
+
+ROWS = ["c", "i"]
+FOLDED = {"data.patients": 4, "data.folds": 2}
+
+
+def sweep(folder: Path, **options) -> int:
+    config = tiny(phantom.get_config(), **FOLDED)
+    return work.sweep(config, folder, ablation=True, rows=ROWS, command=["test"], **options)
+
+
+def command(folder: Path, *options: str) -> list[str]:
+    """The same sweep from the command line."""
+    ours, theirs = dotted(tiny(phantom.get_config(), **FOLDED)), dotted(phantom.get_config().to_dict())
+    overrides = [f"--config.{name}={value}" for name, value in ours.items() if value != theirs[name]]
+    return [
+        *(sys.executable, str(ROOT / "run.py"), "--mode=ablate", f"--rows={','.join(ROWS)}", f"--workdir={folder}"),
+        *overrides,
+        *options,
+    ]
+
+
+def tables(folder: Path) -> dict[str, str]:
+    """The tables that do not tell how long things took."""
+    return {
+        path.name: path.read_text() for path in (folder / "report" / "tables").glob("*") if "timings" not in path.name
+    }
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep") / "phantom"
+    assert sweep(folder) == 0
+    return folder
+
+
+def test_every_row_and_fold_is_a_run_of_its_own(swept):
+    result = read_sweep(swept)
+    assert [(row.name, [run.fold for run in row.runs]) for row in result.rows] == [("c", [0, 1]), ("i", [0, 1])]
+    assert not any(row.failures or row.missing for row in result.rows)
+    patients = [{score.patient for score in run.scores} for run in result.row("i").runs]
+    assert len(patients[0] | patients[1]) == 4
+    assert not patients[0] & patients[1]
+    model = load_model(swept / "rows" / "i" / "fold1")
+    assert model.localization is not None
+    assert model.segmentation.prepare.foa
+
+
+def test_the_localization_network_is_trained_once_a_fold(swept):
+    (shared,) = swept.glob("localization-*")
+    assert sorted(path.name for path in shared.iterdir()) == ["fold0", "fold1"]
+    for row in ROWS:
+        for fold in ("fold0", "fold1"):
+            link = swept / "rows" / row / fold / "localization"
+            assert not os.path.isabs(os.readlink(link)), "the folder of a sweep can be moved"
+            assert link.resolve() == (shared / fold / "localization").resolve()
+
+
+def test_the_tables_are_the_means_of_the_runs_scores(swept):
+    with (swept / "report" / "tables" / "main.csv").open() as file:
+        lines = {line["row"]: line for line in csv.DictReader(file)}
+    for row in ROWS:
+        scores = [s for fold in (0, 1) for s in read_scores(swept / f"rows/{row}/fold{fold}/evaluation/scores.csv")]
+        means = [patient.dc for patient in patient_means(scores) if patient.class_name == "myocardium"]
+        assert float(lines[row]["dc_mean"]) == pytest.approx(statistics.fmean(means), abs=1e-12)
+        assert int(lines[row]["n_patients"]) == len(means) == 4
+
+
+def test_what_is_done_is_not_done_again(swept):
+    def when():
+        return {path: path.stat().st_mtime_ns for path in sorted(swept.rglob("*")) if path.is_file()}
+
+    before = when()
+    assert sweep(swept) == 0
+    changed = {path.name for path, time_ in when().items() if before.get(path) != time_}
+    assert changed <= {".lock", "folds.json", "sweep.json"}
+
+
+def test_the_report_needs_nothing_but_the_folder(swept, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(swept, moved, symlinks=True, ignore=shutil.ignore_patterns("checkpoints", "report"))
+    page = make_report(moved)
+    assert tables(moved) == tables(swept)
+    assert {path.name for path in (moved / "report" / "figures").glob("*.png")} == {
+        path.name for path in (swept / "report" / "figures").glob("*.png")
+    }
+    assert "BLP+FOA+CSD" in page.read_text()
+
+
+def test_a_run_that_fails_is_named_and_the_rest_go_on(swept, tmp_path, monkeypatch):
+    folder = tmp_path / "failing"
+    evaluate = work.evaluate
+
+    def fail(config, *arguments, **options):
+        if (config["row"], config["data"]["fold"]) == ("c", 1):
+            raise RuntimeError("the disk is full")
+        return evaluate(config, *arguments, **options)
+
+    monkeypatch.setattr(work, "evaluate", fail)
+    assert sweep(folder) == 1
+    result = read_sweep(folder)
+    assert dict(result.row("c").failures) == {1: "RuntimeError: the disk is full"}
+    assert [run.fold for run in result.row("i").runs] == [0, 1]
+    assert "the disk is full" in (folder / "report" / "tables" / "main.md").read_text()
+    record = json.loads((folder / "rows" / "c" / "fold1" / "failed.json").read_text())
+    assert "Traceback" in record["traceback"]
+    monkeypatch.undo()
+    assert sweep(folder) == 0
+    assert tables(folder) == tables(swept)
+
+
+def test_killed_at_random_and_taken_up_again_it_gives_the_same_tables(swept, tmp_path):
+    folder = tmp_path / "killed"
+    rng = random.Random(0)
+    for _ in range(3):
+        process = subprocess.Popen(
+            command(folder), env=CACHE_ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        # From the moment that there is something to lose.
+        while not (folder / "sweep.json").exists():
+            assert process.poll() is None
+            time.sleep(0.1)
+        time.sleep(rng.uniform(4, 15))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = subprocess.run(command(folder), env=CACHE_ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert tables(folder) == tables(swept)
+
+
+def test_runs_in_processes_of_their_own(tmp_path):
+    folder = tmp_path / "processes"
+    done = subprocess.run(
+        command(folder, "--processes=2", "--rows=i"), env=CACHE_ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "row i, fold 0: done after" in done.stdout
+    result = read_sweep(folder)
+    assert [run.fold for run in result.row("i").runs] == [0, 1]
+    assert (folder / "rows" / "i" / "fold0" / "output.log").stat().st_size > 0
+    assert (folder / "report" / "report.html").exists()
+
+
+def test_one_run_of_an_array_leaves_the_rest_to_others(tmp_path, caplog):
+    folder = tmp_path / "array"
+    caplog.set_level("INFO", "foanet_jax")
+    assert sweep(folder, folds=[1]) == 0
+    result = read_sweep(folder)
+    assert [row.missing for row in result.rows] == [(0,), (0,)]
+    assert "2 runs are still to be done" in caplog.text
+    assert not (folder / "report").exists()
+
+
+def test_a_folder_that_is_no_run(tmp_path):
+    with pytest.raises(InputError, match=r"neither sweep\.json nor run\.json"):
+        make_report(tmp_path)
+
+
+def test_each_process_gets_a_gpu_or_a_share_of_the_cores(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    assert processes.devices_at_hand(0) == [{"CUDA_VISIBLE_DEVICES": "2"}, {"CUDA_VISIBLE_DEVICES": "5"}]
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in processes.devices_at_hand(3)] == ["2", "5", "2"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.setattr(processes.os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    assert processes.devices_at_hand(0) == [{0, 1, 2, 3}]
+    assert processes.devices_at_hand(2) == [{0, 2}, {1, 3}]
+    assert processes.devices_at_hand(5)[4] == {0, 1, 2, 3}
