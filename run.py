@@ -37,6 +37,13 @@ THIRD_AXIS = flags.DEFINE_enum("third_axis", "slice", ["slice", "time"], "predic
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "predict: replace masks that are there.")
 MEMORY_MB = flags.DEFINE_integer("memory_mb", None, "predict: MiB for a forward pass. [default: the training's]")
 DICOM_SEG = flags.DEFINE_bool("dicom_seg", False, "predict: of DICOM input, write DICOM segmentations as well.")
+# Options that only some jobs read; elsewhere they are refused.
+READ_BY = (
+    ((RESUME, TENSORBOARD), ("run", "train")),
+    ((CHECKPOINT,), ("run", "evaluate", "predict")),
+    ((INPUT, OUTPUT, THIRD_AXIS, OVERWRITE, MEMORY_MB, DICOM_SEG), ("predict",)),
+    ((ROWS, FOLDS, PROCESSES), ("cv", "ablate")),
+)
 
 
 def main(argv: list[str]) -> None:
@@ -44,6 +51,7 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         # `--config.foa false` would mean True and leave "false" behind.
         raise InputError("arguments", f"left over: {' '.join(argv[1:])}; write every option as --name=value")
+    commandline.refuse_unread(MODE.value, READ_BY)
     if MODE.value == "predict":
         paths = {flag.name: flag.value for flag in (CHECKPOINT, INPUT, OUTPUT)}
         missing = [f"--{name}" for name, value in paths.items() if not value]
@@ -78,7 +86,7 @@ def main(argv: list[str]) -> None:
     if MODE.value in ("run", "train"):
         experiment.train(config, workdir, resume=RESUME.value, tensorboard=TENSORBOARD.value, command=sys.argv)
     if MODE.value in ("run", "evaluate"):
-        experiment.evaluate(config, workdir, Path(CHECKPOINT.value or workdir))
+        experiment.evaluate(config, workdir, Path(CHECKPOINT.value or workdir), command=sys.argv)
     if MODE.value in ("run", "evaluate", "report"):
         make_report(workdir)
 

@@ -11,25 +11,11 @@ from foanet_jax.image.prepare import PrepareSpec
 from foanet_jax.losses import LossSpec
 from foanet_jax.network import NetworkSpec
 from foanet_jax.settings import TrainSpec, defaults, dotted, nested, with_overrides
+from foanet_jax.sweep.rows import Row
 from foanet_jax.training.step import OptimiserSpec
 
 CCE_ONLY = {"segmentation.loss.ssim": 0.0, "segmentation.loss.dice": 0.0}
 NO_FOA = {"segmentation.prepare.foa": False}
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """A row of an experiment's table.
-
-    Attributes:
-        title: as the table calls it.
-        change: what it changes, by dotted name.
-        paper: what the paper has of "dc", "hd95_mm" and "bdc".
-    """
-
-    title: str
-    change: Mapping[str, Any]
-    paper: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 def measured(dc: float, hd95_mm: float, bdc: float) -> dict[str, float]:
@@ -77,7 +63,7 @@ def common(name: str) -> ConfigDict:
     config = ConfigDict(
         {
             "name": name,
-            "row": "i",
+            "row": "",  # the experiment itself
             "seed": 0,
             "data": {
                 "name": name,
@@ -121,7 +107,9 @@ def common(name: str) -> ConfigDict:
             "table": {"title": "", "class_name": "myocardium", "reference": "i", "order": ("i",)},
         }
     )
-    return with_rows(config, ROWS, title="Table I", reference="i")
+    # The paper's numbers stand beside those of its own experiments only.
+    rows = {row: dataclasses.replace(described, paper={}) for row, described in ROWS.items()}
+    return with_rows(config, rows, title=f"{name}: the rows of Table I", reference="i")
 
 
 def with_rows(config: ConfigDict, rows: Mapping[str, Row], *, title: str, reference: str) -> ConfigDict:

@@ -6,7 +6,7 @@
 Needs a GPU at full width. The paper's result over five folds: myocardium DC 0.879, 95HD 1.826, BDC 0.306.
 """
 
-from experiments.common import chosen, common
+from experiments.common import ROWS, chosen, common, with_rows
 
 
 def get_config(row: str = ""):
@@ -15,4 +15,5 @@ def get_config(row: str = ""):
     config.evaluation.checkpoint = "last"
     config.segmentation.augment.rotation_degrees = 180.0  # LVQuan19's images have no common orientation.
     config.segmentation.augment.flip = True
+    with_rows(config, ROWS, title="Table I: LVQuan19", reference="i")
     return chosen(config, row)

@@ -6,14 +6,13 @@
 The same method as experiments/lvquan19.py, with narrow networks, coarser grids and batch normalisation.
 """
 
-from experiments.common import chosen, common
+from experiments.common import ROWS, chosen, common, with_rows
 
 QUICK = {
     "data.patients": 20,
     "data.phantom.frames": 8,
     "data.phantom.size": 128,
-    "localization.train.epochs": 4,
-    "localization.train.examples_per_epoch": 120,
+    "segmentation.prepare.bucket": 96,
     "segmentation.train.epochs": 6,
     "segmentation.train.examples_per_epoch": 128,
     "evaluation.overlays": 2,
@@ -39,4 +38,5 @@ def get_config(row: str = ""):
     config.localization.prepare.spacing_mm = 3.0
     config.segmentation.prepare.spacing_mm = 1.3
     config.segmentation.train.box_jitter_px = 5
+    with_rows(config, ROWS, title="Table I on the phantom (paper: LVQuan19)", reference="i")
     return chosen(config, row, {"quick": QUICK})

@@ -4,7 +4,7 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import jax
@@ -49,6 +49,20 @@ def with_experiment(argv: list[str], default: Path) -> list[str]:
     if not Path(value.partition(":")[0]).is_file():
         raise InputError("missing-file", f"--config={value}: no such file; name one such as experiments/phantom.py")
     return argv
+
+
+def refuse_unread(mode: str, read_by: Iterable[tuple[Iterable[flags.FlagHolder], Sequence[str]]]) -> None:
+    """Checks that no option was given that this job would not read.
+
+    Raises:
+        InputError: one was.
+    """
+    for options, modes in read_by:
+        for option in options:
+            if option.present and mode not in modes:
+                raise InputError(
+                    "arguments", f"--{option.name} is not read by --mode {mode}, only by {', '.join(modes)}"
+                )
 
 
 def whole_numbers(option: str, values: Sequence[str]) -> list[int]:

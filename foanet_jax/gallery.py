@@ -71,7 +71,8 @@ def load_gallery(folder: Path) -> list[Plane]:
     if not (folder / NAME).exists():
         return []
     planes = []
-    with np.load(folder / NAME, allow_pickle=False) as file:
+    # Opened here, so that it is closed where NumPy finds it damaged.
+    with (folder / NAME).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         for number, entry in enumerate(json.loads(file["entries"].tobytes())):
             arrays = {name: file[f"{number}/{name}"] for name in _ARRAYS if f"{number}/{name}" in file}
             for name in ("object_box", "box"):

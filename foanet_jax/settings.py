@@ -16,6 +16,8 @@ from foanet_jax.losses import LossSpec
 from foanet_jax.network import NetworkSpec
 from foanet_jax.training.step import OptimiserSpec
 
+STAGES = ("localization", "segmentation")
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainSpec:

@@ -1,4 +1,4 @@
-"""Every command and program of the README and of docs/formats.md runs as printed, on tiny data in place of the real."""
+"""Every command and program of the README and of the pages in docs/ runs as printed, on tiny data for the real."""
 
 import dataclasses
 import json
@@ -16,6 +16,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from experiments.common import ROWS
 from foanet_jax.data.nifti import write_nifti
 from foanet_jax.data.short_axis_phantom import short_axis_stack, short_axis_study
 from foanet_jax.data.study import ACDC_CLASSES, LV_CLASSES
@@ -28,9 +29,11 @@ from foanet_jax.data.writers import (
     write_mmwhs2017,
     write_sunnybrook,
 )
+from foanet_jax.sweep.plan import plan_ablation
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXPERIMENTS = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")
 FORMATS = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
 PATIENTS = range(1, 7)
 
@@ -114,14 +117,18 @@ def call(arguments, folder):
 def run_all(lines, folder, small):
     """Runs commands, two at a time, those of one run after each other: trainings before predictions."""
     chains = {}
-    for line in sorted(lines, key=lambda line: "predict" in line):
-        match = re.search(r"runs/([a-z0-9]+)", line)
+    for line in sorted(lines, key=lambda line: "predict" in line or "report" in line):
+        match = re.search(r"runs/([a-z0-9]+)", line) or re.search(r"experiments/(phantom).py:quick", line)
         chains.setdefault(match[1] if match else line, []).append(shlex.split(line))
 
     def run_chain(chain):
         for words in chain:
-            options = [] if {"predict", "check"} & set(words) else small
-            if "--resume" in words:
+            options = [] if {"predict", "check", "report"} & set(words) else small
+            if "ablate" in words:
+                options = [*small, "--rows=i", "--folds=0"]
+            elif "cv" in words:
+                options = [*small, "--folds=0"]
+            elif "--resume" in words:
                 options = [*small, "--config.segmentation.train.epochs=2", "--config.localization.train.epochs=2"]
             call([sys.executable, *words[1:], *options], folder)
 
@@ -133,7 +140,7 @@ def run_all(lines, folder, small):
 def test_the_readme_has_the_commands_that_this_file_knows():
     setup = [command for command in commands(README) if command.startswith("python3 -m venv")]
     assert len(setup) == 1  # run by CI, as is the other, which does not name run.py
-    assert len(commands(README)) == 8
+    assert len(commands(README)) == 10
     assert len(blocks(README, "python")) == 1
     assert len(commands(FORMATS)) == 2 * 6 + 5
 
@@ -178,7 +185,38 @@ def test_every_command_of_the_formats_runs(folder):
     shutil.rmtree(folder / "runs")
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/formats.md", "docs/performance.md"])
+@pytest.mark.usefixtures("other_data")
+def test_every_command_of_the_experiments_runs(folder):
+    """Each on one row and one fold, then the report; of the script of a cluster only which run each task does."""
+    lines = [*re.findall(r"`(python run\.py [^`]*)`", EXPERIMENTS), *commands(EXPERIMENTS)]
+    lines = [line for line in lines if line.startswith("python run.py --mode") and "--workdir runs/table1" not in line]
+    assert len(lines) == 6
+    small = [*SMALL, "--config.data.patients=5", "--config.data.phantom.frames=2", "--config.data.phantom.size=96"]
+    run_all(lines, folder, small)
+    ablations = (f"{name}-ablate/rows/i" for name in ("lvquan19", "mmwhs2017", "phantom-quick", "phantom_whole_heart"))
+    for place in (*ablations, "acdc-cv/rows/acdc"):
+        assert (folder / "runs" / place / "fold0" / "done.json").exists(), place
+    assert "BLP+FOA+CSD" in (folder / "runs" / "phantom-quick-ablate" / "report" / "report.html").read_text()
+    shutil.rmtree(folder / "runs")
+
+
+def test_the_tasks_of_the_clusters_script_are_all_rows_on_all_folds():
+    (script,) = [block for block in blocks(EXPERIMENTS, "bash") if "SLURM_ARRAY_TASK_ID" in block]
+    first, last = map(int, re.search(r"--array=(\d+)-(\d+)", script).groups())
+    shell = f'python() {{ echo "${{@: -2}}"; }}\nfor SLURM_ARRAY_TASK_ID in {{{first}..{last}}}; do\n{script}\ndone\n'
+    said = subprocess.run(["bash", "-euc", shell], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert sorted(said) == sorted(f"--rows={row} --folds={fold}" for row in ROWS for fold in range(5))
+
+
+def test_the_experiment_with_rows_of_its_own():
+    (program,) = blocks(EXPERIMENTS, "python")
+    found: dict = {}
+    exec(program, found)
+    assert list(plan_ablation(found["get_config"]().to_dict()).rows) == ["narrow", "i"]
+    assert found["get_config"]("narrow").segmentation.network.width == 0.5
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/experiments.md", "docs/formats.md", "docs/performance.md"])
 def test_what_a_page_links_to_is_there(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     headings = {

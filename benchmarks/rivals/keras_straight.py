@@ -85,7 +85,7 @@ def hybrid_loss(logits, labels, terms: tuple[str, ...]):
 
 
 def make(settings: Settings) -> Program:
-    """The program of a case; the variant is "graph", "graph onednn" or "xla"."""
+    """The program of a case; the variant is "graph" or "graph onednn"."""
     tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
     tf.config.threading.set_inter_op_parallelism_threads(settings.threads)
     inputs = load_inputs(settings.inputs)
@@ -94,7 +94,7 @@ def make(settings: Settings) -> Program:
     del inputs
     adam = keras.optimizers.Adam(0.002, beta_1=0.9, beta_2=0.999, epsilon=0.001)
     adam.build(model.trainable_variables)
-    compile_ = tf.function(jit_compile=settings.variant == "xla")
+    compile_ = tf.function()
 
     @compile_
     def forward():

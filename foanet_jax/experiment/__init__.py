@@ -6,7 +6,8 @@ from foanet_jax.experiment.model import load_model
 from foanet_jax.experiment.options import memory_bytes
 from foanet_jax.experiment.record import save_run, write_text
 from foanet_jax.experiment.studies import Config, list_studies, load_studies, open_folds, slice_axis_of
-from foanet_jax.experiment.training import STAGES, train
+from foanet_jax.experiment.training import train
+from foanet_jax.settings import STAGES
 
 __all__ = [
     "STAGES",

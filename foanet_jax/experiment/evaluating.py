@@ -16,7 +16,7 @@ from foanet_jax.evaluation import Summary, format_table, summarise, write_scores
 from foanet_jax.experiment.model import load_model
 from foanet_jax.experiment.options import memory_bytes, require_choice
 from foanet_jax.experiment.planes import choose_planes
-from foanet_jax.experiment.record import write_text
+from foanet_jax.experiment.record import save_run, write_text
 from foanet_jax.experiment.studies import Config, list_studies, load_studies, open_folds
 from foanet_jax.gallery import save_gallery
 from foanet_jax.metrics import score_case
@@ -26,7 +26,14 @@ from foanet_jax.sizes import measure_sizes, write_sizes
 LOGGER = logging.getLogger(__name__)
 
 
-def evaluate(config: Config, workdir: Path, run: Path, *, refs: Sequence[StudyRef] | None = None) -> Summary:
+def evaluate(
+    config: Config,
+    workdir: Path,
+    run: Path,
+    *,
+    refs: Sequence[StudyRef] | None = None,
+    command: Sequence[str] = (),
+) -> Summary:
     """Segments a fold's test patients, or all of a data set's, with a run's checkpoint: scores, table, pictures.
 
     Leaves in `workdir/evaluation`: scores.csv, patients.csv, sizes.csv, summary.json, table.md, flags.json,
@@ -37,6 +44,7 @@ def evaluate(config: Config, workdir: Path, run: Path, *, refs: Sequence[StudyRe
         workdir: where to write.
         run: the workdir of the training.
         refs: the configured data set, where the caller has listed it.
+        command: what the user typed, for the record of an evaluation elsewhere than in the training's workdir.
     """
     start = time.monotonic()
     options, budget = config["evaluation"], memory_bytes(config)
@@ -49,6 +57,8 @@ def evaluate(config: Config, workdir: Path, run: Path, *, refs: Sequence[StudyRe
         patients = list(open_folds(config, refs, workdir, run).folds[config["data"]["fold"]].test)
     studies = load_studies(refs, patients, "test studies")
     folder = workdir / "evaluation"
+    if workdir.resolve() != run.resolve():
+        save_run(config, workdir, command, checkpoint=run)
     scores, sizes, planes, flagged, seconds = [], [], [], {}, {}
     overlays = {study.case for study in studies[: options["overlays"]]}
     for study in tqdm(studies, desc="evaluating", unit="study", mininterval=1):
@@ -74,7 +84,7 @@ def evaluate(config: Config, workdir: Path, run: Path, *, refs: Sequence[StudyRe
             exclude_empty=options["exclude_empty"],
         )
         sizes += measure_sizes(prediction.mask, study.labels, **described)
-        planes += choose_planes(study, prediction, model, neighbours_too=study is studies[0])
+        planes += choose_planes(study, prediction, model, several=study is studies[0])
         if study.case in overlays:
             draw_prediction(study, prediction, folder / "overlays" / f"{study.case}.png")
     summary = summarise(scores)

@@ -10,28 +10,34 @@ from foanet_jax.image.stack import neighbours
 from foanet_jax.image.window import intensity_window
 from foanet_jax.pipeline import Model, Prediction
 
+SEVERAL = 6
 
-def choose_planes(study: Study, prediction: Prediction, model: Model, *, neighbours_too: bool = False) -> list[Plane]:
+
+def choose_planes(study: Study, prediction: Prediction, model: Model, *, several: bool = False) -> list[Plane]:
     """The plane with most of the true object on it, and the one on which the prediction is furthest from the truth.
 
     Args:
         study: with labels.
         prediction: of that study.
         model: what predicted.
-        neighbours_too: keep the first plane's neighbours and δ as well.
+        several: keep planes spread over the whole object as well, with their neighbours and δ.
     """
     assert study.labels is not None
     shape = study.voxels.shape
     images, truths, masks = (array.reshape(-1, *shape[2:]) for array in (study.voxels, study.labels, prediction.mask))
     true_pixels = np.count_nonzero(truths, axis=(1, 2))
     wrong = np.count_nonzero(truths != masks, axis=(1, 2)) / (true_pixels + np.count_nonzero(masks, axis=(1, 2)) + 1)
-    largest, worst = int(np.argmax(true_pixels)), int(np.argmax(wrong))
+    indices = [int(np.argmax(true_pixels)), int(np.argmax(wrong))]
+    spread: list[int] = []
+    if several:
+        there = np.flatnonzero(true_pixels)
+        spread = [int(there[round(place)]) for place in np.linspace(0, max(len(there) - 1, 0), SEVERAL) if len(there)]
     box = prediction.box
     prepare = model.segmentation.prepare
     planes = []
-    for index in dict.fromkeys((largest, worst)):
+    for index in dict.fromkeys([*indices, *spread]):
         beside: dict[str, Any] = {}
-        if neighbours_too and index == largest:
+        if index in spread:
             before, _, after = neighbours(*shape[:2], cyclic=model.cyclic)[index]
             beside = {"before": grey_levels(study.voxels, images[before])}
             beside["after"] = grey_levels(study.voxels, images[after])

@@ -13,8 +13,8 @@ from foanet_jax.atomic import atomic_path
 from foanet_jax.experiment.studies import Config
 
 
-def save_run(config: Config, workdir: Path, command: Sequence[str]) -> None:
-    """Writes `run.json`: configuration, command line, versions, devices and commit."""
+def save_run(config: Config, workdir: Path, command: Sequence[str], *, checkpoint: Path | None = None) -> None:
+    """Writes `run.json`: configuration, command line, versions, devices and commit; the checkpoint if another run's."""
     packages = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "nibabel")
     record = {
         "config": dict(config),
@@ -23,6 +23,7 @@ def save_run(config: Config, workdir: Path, command: Sequence[str]) -> None:
         "devices": [str(device) for device in jax.devices()],
         "platform": platform.platform(),
         "commit": _commit(),
+        **({} if checkpoint is None else {"checkpoint": str(checkpoint)}),
     }
     write_text(workdir / "run.json", json.dumps(record, indent=1) + "\n")
 

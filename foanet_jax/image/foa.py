@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 
-def foa_weights(shape: tuple[int, int], centre, delta):
+def foa_weights(shape: tuple[int, int], centre, delta, *, xp=jnp):
     """ω(a, b) = exp(−|(a, b) − (a*, b*)|² / δ²) on a grid of `shape` rows and columns.
 
     α of Eq. 5 is 1: the Gauss normalisation that follows cancels it.
@@ -12,7 +12,8 @@ def foa_weights(shape: tuple[int, int], centre, delta):
         shape: (H, W).
         centre: (a*, b*) in px of the grid, the middle of the localization box.
         delta: scale δ in px of the grid.
+        xp: what computes, `jax.numpy` or `numpy`.
     """
-    rows = jnp.arange(shape[0], dtype=jnp.float32)[:, None] - centre[0]
-    columns = jnp.arange(shape[1], dtype=jnp.float32)[None, :] - centre[1]
-    return jnp.exp(-(rows**2 + columns**2) / delta**2)
+    rows = xp.arange(shape[0], dtype=xp.float32)[:, None] - centre[0]
+    columns = xp.arange(shape[1], dtype=xp.float32)[None, :] - centre[1]
+    return xp.exp(-(rows**2 + columns**2) / delta**2)

@@ -9,10 +9,11 @@ from foanet_jax.report.tables import make_tables, write_tables
 from foanet_jax.sweep.results import read_sweep
 
 LOGGER = logging.getLogger(__name__)
+PAGE = Path("report") / "report.html"
 
 
 def make_report(folder: Path) -> Path:
-    """Writes `folder/report`: report.html, tables/ and figures/. No data set and no accelerator are needed.
+    """Writes `folder/report`: tables/, figures/ and, last, report.html. No data set and no accelerator are needed.
 
     Args:
         folder: of a sweep or of a single run; its rows may be incomplete.
@@ -24,10 +25,15 @@ def make_report(folder: Path) -> Path:
         InputError: the folder holds neither, or a file in it cannot be read.
     """
     result = read_sweep(folder)
-    report = folder / "report"
     tables = make_tables(result)
-    write_tables(tables, report / "tables")
-    page = report / "report.html"
-    write_page(result, tables, draw_figures(result, report / "figures"), page)
+    page = folder / PAGE
+    written = set(write_tables(tables, page.parent / "tables"))
+    figures = draw_figures(result, page.parent / "figures")
+    written |= {path for figure in figures for path in (figure.png, figure.pdf)}
+    for place in ("tables", "figures"):
+        for path in (page.parent / place).glob("*"):
+            if path not in written:  # of an earlier report, with fewer rows perhaps
+                path.unlink()
+    write_page(result, tables, figures, page)
     LOGGER.info("the report is %s", page)
     return page

@@ -121,7 +121,8 @@ def _draw_focus(plane: Plane, path: Path) -> None:
     box = plane.box
     cropped = crop(plane.image, box)
     centre = ((box.shape[0] - 1) / 2, (box.shape[1] - 1) / 2)
-    weights = np.asarray(foa_weights(box.shape, centre, plane.delta))
+    # NumPy: a report must not take a GPU that something else is using.
+    weights = foa_weights(box.shape, centre, plane.delta, xp=np)
     drawing.draw_foa_steps(plane.image, box, cropped, weights, cropped * weights, path=path, title=plane.case)
 
 
@@ -275,14 +276,14 @@ def _cases(result: SweepResult, row: RowResult, planes: Sequence[Plane]) -> Iter
 
 
 def _agreement(result: SweepResult, row: RowResult) -> Iterator[_Figure]:
-    for class_name in result.classes:
+    for number, class_name in enumerate(result.classes, start=1):
         sizes = [size for size in row.sizes if size.class_name == class_name]
         units = list(dict.fromkeys(size.unit for size in sizes))
         for unit in units:
             # A data set of single slices and of stacks has both areas and volumes.
             kind = ("area" if unit == "mm²" else "volume") if len(units) > 1 else "size"
             yield _Figure(
-                f"agreement_{kind}_{re.sub(r'[^a-z0-9]+', '_', class_name.lower())}",
+                f"agreement_{kind}_{number}_{re.sub(r'[^a-z0-9]+', '_', class_name.lower())}",
                 f"Predicted and true {kind}: {class_name}",
                 "Dots along the identity, and differences without a slope and within narrow limits of agreement "
                 "(mean ± 1.96 sd), are what to look for.",

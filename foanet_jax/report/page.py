@@ -17,8 +17,8 @@ from foanet_jax.evaluation import ClassSummary, Statistic, summarise
 from foanet_jax.metrics import PatientScore
 from foanet_jax.report.figures import FigureFile
 from foanet_jax.report.tables import HEADINGS, Table, cell_parts
-from foanet_jax.settings import dotted
-from foanet_jax.sweep.results import STAGES, RowResult, RunResult, SweepResult, read_json
+from foanet_jax.settings import STAGES, dotted
+from foanet_jax.sweep.results import RowResult, RunResult, SweepResult, read_json
 
 _STYLE = Path(__file__).with_name("page.css")
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"

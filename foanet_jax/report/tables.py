@@ -242,13 +242,17 @@ def make_tables(result: SweepResult) -> list[Table]:
     return [*tables, _timings(result)]
 
 
-def write_tables(tables: Iterable[Table], folder: str | Path) -> None:
-    """Writes NAME.md, NAME.tex and NAME.csv of each table into a folder, each whole or not at all."""
+def write_tables(tables: Iterable[Table], folder: str | Path) -> list[Path]:
+    """Writes NAME.md, NAME.tex and NAME.csv of each table into a folder, each whole or not at all; returns them."""
+    written = []
     for table in tables:
         texts = {"md": table.as_markdown(), "tex": table.as_latex(), "csv": table.as_csv()}
         for ending, text in texts.items():
-            with atomic_path(Path(folder) / f"{table.name}.{ending}") as temporary:
+            path = Path(folder) / f"{table.name}.{ending}"
+            with atomic_path(path) as temporary:
                 temporary.write_text(text, encoding="utf-8", newline="\n")
+            written.append(path)
+    return written
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Folders in which one process works at a time."""
 
 import contextlib
-import fcntl
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,8 @@ def locked(folder: Path) -> Iterator[None]:
 
     The system takes the lock back from a process that ends, however it ends.
     """
+    import fcntl  # which Windows has not; all but sweeps works without
+
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
         try:

@@ -3,33 +3,18 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from foanet_jax.errors import InputError
 from foanet_jax.experiment import Config, write_text
 from foanet_jax.settings import dotted, with_overrides
-from foanet_jax.sweep.locks import locked
 from foanet_jax.sweep.results import SWEEP, read_json
+from foanet_jax.sweep.rows import Row, require_names
 
 # Where the data lie and how predictions are made of them may differ between the machines that share a sweep.
 ELSEWHERE = ("data.root", "data.fold", "data.folds_file", "prediction.memory_mb", "evaluation.overlays")
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """A row of the table.
-
-    Attributes:
-        title: as the table calls it.
-        paper: the paper's numbers by measure.
-        change: what the row changes, by dotted name.
-    """
-
-    title: str
-    paper: Mapping[str, float]
-    change: Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +38,7 @@ class Plan:
         reference: the row that the others are compared with.
         config: of the experiment, before the rows' changes.
         rows: in the order of the table.
-        folds: their numbers.
+        folds: their numbers, once they are known.
     """
 
     name: str
@@ -62,11 +47,20 @@ class Plan:
     reference: str
     config: Config
     rows: Mapping[str, Row]
-    folds: tuple[int, ...]
+    folds: tuple[int, ...] = ()
 
     def config_of(self, job: Job) -> dict[str, Any]:
-        """The configuration of a run."""
-        return with_overrides(self.config, {**self.rows[job.row].change, "row": job.row, "data.fold": job.fold})
+        """The configuration of a run; its folds are those that the sweep saved."""
+        of_the_run = {"row": job.row, "data.fold": job.fold, "data.folds_file": ""}
+        return with_overrides(self.config, {**self.rows[job.row].change, **of_the_run})
+
+    def require_rows(self, rows: Sequence[str]) -> None:
+        """Checks that there are such rows.
+
+        Raises:
+            InputError: there is not.
+        """
+        _require("row", rows, self.rows, self.name)
 
     def jobs(self, rows: Sequence[str] = (), folds: Sequence[int] = ()) -> list[Job]:
         """The runs of some rows and folds, of all by default; neighbours in the list are of different folds.
@@ -74,11 +68,8 @@ class Plan:
         Raises:
             InputError: there is no such row or fold.
         """
-        for what, asked, there in (("row", rows, self.rows), ("fold", folds, self.folds)):
-            unknown = [str(one) for one in asked if one not in there]
-            if unknown:
-                known = ", ".join(map(str, there))
-                raise InputError("arguments", f"{self.name}: no {what} {', '.join(unknown)}; there are {known}")
+        self.require_rows(rows)
+        _require("fold", folds, self.folds, self.name)
         return [
             Job(row, fold)
             for row in self.rows
@@ -88,22 +79,29 @@ class Plan:
         ]
 
 
-def plan_cross_validation(config: Config, folds: int) -> Plan:
-    """The experiment itself on all folds."""
-    row = config["row"]
-    described = config["rows"].get(row, {"title": config["name"], "paper": {}})
-    return _plan(config, {row: Row(described["title"], described["paper"], {})}, folds)
+def _require(what: str, asked: Sequence[Any], there: Collection[Any], name: str) -> None:
+    unknown = [str(one) for one in asked if one not in there]
+    if unknown:
+        known = ", ".join(map(str, there))
+        raise InputError("arguments", f"{name}: no {what} {', '.join(unknown)}; there are {known}")
 
 
-def plan_ablation(config: Config, folds: int) -> Plan:
+def plan_cross_validation(config: Config) -> Plan:
+    """The experiment itself, or the row that was chosen of it, on all folds."""
+    name = config["row"] or config["name"]
+    row = config["rows"].get(config["row"], {"title": config["name"], "paper": {}})
+    return _plan(config, {name: Row(row["title"], {}, row["paper"])})
+
+
+def plan_ablation(config: Config) -> Plan:
     """All rows of the experiment's table on all folds.
 
     Raises:
-        InputError: the configuration is that of a row already, or a row changes what there is not.
+        InputError: the configuration is that of a row already, or a row changes what there is not or the data.
     """
     table = config["table"]
     rows = {
-        name: Row(row["title"], row["paper"], dotted(row["change"]))
+        name: Row(row["title"], dotted(row["change"]), row["paper"])
         for name, row in ((name, config["rows"][name]) for name in table["order"])
     }
     if table["reference"] not in rows:
@@ -111,26 +109,33 @@ def plan_ablation(config: Config, folds: int) -> Plan:
             "configuration",
             f"config.table.reference is {table['reference']!r}; choose one of {', '.join(rows)}",
         )
-    if config["row"] != table["reference"]:
+    if config["row"]:
         raise InputError(
             "arguments", f"--config …:{config['row']}: --mode ablate runs all rows; choose some with --rows"
         )
-    plan = _plan(config, rows, folds)
+    for name, row in rows.items():
+        # Rows are compared patient by patient on the same folds of the same studies.
+        of_the_data = [field for field in row.change if field.startswith("data.") and field != "data.cyclic"]
+        if of_the_data:
+            raise InputError("configuration", f"row {name} changes {of_the_data[0]}; make it an experiment of its own")
+    plan = _plan(config, rows)
     for row in rows:
         plan.config_of(Job(row, 0))
     return plan
 
 
-def _plan(config: Config, rows: Mapping[str, Row], folds: int) -> Plan:
+def _plan(config: Config, rows: Mapping[str, Row]) -> Plan:
+    require_names(rows)
+    if config["evaluation"]["patients"] != "test":
+        raise InputError("configuration", "config.evaluation.patients must be 'test' where folds are put together")
     table = config["table"]
     return Plan(
         name=config["name"],
-        title=table["title"],
+        title=table["title"] if len(rows) > 1 else config["name"],
         class_name=table["class_name"],
         reference=table["reference"] if table["reference"] in rows else next(iter(rows)),
         config=config,
         rows=rows,
-        folds=tuple(range(folds)),
     )
 
 
@@ -141,41 +146,44 @@ def localization_digest(config: Config) -> str:
     return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def save_plan(plan: Plan, folder: Path, rows: Sequence[str]) -> None:
-    """Writes sweep.json with the rows that are asked for, beside those that earlier calls asked for.
+def require_same(plan: Plan, folder: Path) -> None:
+    """Checks that a folder holds nothing, or this sweep.
 
     Raises:
-        InputError: the folder holds another sweep.
+        InputError: it holds another sweep, or a single run.
     """
-    kept = {name: dataclasses.asdict(row) for name, row in plan.rows.items() if not rows or name in rows}
+    if (folder / SWEEP).exists():
+        differing = _differences(read_json(folder / SWEEP), _described(plan))
+        if differing:
+            raise InputError(
+                "run-exists", f"{folder}: holds another sweep ({'; '.join(differing[:3])}); choose another --workdir"
+            )
+    elif (folder / "run.json").exists():
+        raise InputError("run-exists", f"{folder}: holds a single run; choose another --workdir")
+
+
+def save_plan(plan: Plan, folder: Path, rows: Sequence[str]) -> None:
+    """Writes sweep.json with the rows that are asked for (none: all), beside those that earlier calls asked for."""
+    described = _described(plan)
+    kept = {name: row for name, row in described["rows"].items() if not rows or name in rows}
+    if (folder / SWEEP).exists():
+        kept = {**read_json(folder / SWEEP)["rows"], **kept}
+    described["rows"] = {name: kept[name] for name in dict.fromkeys([*plan.rows, *kept]) if name in kept}
+    write_text(folder / SWEEP, json.dumps(described, indent=1) + "\n")
+
+
+def _described(plan: Plan) -> dict[str, Any]:
+    """The plan as it is read from its file."""
     config = {name: value for name, value in plan.config.items() if name not in ("rows", "table")}
-    described = {**dataclasses.asdict(plan), "config": config, "rows": kept}
-    described = json.loads(json.dumps(described))  # as it will be read: tuples are lists
-    with locked(folder):
-        if (folder / SWEEP).exists():
-            there = read_json(folder / SWEEP)
-            differing = _differences(there, described)
-            if differing:
-                raise InputError(
-                    "run-exists",
-                    f"{folder}: holds another sweep ({'; '.join(differing[:3])}); choose another --workdir",
-                )
-            rows_there = {**there["rows"], **described["rows"]}
-            described["rows"] = {name: rows_there[name] for name in [*plan.rows, *rows_there] if name in rows_there}
-            described["reference"] = there["reference"]
-        elif (folder / "run.json").exists():
-            raise InputError("run-exists", f"{folder}: holds a single run; choose another --workdir")
-        write_text(folder / SWEEP, json.dumps(described, indent=1) + "\n")
+    return json.loads(json.dumps({**dataclasses.asdict(plan), "config": config}))
 
 
 def _differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Fields of two sweeps that should be alike and are not, in words."""
+    """Settings and rows of two sweeps that should be alike and are not, in words."""
+    old, new = dotted(there["config"]), dotted(now["config"])
     pairs = {
-        f"config.{name}": (dotted(there["config"]).get(name), value)
-        for name, value in dotted(now["config"]).items()
-        if name not in ELSEWHERE
+        f"config.{name}": (old.get(name), new.get(name)) for name in old.keys() | new.keys() if name not in ELSEWHERE
     }
-    pairs |= {"folds": (there["folds"], now["folds"])}
-    for row in set(there["rows"]) & set(now["rows"]):
+    for row in there["rows"].keys() & now["rows"].keys():
         pairs[f"row {row}"] = (there["rows"][row]["change"], now["rows"][row]["change"])
-    return [f"{name} was {old} and is {new}" for name, (old, new) in pairs.items() if old != new]
+    return [f"{name} was {one} and is {other}" for name, (one, other) in sorted(pairs.items()) if one != other]

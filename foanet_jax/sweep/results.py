@@ -7,10 +7,12 @@ SWEEP/rows/ROW/foldK/failed.json      instead, where it failed: {"error", "trace
 SWEEP/localization-DIGEST/foldK/      the localization network that rows share
 """
 
+import contextlib
 import dataclasses
 import json
 import statistics
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,12 @@ from foanet_jax.errors import InputError
 from foanet_jax.evaluation import read_scores
 from foanet_jax.gallery import Plane, load_gallery
 from foanet_jax.metrics import PatientScore, Score, patient_means
+from foanet_jax.settings import STAGES
 from foanet_jax.sizes import Size, read_sizes
+from foanet_jax.sweep.rows import require_names
 from foanet_jax.training.runlog import read_log, training_seconds
 
 SWEEP, RUN, DONE, FAILED, EVALUATION = "sweep.json", "run.json", "done.json", "failed.json", "evaluation"
-STAGES = ("localization", "segmentation")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +54,13 @@ class RunResult:
     logs: Mapping[str, list[dict[str, Any]]]
 
     def gallery(self) -> list[Plane]:
-        """The image planes that the evaluation kept; read anew each time, they are large."""
-        return load_gallery(self.folder / EVALUATION)
+        """The image planes that the evaluation kept; read anew each time, they are large.
+
+        Raises:
+            InputError: their file is damaged.
+        """
+        with _readable(self.folder):
+            return load_gallery(self.folder / EVALUATION)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,10 +147,11 @@ def read_sweep(folder: Path) -> SweepResult:
     Raises:
         InputError: the folder holds neither, or a file in it cannot be read.
     """
-    if (folder / SWEEP).exists():
-        return _read_sweep(folder)
-    if (folder / RUN).exists():
-        return _read_single(folder)
+    with _readable(folder):
+        if (folder / SWEEP).exists():
+            return _read_sweep(folder)
+        if (folder / RUN).exists():
+            return _read_single(folder)
     raise InputError(
         "missing-file", f"{folder}: neither {SWEEP} nor {RUN} is in it; name the folder of a sweep or of a run"
     )
@@ -150,14 +159,15 @@ def read_sweep(folder: Path) -> SweepResult:
 
 def _read_sweep(folder: Path) -> SweepResult:
     plan = read_json(folder / SWEEP)
+    require_names(plan["rows"])
     rows = []
     for name, row in plan["rows"].items():
         places = {fold: run_folder(folder, name, fold) for fold in plan["folds"]}
         done = [_read_run(place, fold) for fold, place in places.items() if (place / DONE).exists()]
         failures = {
-            fold: read_json(place / FAILED)["error"]
+            fold: message
             for fold, place in places.items()
-            if (place / FAILED).exists() and not (place / DONE).exists()
+            if not (place / DONE).exists() and (message := failure(place)) is not None
         }
         rows.append(
             RowResult(name, row["title"], row["paper"], row["change"], tuple(plan["folds"]), tuple(done), failures)
@@ -170,7 +180,8 @@ def _read_sweep(folder: Path) -> SweepResult:
         config=plan["config"],
         classes=classes,
         class_name=chosen_class(plan["class_name"], classes),
-        reference=plan["reference"],
+        # It may not have been asked for yet.
+        reference=plan["reference"] if plan["reference"] in plan["rows"] else None,
         rows=tuple(rows),
     )
 
@@ -187,11 +198,19 @@ def _read_single(folder: Path) -> SweepResult:
         title=name,
         config=config,
         classes=classes,
-        class_name=chosen_class("myocardium", classes),
+        class_name=chosen_class(config.get("table", {}).get("class_name", ""), classes),
         reference=None,
         rows=(row,),
         single=True,
     )
+
+
+def failure(place: Path) -> str | None:
+    """How the run in a folder failed; None where it did not."""
+    try:
+        return json.loads((place / FAILED).read_text(encoding="utf-8"))["error"]
+    except FileNotFoundError:  # Another process may just be trying again.
+        return None
 
 
 def run_folder(sweep: Path, row: str, fold: int) -> Path:
@@ -208,14 +227,24 @@ def _classes_of(runs: list[RunResult]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(score.class_name for run in runs for score in run.scores))
 
 
+@contextlib.contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Tells whatever damage is met below a folder as an InputError."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise InputError("damaged-file", f"{folder}: cannot be read ({what}); run what is damaged again") from error
+
+
 def _read_run(folder: Path, fold: int) -> RunResult:
     evaluation = folder / EVALUATION
     try:
         scores = read_scores(evaluation / "scores.csv")
     except FileNotFoundError:
         raise InputError("missing-file", f"{evaluation}: no scores.csv; evaluate the run first") from None
-    except ValueError as error:
-        raise InputError("damaged-file", str(error)) from None
     return RunResult(
         folder=folder,
         fold=fold,

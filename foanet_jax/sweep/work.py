@@ -1,27 +1,35 @@
 """The runs of a sweep, done one after the other in this process, or by several processes."""
 
+import dataclasses
 import json
 import logging
 import os
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import jax
-
-from foanet_jax.data.folds import FOLDS, save_folds
+from foanet_jax.data.folds import FOLDS, Folds, load_folds, save_folds
 from foanet_jax.data.refs import StudyRef, kept_in_memory
 from foanet_jax.errors import InputError
 from foanet_jax.experiment import Config, evaluate, list_studies, open_folds, train, write_text
-from foanet_jax.report import make_report
+from foanet_jax.report import PAGE, make_report
 from foanet_jax.sweep.locks import locked
-from foanet_jax.sweep.plan import Job, Plan, localization_digest, plan_ablation, plan_cross_validation, save_plan
-from foanet_jax.sweep.processes import devices_at_hand, run_in_processes
-from foanet_jax.sweep.results import DONE, FAILED, read_sweep, run_folder
+from foanet_jax.sweep.plan import (
+    Job,
+    Plan,
+    localization_digest,
+    plan_ablation,
+    plan_cross_validation,
+    require_same,
+    save_plan,
+)
+from foanet_jax.sweep.processes import Device, devices_at_hand, run_in_processes
+from foanet_jax.sweep.results import DONE, FAILED, SWEEP, failure, read_json, run_folder
 
 LOGGER = logging.getLogger(__name__)
 LOCALIZATION = "localization"
+ATTEMPTS = "attempts"
 
 
 def sweep(
@@ -34,7 +42,7 @@ def sweep(
     processes: int = 0,
     command: Sequence[str],
 ) -> int:
-    """Runs the experiment, or all rows of its table, on all folds; returns how many runs failed.
+    """Runs the experiment, or all rows of its table, on all folds; returns how many of the runs asked for failed.
 
     What is finished is not done again, and what was begun goes on from its last checkpoint, so that the same command
     may be given any number of times, and on several machines that share the folder. A run that fails is told and
@@ -52,35 +60,82 @@ def sweep(
     Raises:
         InputError: the data set or the configuration cannot be used, or the folder holds another sweep.
     """
+    plan = (plan_ablation if ablation else plan_cross_validation)(config)
+    plan.require_rows(rows)
+    require_same(plan, folder)
     refs = kept_in_memory(list_studies(config))
-    with locked(folder):
-        found = open_folds(config, refs, folder)
-        save_folds(found, folder / FOLDS)
-    plan = (plan_ablation if ablation else plan_cross_validation)(config, len(found.folds))
+    found = _folds(config, refs, folder)
+    plan = dataclasses.replace(plan, folds=tuple(range(len(found.folds))))
     jobs = plan.jobs(rows, folds)
-    save_plan(plan, folder, rows)
-    waiting = [job for job in jobs if not (run_folder(folder, job.row, job.fold) / DONE).exists()]
+    with locked(folder):
+        require_same(plan, folder)
+        save_folds(found, folder / FOLDS)
+        save_plan(plan, folder, rows)
+    waiting = [job for job in jobs if not _done(job, folder)]
+    # What ended its process before, without a word, may do so again: the others first.
+    waiting.sort(key=lambda job: _attempts(run_folder(folder, job.row, job.fold)))
     LOGGER.info("%s: %d runs, %d of them done", folder, len(jobs), len(jobs) - len(waiting))
     devices = devices_at_hand(processes)
-    if len(devices) > 1 and len(waiting) > 1:
+    if len(devices) > 1:
         run_in_processes(waiting, folder, devices=devices, command=command)
     else:
-        _run_here(waiting, plan, folder, refs, command)
-    result = read_sweep(folder)
-    failures = [f"row {row.name}, fold {fold}: {why}" for row in result.rows for fold, why in row.failures.items()]
-    for failure in failures:
-        LOGGER.error("failed: %s", failure)
-    missing = sum(len(row.missing) for row in result.rows)
+        _run_here(waiting, plan, folder, refs, command, devices[0])
+    failed = [job for job in jobs if not _done(job, folder)]
+    for job in failed:
+        LOGGER.error("failed: %s: %s", job, failure(run_folder(folder, job.row, job.fold)))
+    result_rows = read_json(folder / SWEEP)["rows"]
+    everything = [Job(row, fold) for row in result_rows for fold in plan.folds]
+    missing = [
+        job for job in everything if not _done(job, folder) and failure(run_folder(folder, job.row, job.fold)) is None
+    ]
     if missing:
-        LOGGER.info("%s: %d runs are still to be done; --mode report makes a report of what is there", folder, missing)
-    elif waiting or not (folder / "report").exists():
+        LOGGER.info(
+            "%s: %d runs are still to be done; --mode report makes a report of what is there", folder, len(missing)
+        )
+    elif not _report_is_current(folder, everything):
         make_report(folder)
-    return len(failures)
+    return len(failed)
+
+
+def _folds(config: Config, refs: Sequence[StudyRef], folder: Path) -> Folds:
+    """The sweep's folds: those that it began with, else as the configuration says."""
+    named = config["data"]["folds_file"]
+    if not (folder / FOLDS).exists():
+        return open_folds(config, refs)
+    kept = load_folds(folder / FOLDS, refs)
+    if named and load_folds(named, refs).folds != kept.folds:
+        raise InputError(
+            "folds", f"{named}: not the folds that {folder} began with; choose another --workdir for other folds"
+        )
+    return kept
+
+
+def _done(job: Job, folder: Path) -> bool:
+    return (run_folder(folder, job.row, job.fold) / DONE).exists()
+
+
+def _attempts(place: Path) -> int:
+    """How often a run was begun and neither finished nor failed."""
+    return len((place / ATTEMPTS).read_text()) if (place / ATTEMPTS).exists() else 0
+
+
+def _report_is_current(folder: Path, jobs: Sequence[Job]) -> bool:
+    """Whether the page, which is written last, is younger than every run."""
+    page = folder / PAGE
+    ends = [run_folder(folder, job.row, job.fold) / name for job in jobs for name in (DONE, FAILED)]
+    return page.exists() and all(end.stat().st_mtime_ns <= page.stat().st_mtime_ns for end in ends if end.exists())
 
 
 def _run_here(
-    waiting: Sequence[Job], plan: Plan, folder: Path, refs: Sequence[StudyRef], command: Sequence[str]
+    waiting: Sequence[Job],
+    plan: Plan,
+    folder: Path,
+    refs: Sequence[StudyRef],
+    command: Sequence[str],
+    device: Device,
 ) -> None:
+    if isinstance(device, Mapping):
+        os.environ.update(device)  # JAX has not looked for devices yet.
     start = time.monotonic()
     for number, job in enumerate(waiting):
         left = (
@@ -88,7 +143,6 @@ def _run_here(
         )
         LOGGER.info("\n%s (%s): run %d of %d%s", job, plan.rows[job.row].title, number + 1, len(waiting), left)
         run(plan, job, folder, refs, command)
-        jax.clear_caches()  # A run's programs are of no use to the next one, and large.
 
 
 def _duration(seconds: float) -> str:
@@ -105,6 +159,8 @@ def run(plan: Plan, job: Job, folder: Path, refs: Sequence[StudyRef], command: S
         if (place / DONE).exists():
             return
         (place / FAILED).unlink(missing_ok=True)
+        with (place / ATTEMPTS).open("a") as attempts:
+            attempts.write("I")
         config = plan.config_of(job)
         try:
             write_text(place / FOLDS, (folder / FOLDS).read_text(encoding="utf-8"))
@@ -116,12 +172,15 @@ def run(plan: Plan, job: Job, folder: Path, refs: Sequence[StudyRef], command: S
             _note_failure(place, error)
         else:
             write_text(place / DONE, json.dumps({"row": job.row, "fold": job.fold}) + "\n")
+        (place / ATTEMPTS).unlink()
 
 
 def _note_failure(place: Path, error: Exception) -> None:
     message = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
     LOGGER.error("%s: failed: %s", place, message)
-    record = {"error": message, "traceback": traceback.format_exc()}
+    texts = {"error": message, "traceback": traceback.format_exc()}
+    # Names of files may hold bytes that are no UTF-8.
+    record = {name: text.encode(errors="backslashreplace").decode() for name, text in texts.items()}
     write_text(place / FAILED, json.dumps(record, indent=1) + "\n")
 
 

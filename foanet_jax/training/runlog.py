@@ -5,6 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from foanet_jax.atomic import atomic_path
+
 NAME, SECONDS = "log.jsonl", "seconds.jsonl"
 
 
@@ -78,4 +80,5 @@ def truncate_log(folder: Path, epochs: int) -> None:
     for name in (NAME, SECONDS):
         if (folder / name).exists():
             kept = [record for record in read_log(folder, name) if record["epoch"] < epochs]
-            (folder / name).write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+            with atomic_path(folder / name) as temporary:
+                temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")

@@ -14,7 +14,7 @@ from foanet_jax.report.figures import draw_figures
 from tests.report.galleries import save_galleries
 from tests.report.sweep_results import make_result
 
-CHARTS = ["fig6_dice", "fig7_hd95", "boundary_dice", "agreement_size_myocardium", "agreement_size_cavity"]
+CHARTS = ["fig6_dice", "fig7_hd95", "boundary_dice", "agreement_size_1_myocardium", "agreement_size_2_cavity"]
 
 
 @pytest.fixture
@@ -149,4 +149,4 @@ def test_keeps_areas_and_volumes_apart(tmp_path, drawn):
     sizes = (*run.sizes, *(dataclasses.replace(size, unit="ml") for size in run.sizes))
     mixed = dataclasses.replace(row, runs=(dataclasses.replace(run, sizes=sizes),))
     files = draw_figures(dataclasses.replace(result, rows=(mixed,)), tmp_path)
-    assert {"agreement_area_left_ventricle", "agreement_volume_left_ventricle"} <= set(names(files))
+    assert {"agreement_area_1_left_ventricle", "agreement_volume_1_left_ventricle"} <= set(names(files))

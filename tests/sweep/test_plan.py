@@ -1,5 +1,6 @@
 """What a sweep consists of, and when two sweeps are the same."""
 
+import dataclasses
 import json
 
 import pytest
@@ -8,14 +9,19 @@ from experiments import acdc, lvquan19, mmwhs2017, phantom
 from experiments.common import ROWS
 from foanet_jax.errors import InputError
 from foanet_jax.settings import dotted, nested
-from foanet_jax.sweep.plan import Job, localization_digest, plan_ablation, plan_cross_validation, save_plan
+from foanet_jax.sweep.plan import (
+    Job,
+    localization_digest,
+    plan_ablation,
+    plan_cross_validation,
+    require_same,
+    save_plan,
+)
 
 
-def plan(**overrides):
-    config = phantom.get_config()
-    for name, value in overrides.items():
-        config[name] = value
-    return plan_ablation(config.to_dict(), 3)
+def plan(config=None, folds=3):
+    made = plan_ablation((config or phantom.get_config()).to_dict())
+    return dataclasses.replace(made, folds=tuple(range(folds)))
 
 
 def test_jobs_run_row_by_row_with_the_folds_inside():
@@ -43,8 +49,8 @@ def test_a_jobs_configuration_is_the_rows_on_its_fold():
 
 def test_an_ablation_starts_from_the_experiment_or_a_variant_but_not_from_a_row():
     with pytest.raises(InputError, match=r":c: --mode ablate runs all rows; choose some with --rows"):
-        plan_ablation(lvquan19.get_config("c").to_dict(), 5)
-    small = plan_ablation(acdc.get_config("small").to_dict(), 5)
+        plan_ablation(lvquan19.get_config("c").to_dict())
+    small = plan_ablation(acdc.get_config("small").to_dict())
     config = small.config_of(Job("c", 0))
     assert config["segmentation"]["network"]["width"] == 0.375
     assert config["segmentation"]["loss"]["dice"] == 0
@@ -54,30 +60,33 @@ def test_a_row_that_changes_what_there_is_not():
     config = phantom.get_config().to_dict()
     config["rows"]["c"]["change"] = {"segmentation": {"nonsense": 1}}
     with pytest.raises(InputError, match=r"segmentation\.nonsense: there is no such field"):
-        plan_ablation(config, 2)
+        plan_ablation(config)
 
 
 def test_a_reference_that_is_no_row():
     config = phantom.get_config().to_dict()
     config["table"]["reference"] = "best"
     with pytest.raises(InputError, match="'best'; choose one of a, b"):
-        plan_ablation(config, 2)
+        plan_ablation(config)
 
 
 def test_cross_validation_is_one_row():
-    made = plan_cross_validation(acdc.get_config("small").to_dict(), 5)
-    assert [str(job) for job in made.jobs()] == [f"row i, fold {fold}" for fold in range(5)]
-    assert made.rows["i"].title == "BLP+FOA+CSD"
-    assert made.config_of(Job("i", 1))["segmentation"]["network"]["width"] == 0.375
-    row = plan_cross_validation(lvquan19.get_config("c").to_dict(), 5)
-    assert (list(row.rows), row.reference) == (["c"], "c")
+    made = plan_cross_validation(acdc.get_config("small").to_dict())
+    made = dataclasses.replace(made, folds=(0, 1))
+    assert [str(job) for job in made.jobs()] == ["row acdc-small, fold 0", "row acdc-small, fold 1"]
+    assert (made.title, made.rows["acdc-small"].paper) == ("acdc-small", {})
+    assert made.config_of(Job("acdc-small", 1))["segmentation"]["network"]["width"] == 0.375
+    row = plan_cross_validation(lvquan19.get_config("c").to_dict())
+    assert (list(row.rows), row.reference, row.rows["c"].title) == (["c"], "c", "BLP+CCE")
+    assert row.rows["c"].paper["dc"] == 0.877
 
 
 def test_the_papers_numbers_stand_in_the_rows():
-    rows = plan_ablation(lvquan19.get_config().to_dict(), 5).rows
+    rows = plan_ablation(lvquan19.get_config().to_dict()).rows
     assert rows["a"].paper == {"dc": 0.842, "hd95_mm": 3.186, "bdc": 0.269}
     assert rows["f"].paper == {}
-    assert plan_ablation(mmwhs2017.get_config().to_dict(), 5).rows["i"].paper == {"dc": 0.851}
+    assert plan_ablation(acdc.get_config().to_dict()).rows["a"].paper == {}, "ACDC is not in the paper"
+    assert plan_ablation(mmwhs2017.get_config().to_dict()).rows["i"].paper == {"dc": 0.851}
 
 
 def test_rows_share_a_localization_network_unless_they_change_it():
@@ -97,40 +106,65 @@ def test_rows_are_added_to_a_sweep_in_the_tables_order(tmp_path):
     assert list(json.loads((tmp_path / "sweep.json").read_text())["rows"]) == ["c", "i"]
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"seed": 3}, "config.seed was 0 and is 3"),
-        ({"segmentation.train.epochs": 99}, "config.segmentation.train.epochs was 8 and is 99"),
-        ({"rows.c.change": {"localization": {"enabled": False}}}, "row c was"),
-    ],
-)
-def test_another_sweep_in_the_same_folder_is_refused(tmp_path, change, message):
-    save_plan(plan(), tmp_path, [])
+def changed(**fields):
     config = phantom.get_config()
-    for name, value in change.items():
-        *parents, field = name.split(".")
+    for name, value in fields.items():
+        *parents, field = name.split("__")
         place = config
         for parent in parents:
             place = place[parent]
         place[field] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 3}, "config.seed was 0 and is 3"),
+        ({"data__folds": 4}, "config.data.folds was 5 and is 4"),
+        ({"segmentation__train__epochs": 99}, "config.segmentation.train.epochs was 8 and is 99"),
+        ({"rows__c__change": {"localization": {"enabled": False}}}, "row c was"),
+    ],
+)
+def test_another_sweep_in_the_same_folder_is_refused(tmp_path, change, message):
+    save_plan(plan(), tmp_path, [])
     with pytest.raises(InputError, match=message):
-        save_plan(plan_ablation(config.to_dict(), 3), tmp_path, [])
-    with pytest.raises(InputError, match="folds was"):
-        save_plan(plan_ablation(phantom.get_config().to_dict(), 4), tmp_path, [])
+        require_same(plan(changed(**change)), tmp_path)
 
 
 def test_the_place_of_the_data_may_differ_between_machines(tmp_path):
-    config = acdc.get_config().to_dict()
-    save_plan(plan_ablation(config, 5), tmp_path, [])
-    config["data"]["root"] = "/elsewhere"
-    save_plan(plan_ablation(config, 5), tmp_path, [])
+    save_plan(plan(), tmp_path, [])
+    require_same(plan(changed(data__root="/elsewhere", prediction__memory_mb=100)), tmp_path)
 
 
 def test_a_single_run_is_no_sweep(tmp_path):
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(InputError, match="holds a single run"):
-        save_plan(plan(), tmp_path, [])
+        require_same(plan(), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../out", "a/b", "a,b", "", ".hidden"])
+def test_names_of_rows_that_are_no_names_of_folders(name):
+    config = phantom.get_config().to_dict()
+    config["rows"][name] = config["rows"]["c"]
+    config["table"]["order"] = (*config["table"]["order"], name)
+    with pytest.raises(InputError, match="use letters, digits"):
+        plan_ablation(config)
+
+
+def test_a_row_may_not_change_the_data():
+    config = changed(rows__c__change={"data": {"patients": 3}}).to_dict()
+    with pytest.raises(InputError, match=r"row c changes data\.patients"):
+        plan_ablation(config)
+
+
+def test_training_patients_are_not_scored_in_a_sweep():
+    with pytest.raises(InputError, match=r"evaluation\.patients must be 'test'"):
+        plan(changed(evaluation__patients="all"))
+
+
+def test_any_row_can_be_the_reference():
+    assert plan(changed(table__reference="csd")).reference == "csd"
 
 
 def test_nested_and_dotted_are_inverse():

@@ -23,7 +23,7 @@ def same_view(first: DicomImage, second: DicomImage) -> bool:
 
 
 def places_of(images: Sequence[DicomImage]) -> list[list[DicomImage]]:
-    """The images at each position along the first one's normal, in its direction."""
+    """The images at each position (to 0.01 mm) along the first one's normal, in its direction; at least one image."""
     normal = images[0].normal
     ordered = sorted(images, key=lambda image: float(normal @ image.position))
     places = [[ordered[0]]]
