@@ -11,6 +11,7 @@ from typing import Any
 
 from foanet_jax.atomic import atomic_path
 from foanet_jax.metrics import FOREGROUND, MEASURES, PatientScore, Score, patient_means
+from foanet_jax.records import write_records
 
 _HEADINGS = {"dc": "DC", "hd95_mm": "95HD mm", "hd95_px": "95HD px", "bdc": "BDC"}
 
@@ -119,8 +120,8 @@ def write_scores(scores: Sequence[Score], summary: Summary, folder: str | Path) 
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_csv(folder / "scores.csv", Score, scores)
-    _write_csv(folder / "patients.csv", PatientScore, summary.patients)
+    write_records(folder / "scores.csv", Score, scores)
+    write_records(folder / "patients.csv", PatientScore, summary.patients)
     content = {"classes": {row.class_name: _json_ready(dataclasses.asdict(row)) for row in summary.classes}}
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with atomic_path(folder / "summary.json") as temporary:
@@ -194,16 +195,3 @@ def _json_ready(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _write_csv(path: Path, kind: type, rows: Iterable[Any]) -> None:
-    fields = [field.name for field in dataclasses.fields(kind)]
-    with (
-        atomic_path(path) as temporary,
-        Path(temporary).open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(fields)
-        for row in rows:
-            cells = [getattr(row, field) for field in fields]
-            writer.writerow(["" if isinstance(cell, float) and math.isnan(cell) else cell for cell in cells])

@@ -3,7 +3,6 @@
 import dataclasses
 import glob
 import importlib.util
-import json
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -20,7 +19,7 @@ from foanet_jax.data.nifti import write_mask
 from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import Study
 from foanet_jax.errors import InputError
-from foanet_jax.experiment import draw_prediction, load_model, memory_bytes, slice_axis_of, write_text
+from foanet_jax.experiment import draw_prediction, load_model, memory_bytes, slice_axis_of, write_json
 from foanet_jax.pipeline import Prediction, predict_study
 from foanet_jax.training.checkpoint import open_checkpoints
 
@@ -97,7 +96,7 @@ def predict(
         report = {case: entry for case, entry in report.items() if entry}
         segmented = sum("voxels" in entry for entry in report.values())
         if segmented:
-            write_text(output / "predictions.json", json.dumps(report, indent=1) + "\n")
+            write_json(output / "predictions.json", report)
             LOGGER.info("%d of %d studies segmented, in %s", segmented, len(refs), output)
     return sum("error" in entry for entry in report.values())
 

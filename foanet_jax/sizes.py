@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foanet_jax.atomic import atomic_path
+from foanet_jax.records import write_records
 
 NAME = "sizes.csv"
 
@@ -65,15 +65,7 @@ def measure_sizes(
 
 def write_sizes(sizes: Iterable[Size], folder: Path) -> None:
     """Writes `folder/sizes.csv`, whole or not at all."""
-    names = [field.name for field in dataclasses.fields(Size)]
-    folder.mkdir(parents=True, exist_ok=True)
-    with (
-        atomic_path(folder / NAME) as temporary,
-        Path(temporary).open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(names)
-        writer.writerows([getattr(size, name) for name in names] for size in sizes)
+    write_records(folder / NAME, Size, sizes)
 
 
 def read_sizes(folder: Path) -> list[Size]:

@@ -4,7 +4,7 @@ from foanet_jax.experiment.checking import check
 from foanet_jax.experiment.evaluating import draw_prediction, evaluate
 from foanet_jax.experiment.model import load_model
 from foanet_jax.experiment.options import memory_bytes
-from foanet_jax.experiment.record import save_run, write_text
+from foanet_jax.experiment.record import save_run, write_json, write_text
 from foanet_jax.experiment.studies import Config, list_studies, load_studies, open_folds, slice_axis_of
 from foanet_jax.experiment.training import train
 from foanet_jax.settings import STAGES
@@ -23,5 +23,6 @@ __all__ = [
     "save_run",
     "slice_axis_of",
     "train",
+    "write_json",
     "write_text",
 ]

@@ -1,6 +1,5 @@
 """The job `evaluate`, and the pictures of a prediction."""
 
-import json
 import logging
 import time
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from foanet_jax.evaluation import Summary, format_table, summarise, write_scores
 from foanet_jax.experiment.model import load_model
 from foanet_jax.experiment.options import memory_bytes, require_choice
 from foanet_jax.experiment.planes import choose_planes
-from foanet_jax.experiment.record import save_run, write_text
+from foanet_jax.experiment.record import save_run, write_json, write_text
 from foanet_jax.experiment.studies import Config, list_studies, load_studies, open_folds
 from foanet_jax.gallery import save_gallery
 from foanet_jax.metrics import score_case
@@ -93,9 +92,9 @@ def evaluate(
     save_gallery(planes, folder)
     draw_summary(scores, folder / "boxplots.png")
     write_text(folder / "table.md", format_table(summary, markdown=True) + "\n")
-    write_text(folder / "flags.json", json.dumps(flagged, indent=1) + "\n")
+    write_json(folder / "flags.json", flagged)
     timing = {"evaluation": time.monotonic() - start, "studies": seconds}
-    write_text(folder / "timing.json", json.dumps(timing, indent=1) + "\n")
+    write_json(folder / "timing.json", timing)
     LOGGER.info("\n%s\n", format_table(summary))
     for case, flags in flagged.items():
         for flag in flags:

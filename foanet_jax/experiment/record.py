@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -25,7 +26,7 @@ def save_run(config: Config, workdir: Path, command: Sequence[str], *, checkpoin
         "commit": _commit(),
         **({} if checkpoint is None else {"checkpoint": str(checkpoint)}),
     }
-    write_text(workdir / "run.json", json.dumps(record, indent=1) + "\n")
+    write_json(workdir / "run.json", record)
 
 
 def _commit() -> str | None:
@@ -48,3 +49,8 @@ def write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         Path(temporary).write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a value as JSON, as `write_text` writes a text."""
+    write_text(path, json.dumps(value, indent=1) + "\n")

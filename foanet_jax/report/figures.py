@@ -74,7 +74,7 @@ def _figures(result: SweepResult) -> Iterator[_Figure]:
     rows = [row for row in result.rows if row.runs]
     if not rows:
         return
-    main = next((row for row in rows if row.name == result.reference), rows[0])
+    main = result.main_row
     galleries = {row.name: [plane for run in row.runs for plane in run.gallery()] for row in rows}
     planes = galleries[main.name]
     yield from _method(main, rows, galleries)

@@ -99,12 +99,6 @@ def write_page(result: SweepResult, tables: Sequence[Table], figures: Sequence[F
         temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
-def _main_row(result: SweepResult) -> RowResult:
-    # As the figures choose it.
-    rows = [row for row in result.rows if row.runs] or result.rows
-    return next((row for row in rows if row.name == result.reference), rows[0])
-
-
 def _wanted(result: SweepResult) -> int:
     return sum(len(row.wanted) for row in result.rows)
 
@@ -116,7 +110,7 @@ def _class_summary(result: SweepResult, row: RowResult) -> ClassSummary | None:
 
 
 def _summary(result: SweepResult) -> str:
-    row = _main_row(result)
+    row = result.main_row
     wanted = _wanted(result)
     if result.single:
         (run,) = row.runs
@@ -148,7 +142,7 @@ def _summary(result: SweepResult) -> str:
 
 
 def _key_numbers(result: SweepResult) -> _Html:
-    row = _main_row(result)
+    row = result.main_row
     main = _class_summary(result, row)
     if main is None:
         return _Html()
@@ -310,7 +304,7 @@ def _figure(figure: FigureFile) -> _Html:
 
 
 def _extremes(result: SweepResult) -> _Html:
-    row = _main_row(result)
+    row = result.main_row
     # With evaluation.patients "all", every fold has every patient.
     folds_of: dict[str, list[str]] = {}
     for run in row.runs:

@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+import scipy
 
 LEVEL = 0.95
 RESAMPLES = 10_000
@@ -74,13 +74,13 @@ def compare(
     if not len(differences):
         return Comparison(0, math.nan, Interval(math.nan, math.nan), math.nan, math.nan, math.nan)
     rounded = np.round(differences, _DECIMALS)
-    ranks = stats.rankdata(np.abs(rounded))
+    ranks = scipy.stats.rankdata(np.abs(rounded))
     return Comparison(
         n=len(differences),
         mean=_mean(differences),
         interval=interval(differences, seed=seed, resamples=resamples),
         median=float(np.median(differences)),
-        p=float(stats.wilcoxon(rounded, zero_method="pratt").pvalue) if rounded.any() else 1.0,
+        p=float(scipy.stats.wilcoxon(rounded, zero_method="pratt").pvalue) if rounded.any() else 1.0,
         effect=float(ranks @ np.sign(rounded) / ranks.sum()),
     )
 
@@ -104,7 +104,7 @@ def interval(values: Sequence[float] | np.ndarray, *, seed: int = 0, resamples: 
     if np.ptp(np.round(array, _DECIMALS)) == 0:
         # BCa divides by the spread.
         return Interval(_mean(array), _mean(array))
-    found = stats.bootstrap(
+    found = scipy.stats.bootstrap(
         (array,),
         np.mean,
         confidence_level=LEVEL,

@@ -33,9 +33,6 @@ class Number:
     value: float
     form: str = ".3f"
 
-    def raw(self) -> dict[str, Value]:
-        return {"": self.value}
-
     def parts(self) -> tuple[str, ...]:
         return (_text(self.value, self.form),)
 
@@ -50,9 +47,6 @@ class Estimate:
     low: float
     high: float
     n: int
-
-    def raw(self) -> dict[str, Value]:
-        return dataclasses.asdict(self)
 
     def parts(self) -> tuple[str, ...]:
         if self.n < 2:
@@ -70,9 +64,6 @@ class Difference:
     high: float
     n: int
 
-    def raw(self) -> dict[str, Value]:
-        return dataclasses.asdict(self)
-
     def parts(self) -> tuple[str, ...]:
         mean = _text(self.mean, "+.3f")
         return (mean,) if self.n < 2 else (mean, f"({_text(self.median, '+.3f')}) {_interval_text(self)}")
@@ -84,9 +75,6 @@ class PValue:
 
     value: float
 
-    def raw(self) -> dict[str, Value]:
-        return {"": self.value}
-
     def parts(self) -> tuple[str, ...]:
         return ("< 0.001" if self.value < 0.001 else _text(self.value),)
 
@@ -97,9 +85,6 @@ class Seconds:
 
     mean: float
     n: int
-
-    def raw(self) -> dict[str, Value]:
-        return dataclasses.asdict(self)
 
     def parts(self) -> tuple[str, ...]:
         if math.isnan(self.mean):
@@ -116,14 +101,11 @@ class FoldCount:
     finished: int
     wanted: int
 
-    def raw(self) -> dict[str, Value]:
-        return dataclasses.asdict(self)
-
     def parts(self) -> tuple[str, ...]:
         return (f"{self.finished}/{self.wanted}" + (" †" if self.finished < self.wanted else ""),)
 
 
-# Of a cell of numbers, `parts` is its text and `raw` its numbers by their ending in the CSV.
+# Of a cell of numbers, `parts` is its text; `cell_values` has its numbers.
 Cell: TypeAlias = str | int | Number | Estimate | Difference | PValue | Seconds | FoldCount | None
 
 
@@ -224,7 +206,9 @@ def cell_parts(cell: Cell) -> tuple[str, ...]:
 
 def cell_values(cell: Cell) -> dict[str, Value]:
     """A cell's numbers by their ending in the CSV, "" where there is but one."""
-    return {"": cell} if cell is None or isinstance(cell, str | int) else cell.raw()
+    if cell is None or isinstance(cell, str | int):
+        return {"": cell}
+    return {"": cell.value} if isinstance(cell, Number | PValue) else dataclasses.asdict(cell)
 
 
 def make_tables(result: SweepResult) -> list[Table]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from foanet_jax.errors import InputError
-from foanet_jax.experiment import Config, write_text
+from foanet_jax.experiment import Config, write_json
 from foanet_jax.settings import dotted, with_overrides
 from foanet_jax.sweep.results import SWEEP, read_json
 from foanet_jax.sweep.rows import Row, require_names
@@ -169,7 +169,7 @@ def save_plan(plan: Plan, folder: Path, rows: Sequence[str]) -> None:
     if (folder / SWEEP).exists():
         kept = {**read_json(folder / SWEEP)["rows"], **kept}
     described["rows"] = {name: kept[name] for name in dict.fromkeys([*plan.rows, *kept]) if name in kept}
-    write_text(folder / SWEEP, json.dumps(described, indent=1) + "\n")
+    write_json(folder / SWEEP, described)
 
 
 def _described(plan: Plan) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.util
-import json
 import logging
 import os
 import shutil
@@ -16,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 
-from foanet_jax.experiment import write_text
+from foanet_jax.experiment import write_json
 from foanet_jax.sweep.locks import locked
 from foanet_jax.sweep.plan import Job
 from foanet_jax.sweep.results import DONE, FAILED, run_folder
@@ -153,7 +152,7 @@ class _Processes:
             # A process that ended by itself has said why; one that was killed could not.
             if status and not (place / DONE).exists() and (status < 0 or not (place / FAILED).exists()):
                 error = f"the process ended with status {status}: {_last_line(place / OUTPUT)}"
-                write_text(place / FAILED, json.dumps({"error": error, "traceback": ""}, indent=1) + "\n")
+                write_json(place / FAILED, {"error": error, "traceback": ""})
         return True
 
 

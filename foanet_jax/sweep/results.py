@@ -132,6 +132,12 @@ class SweepResult:
     rows: tuple[RowResult, ...]
     single: bool = False
 
+    @property
+    def main_row(self) -> RowResult:
+        """What is shown where one row must do: the reference, or the first with a finished run where it has none."""
+        rows = [row for row in self.rows if row.runs] or self.rows
+        return next((row for row in rows if row.name == self.reference), rows[0])
+
     def row(self, name: str) -> RowResult:
         """A row by its name.
 

@@ -1,7 +1,6 @@
 """The runs of a sweep, done one after the other in this process, or by several processes."""
 
 import dataclasses
-import json
 import logging
 import os
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 from foanet_jax.data.folds import FOLDS, Folds, load_folds, save_folds
 from foanet_jax.data.refs import StudyRef, kept_in_memory
 from foanet_jax.errors import InputError
-from foanet_jax.experiment import Config, evaluate, list_studies, open_folds, train, write_text
+from foanet_jax.experiment import Config, evaluate, list_studies, open_folds, train, write_json, write_text
 from foanet_jax.report import PAGE, make_report
 from foanet_jax.sweep.locks import locked
 from foanet_jax.sweep.plan import (
@@ -171,7 +170,7 @@ def run(plan: Plan, job: Job, folder: Path, refs: Sequence[StudyRef], command: S
         except Exception as error:  # Whatever it is, the other runs go on.
             _note_failure(place, error)
         else:
-            write_text(place / DONE, json.dumps({"row": job.row, "fold": job.fold}) + "\n")
+            write_json(place / DONE, {"row": job.row, "fold": job.fold})
         (place / ATTEMPTS).unlink()
 
 
@@ -181,7 +180,7 @@ def _note_failure(place: Path, error: Exception) -> None:
     texts = {"error": message, "traceback": traceback.format_exc()}
     # Names of files may hold bytes that are no UTF-8.
     record = {name: text.encode(errors="backslashreplace").decode() for name, text in texts.items()}
-    write_text(place / FAILED, json.dumps(record, indent=1) + "\n")
+    write_json(place / FAILED, record)
 
 
 def _share_localization(
@@ -193,7 +192,7 @@ def _share_localization(
         if not (shared / DONE).exists():
             write_text(shared / FOLDS, (folder / FOLDS).read_text(encoding="utf-8"))
             train(config, shared, resume=True, tensorboard=False, command=command, stages=(LOCALIZATION,), refs=refs)
-            write_text(shared / DONE, "{}\n")
+            write_json(shared / DONE, {})
     link = place / LOCALIZATION
     if not link.is_symlink():
         link.symlink_to(os.path.relpath(shared / LOCALIZATION, place))
