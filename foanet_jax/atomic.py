@@ -1,10 +1,14 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and files that are no links."""
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO, cast
+
+from foanet_jax.errors import InputError
 
 
 @contextlib.contextmanager
@@ -32,6 +36,25 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     # The file's name reaches the disk with its folder; some file systems do not open folders.
     with contextlib.suppress(OSError):
         _sync(path.parent)
+
+
+def open_unlinked(path: Path, mode: str) -> TextIO:
+    """Opens a text file that is written in place, such as a log; a link there is not followed to another file.
+
+    Raises:
+        InputError: a link stands in its place.
+        OSError: it cannot be written to.
+    """
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+    try:
+        return cast(TextIO, open(path, mode, encoding="utf-8", opener=opener))
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise InputError("link", f"{path}: a link to another file, which is not written to; remove the link") from None
 
 
 def _sync(path: Path) -> None:

@@ -1,14 +1,16 @@
 """The one error that bad input raises."""
 
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
 
 class InputError(ValueError):
     """Input that cannot be used, with what is wrong, where, and what to do about it.
 
     `code` is a short stable word for programs ("missing-file", "zero-sigma", …); the message is for
     people and names the file, the value and the remedy. It can be printed and saved whatever the file is called:
-    bytes of a name that are not UTF-8 stand in it as escapes.
+    bytes of a name that are not UTF-8, and control characters that a terminal would obey, stand in it as escapes.
     """
 
     def __init__(self, code: str, message: str):
-        super().__init__(message.encode("utf-8", errors="backslashreplace").decode())
+        super().__init__(message.translate(_CONTROL).encode("utf-8", errors="backslashreplace").decode())
         self.code = code

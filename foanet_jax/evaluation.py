@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from foanet_jax.atomic import atomic_path
+from foanet_jax.markup import from_cell
+from foanet_jax.markup import markdown as escape_markdown
 from foanet_jax.metrics import FOREGROUND, MEASURES, PatientScore, Score, patient_means
 from foanet_jax.records import write_records
 
@@ -97,7 +99,8 @@ def format_table(summary: Summary, *, markdown: bool = False) -> str:
     body = []
     for row in summary.classes:
         counts = [row.n_patients, row.n_units, row.misses] + ([row.excluded] if with_excluded else [])
-        body.append([row.class_name, *(_mean_sd(getattr(row, m)) for m in MEASURES), *map(str, counts)])
+        name = escape_markdown(row.class_name) if markdown else row.class_name
+        body.append([name, *(_mean_sd(getattr(row, m)) for m in MEASURES), *map(str, counts)])
     widths = [max(len(line[i]) for line in [header, *body]) for i in range(len(header))]
 
     def align(cells: Sequence[str]) -> list[str]:
@@ -145,10 +148,10 @@ def read_scores(path: str | Path) -> list[Score]:
             try:
                 scores.append(
                     Score(
-                        patient=row["patient"],
-                        case=row["case"],
+                        patient=from_cell(row["patient"]),
+                        case=from_cell(row["case"]),
                         frame=int(row["frame"]),
-                        class_name=row["class_name"],
+                        class_name=from_cell(row["class_name"]),
                         **{m: float(row[m]) if row[m] else math.nan for m in MEASURES},
                         miss=_BOOLEANS[row["miss"]],
                         empty=_BOOLEANS[row["empty"]],

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from foanet_jax.atomic import atomic_path
+from foanet_jax.errors import InputError
 from foanet_jax.image.boxes import Box
 
 NAME = "gallery.npz"
+MOST_BYTES = 4 * 2**30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,17 +69,39 @@ def save_gallery(planes: Sequence[Plane], folder: Path) -> None:
 
 
 def load_gallery(folder: Path) -> list[Plane]:
-    """The planes that `save_gallery` wrote, none where there is no such file."""
-    if not (folder / NAME).exists():
+    """The planes that `save_gallery` wrote, none where there is no such file.
+
+    Raises:
+        InputError: the file is damaged, holds objects instead of numbers, or unpacks to more than a gallery takes.
+    """
+    path = folder / NAME
+    if not path.exists():
         return []
+    try:
+        return _read(path)
+    except InputError:
+        raise
+    # NumPy, zipfile and zlib raise a dozen kinds for damaged archives.
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise InputError("damaged-file", f"{path}: cannot be read ({what}); evaluate the run again") from error
+
+
+def _read(path: Path) -> list[Plane]:
     planes = []
     # Opened here, so that it is closed where NumPy finds it damaged.
-    with (folder / NAME).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        # A member is unpacked to the size that it declares and no further.
+        unpacked = sum(member.file_size for member in file.zip.infolist())
+        if unpacked > MOST_BYTES:
+            raise InputError("too-large", f"{path}: unpacks to {unpacked} bytes; evaluate the run again")
         for number, entry in enumerate(json.loads(file["entries"].tobytes())):
             arrays = {name: file[f"{number}/{name}"] for name in _ARRAYS if f"{number}/{name}" in file}
             for name in ("object_box", "box"):
                 entry[name] = None if entry[name] is None else Box(*entry[name])
             for name in ("classes", "spacing_mm"):
                 entry[name] = tuple(entry[name])
+            if any(array.dtype != np.uint8 or array.ndim != 2 for array in arrays.values()):
+                raise TypeError(f"plane {number} is not of (H, W) uint8 arrays")
             planes.append(Plane(**entry, **arrays))
     return planes

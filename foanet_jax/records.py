@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from foanet_jax.atomic import atomic_path
+from foanet_jax.markup import to_cell
 
 
 def write_records(path: Path, kind: type, rows: Iterable[Any]) -> None:
-    """Writes a dataclass's instances as CSV, a column a field, NaN as an empty cell; whole or not at all."""
+    """Writes instances of a dataclass as CSV, a column a field, NaN an empty cell; whole or not at all."""
     fields = [field.name for field in dataclasses.fields(kind)]
     with (
         atomic_path(path) as temporary,
@@ -21,4 +22,10 @@ def write_records(path: Path, kind: type, rows: Iterable[Any]) -> None:
         writer.writerow(fields)
         for row in rows:
             cells = [getattr(row, field) for field in fields]
-            writer.writerow(["" if isinstance(cell, float) and math.isnan(cell) else cell for cell in cells])
+            writer.writerow(map(_cell, cells))
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return to_cell(value)
+    return "" if isinstance(value, float) and math.isnan(value) else value

@@ -6,6 +6,7 @@ every checkpoint, and read from there again.
 
 import copy
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -71,9 +72,27 @@ def defaults(part: type, **changes) -> dict[str, Any]:
 
 def _build(part: type, values: Mapping[str, Any], where: str, **extra):
     try:
+        _require_types(part, values)
         return part(**values, **extra)
     except (TypeError, ValueError) as error:
         raise InputError("configuration", f"config.{where}: {error}") from None
+
+
+# What a field of a plain type takes. A bool would be an int to isinstance.
+_TAKES: dict[Any, tuple[type, ...]] = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}
+
+
+def _require_types(part: type, values: Mapping[str, Any]) -> None:
+    """Checks that the values are of their fields' types; what a checkpoint holds may be anything that JSON can be."""
+    for field in dataclasses.fields(part):
+        value = values.get(field.name, field.default)
+        takes = _TAKES.get(field.type, ())
+        if field.name in values and takes and type(value) not in takes:
+            raise TypeError(
+                f"{field.name} is {str(value)[:40]!r}; expected {' or '.join(kind.__name__ for kind in takes)}"
+            )
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{field.name} is {value}; it must be finite")
 
 
 def stage_settings(config: Mapping[str, Any], name: str, classes: int) -> StageSettings:
@@ -82,7 +101,10 @@ def stage_settings(config: Mapping[str, Any], name: str, classes: int) -> StageS
     Raises:
         InputError: an unknown field or a value out of range, with its place in the configuration.
     """
-    stage = config[name]
+    stage = config[name] if isinstance(config.get(name), Mapping) else {}
+    missing = [part for part in ("network", *STAGE_PARTS) if not isinstance(stage.get(part), Mapping)]
+    if missing:
+        raise InputError("configuration", f"config.{name}.{missing[0]}: there are no such settings")
     network = _build(NetworkSpec, stage["network"], f"{name}.network", classes=classes)
     parts = {part: _build(kind, stage[part], f"{name}.{part}") for part, kind in STAGE_PARTS.items()}
     return StageSettings(network=network, **parts)

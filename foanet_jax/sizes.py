@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from foanet_jax.markup import from_cell
 from foanet_jax.records import write_records
 
 NAME = "sizes.csv"
@@ -75,10 +76,10 @@ def read_sizes(folder: Path) -> list[Size]:
     with (folder / NAME).open(newline="", encoding="utf-8") as file:
         return [
             Size(
-                patient=row["patient"],
-                case=row["case"],
+                patient=from_cell(row["patient"]),
+                case=from_cell(row["case"]),
                 frame=int(row["frame"]),
-                class_name=row["class_name"],
+                class_name=from_cell(row["class_name"]),
                 unit=row["unit"],
                 prediction=float(row["prediction"]),
                 truth=float(row["truth"]),

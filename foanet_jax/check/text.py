@@ -10,10 +10,12 @@ from pathlib import Path
 
 from foanet_jax.atomic import atomic_path
 from foanet_jax.check.facts import CheckReport, volumes
+from foanet_jax.markup import markdown as escape_markdown
 
 
 def format_check(report: CheckReport, *, markdown: bool = False) -> str:
     """The report as text: what is there, each class, then every error and warning."""
+    escape = escape_markdown if markdown else str
     errors, warnings = report.count("error"), report.count("warning")
     lines = [
         f"{'# ' if markdown else ''}{report.name}: {_number(len(report.patients), 'patient')}, "
@@ -31,10 +33,10 @@ def format_check(report: CheckReport, *, markdown: bool = False) -> str:
         group for group in dict((study.patient, study.group or "") for study in report.studies).values() if group
     )
     if groups:
-        lines += ["Groups: " + ", ".join(f"{group} {count}" for group, count in sorted(groups.items())), ""]
+        lines += ["Groups: " + ", ".join(f"{escape(group)} {count}" for group, count in sorted(groups.items())), ""]
     for finding in report.findings:
         # The lines of a longer message are indented, so that each finding stays one item.
-        message = finding.message.replace("\n", "\n  ")
+        message = "\n  ".join(map(escape, finding.message.splitlines()))
         lines.append(f"{'- **' if markdown else ''}{finding.severity}{'**' if markdown else ''} {message}")
     if not report.findings:
         lines.append("Nothing to put right.")
@@ -91,7 +93,11 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], markdown: bool) -
     if markdown:
         return [
             f"| {' | '.join(row)} |"
-            for row in (head, ["---", *["---:"] * (len(head) - 1)], *([_escape(cell) for cell in row] for row in rows))
+            for row in (
+                head,
+                ["---", *["---:"] * (len(head) - 1)],
+                *([escape_markdown(cell) for cell in row] for row in rows),
+            )
         ]
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     return [
@@ -101,10 +107,6 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], markdown: bool) -
         )
         for row in (head, *rows)
     ]
-
-
-def _escape(cell: str) -> str:
-    return cell.replace("|", "\\|")
 
 
 def _number(count: int, one: str, many: str | None = None) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from foanet_jax import hdf5
 from foanet_jax.errors import InputError
 
 DEFAULT_BUDGET_BYTES = 2**30
@@ -34,11 +35,7 @@ _CLASSES = {
 _OTHER_CLASSES = (1, 2, 3, 4, 5, 16, 17, 18)  # cell, struct, object, char, sparse, function, opaque
 _MATRIX, _COMPRESSED = 14, 15
 _COMPLEX, _LOGICAL = 0x0800, 0x0200
-# MATLAB uses deflate alone. HDF5 2.0's check of Fletcher's sums reads out of bounds in damaged files, and a filter
-# that it does not know it loads as a plug-in.
-_FILTERS = frozenset((h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE))
 _MAX_DIMENSIONS = 32
-_DEFLATE_LIMIT = 1032  # bytes that one compressed byte can hold at most
 
 
 def read_mat(path: str | os.PathLike[str], *, budget_bytes: int = DEFAULT_BUDGET_BYTES) -> dict[str, np.ndarray]:
@@ -226,7 +223,7 @@ def _read_hdf5(path: Path, budget: int) -> dict[str, np.ndarray]:
                 if not isinstance(file.get(name, getlink=True), h5py.HardLink):
                     continue
                 dataset = file[name]
-                if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+                if not isinstance(dataset, h5py.Dataset) or hdf5.leads_elsewhere(dataset):
                     continue
                 # Looked up once each, which in h5py takes time.
                 attributes, dtype, shape = dataset.attrs, dataset.dtype, dataset.shape
@@ -236,24 +233,18 @@ def _read_hdf5(path: Path, budget: int) -> dict[str, np.ndarray]:
                     continue
                 if "MATLAB_empty" in attributes or shape is None:
                     continue
-                layout = dataset.id.get_create_plist()
-                filters = [layout.get_filter(place)[0] for place in range(layout.get_nfilters())]
-                if not _FILTERS.issuperset(filters):
+                if filters := hdf5.refused_filters(dataset):
                     raise InputError(
                         "hdf5-filter",
                         f"{path}: {name!r} is packed with HDF5's filters {filters}; only 1, deflate, and 2, shuffle, "
                         "can be read: save it again",
                     )
-                nbytes = math.prod(shape) * dtype.itemsize
-                # Chunks are unpacked whole, however little of them the array takes.
-                unpacked = max(nbytes, math.prod(dataset.chunks) * dtype.itemsize if nbytes and dataset.chunks else 0)
+                unpacked = hdf5.unpacked_bytes(dataset)
                 if unpacked > budget - used:
                     raise _too_large(path, unpacked, budget - used)
-                # Of chunks that are not there HDF5 makes up the values: a few bytes would become gigabytes.
-                stored = dataset.id.get_storage_size()
-                if unpacked > _DEFLATE_LIMIT * stored:
+                if (stored := hdf5.stored_bytes_lacking(dataset)) is not None:
                     raise _corrupt(path, f"{name!r}: {unpacked} bytes of values, of which {stored} are stored")
-                used += nbytes
+                used += math.prod(shape) * dtype.itemsize
                 # HDF5 has MATLAB's axes in reverse order, and of other writers also fewer than two.
                 array = np.atleast_2d(np.asarray(dataset[()])).T
                 array = array.astype(array.dtype.newbyteorder("="))

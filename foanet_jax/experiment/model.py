@@ -1,11 +1,15 @@
 """Both networks of a run, from its checkpoints."""
 
+import contextlib
+import json
 import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jax
 
+from foanet_jax.data.nifti import SliceAxis
 from foanet_jax.errors import InputError
 from foanet_jax.experiment.options import require_choice
 from foanet_jax.network import init_network
@@ -14,6 +18,10 @@ from foanet_jax.settings import stage_settings
 from foanet_jax.training.checkpoint import open_checkpoints
 
 LOGGER = logging.getLogger(__name__)
+MOST_LETTERS = 2**20
+MOST_CLASSES = 256  # a mask's values are uint8
+SLICE_AXES = get_args(SliceAxis)
+_NOTHING = object()
 
 
 def load_model(run: Path, *, which: str = "best") -> Model:
@@ -24,7 +32,7 @@ def load_model(run: Path, *, which: str = "best") -> Model:
         which: "best" by validation Dice, or "last".
 
     Raises:
-        InputError: there are no checkpoints.
+        InputError: there are no checkpoints, or they are damaged or not of this program.
     """
     require_choice("evaluation.checkpoint", which, ("best", "last"))
     segmentation, description = _load_network(run, "segmentation", which)
@@ -40,14 +48,73 @@ def load_model(run: Path, *, which: str = "best") -> Model:
 
 
 def _load_network(run: Path, stage: str, which: str) -> tuple[Network, dict[str, Any]]:
-    with open_checkpoints(run / stage, write=False) as checkpoints:
+    with _readable(run / stage), open_checkpoints(run / stage, write=False) as checkpoints:
         epoch = checkpoints.best_epoch if which == "best" else checkpoints.last_epoch
         if epoch is None:
             raise InputError("missing-checkpoint", f"{run / stage}: no finished checkpoint; let the training run on")
         description = checkpoints.description(epoch)
+        require_description(description, run / stage)
         classes = 2 if stage == "localization" else len(description["classes"])
         settings = stage_settings(description["config"], stage, classes=classes)
         shapes = jax.eval_shape(lambda: init_network(jax.random.key(0), settings.network))
         variables = checkpoints.restore_variables(epoch, shapes)
     LOGGER.info("%s: checkpoint after epoch %d (%s)", run / stage, epoch, which)
     return Network(settings.network, settings.prepare, variables), description
+
+
+def require_description(description: Any, place: Path) -> None:
+    """Checks what prediction takes from a checkpoint's description beside the networks' settings: it is data alone.
+
+    Raises:
+        InputError: a part of it is missing, or not what a training writes.
+    """
+    # By dotted name: the types that a value may have, None where it may be left out as older versions did.
+    expected: dict[str, tuple[type | None, ...]] = {
+        "config": (dict,),
+        "config.data": (dict,),
+        "config.data.cyclic": (bool,),
+        "config.data.name": (str,),
+        "config.data.root": (str,),
+        "config.localization": (dict,),
+        "config.localization.enabled": (bool,),
+        "config.localization.margin_px": (int,),
+        "config.prediction": (dict,),
+        "config.prediction.memory_mb": (int, None),
+        "slice_axis": (str, type(None), None),
+    }
+    for name, types in expected.items():
+        value: Any = description
+        for part in name.split("."):
+            value = value.get(part, _NOTHING) if isinstance(value, Mapping) else _NOTHING
+        if (None if value is _NOTHING else type(value)) not in types:
+            what = "missing" if value is _NOTHING else f"a {type(value).__name__}"
+            raise _damaged(place, f"{name} is {what} in its description")
+    if len(json.dumps(description)) > MOST_LETTERS:
+        raise _damaged(place, f"its description has more than {MOST_LETTERS} letters")
+    classes = description.get("classes")
+    named = isinstance(classes, list) and all(isinstance(name, str) and 0 < len(name) <= 256 for name in classes)
+    if not named or not 2 <= len(classes) <= MOST_CLASSES or len(set(classes)) < len(classes):
+        raise _damaged(place, f"its classes are not 2 to {MOST_CLASSES} different names")
+    if description.get("slice_axis") not in (None, *SLICE_AXES):
+        raise _damaged(place, f"its slice_axis is none of {', '.join(SLICE_AXES)}")
+    if description["config"]["localization"]["margin_px"] < 0:
+        raise _damaged(place, "its margin_px is negative")
+
+
+@contextlib.contextmanager
+def _readable(place: Path) -> Iterator[None]:
+    """Tells whatever damage is met in a checkpoint as an InputError."""
+    try:
+        yield
+    except InputError:
+        raise
+    # Orbax, TensorStore and json raise a dozen kinds, RecursionErrors among them.
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [""]
+        raise _damaged(place, f"{type(error).__name__}: {lines[0][:200]}") from error
+
+
+def _damaged(place: Path, what: str) -> InputError:
+    return InputError(
+        "damaged-checkpoint", f"{place}: cannot be used ({what}); copy the checkpoints again, or train again"
+    )

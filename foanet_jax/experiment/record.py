@@ -39,7 +39,7 @@ def _commit() -> str | None:
             check=False,
             timeout=10,
         )
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         return None
     return found.stdout.strip() or None
 

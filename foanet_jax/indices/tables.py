@@ -12,6 +12,7 @@ from foanet_jax.atomic import atomic_path
 from foanet_jax.errors import InputError
 from foanet_jax.indices.short_axis import DIMENSIONS, SECTORS, LvIndices
 from foanet_jax.indices.ventricle import VentricleIndices, chamber
+from foanet_jax.markup import from_cell, to_cell
 
 
 def write_lv_indices(indices: Mapping[str, LvIndices], path: str | os.PathLike[str]) -> None:
@@ -26,7 +27,7 @@ def write_lv_indices(indices: Mapping[str, LvIndices], path: str | os.PathLike[s
         columns["phase"] = np.broadcast_to(columns["phase"][:, None], measured.flags.shape)
         for t, z in np.ndindex(measured.flags.shape):
             values = {name: float(column[t, z]) for name, column in columns.items()}
-            rows.append({"case": case, "frame": t, "slice": z, **values, "flags": str(measured.flags[t, z])})
+            rows.append({"case": to_cell(case), "frame": t, "slice": z, **values, "flags": str(measured.flags[t, z])})
     _write(rows, Path(path))
 
 
@@ -39,7 +40,7 @@ def read_lv_indices(path: str | os.PathLike[str]) -> dict[str, LvIndices]:
     try:
         by_case: dict[str, list[dict[str, str]]] = {}
         for row in _read(path):
-            by_case.setdefault(row["case"], []).append(row)
+            by_case.setdefault(from_cell(row["case"]), []).append(row)
         return {case: _lv_indices(rows) for case, rows in by_case.items()}
     except (KeyError, ValueError, csv.Error) as error:
         raise _not_a_table(path, "LV indices", error) from None
@@ -55,7 +56,7 @@ def write_ventricles(indices: Mapping[str, VentricleIndices], path: str | os.Pat
     """
     rows = [
         {
-            "case": case,
+            "case": to_cell(case),
             "ed": "" if measured.ed is None else measured.ed,
             "es": "" if measured.es is None else measured.es,
             **measured.columns(),
@@ -75,7 +76,7 @@ def read_ventricles(path: str | os.PathLike[str]) -> dict[str, VentricleIndices]
         InputError: the file is no such table.
     """
     try:
-        return {row["case"]: _ventricle(row) for row in _read(path)}
+        return {from_cell(row["case"]): _ventricle(row) for row in _read(path)}
     except (IndexError, KeyError, ValueError, csv.Error) as error:
         raise _not_a_table(path, "ventricular indices", error) from None
 

@@ -10,7 +10,7 @@ less their mean, beside which the biases weigh some sixty times less than they d
 import dataclasses
 import importlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 import safetensors
 
+from foanet_jax import hdf5
 from foanet_jax.errors import InputError
 
 Weights = dict[str, dict[str, np.ndarray]]
@@ -43,6 +44,7 @@ _KERAS = re.compile(
 _TORCH = re.compile(r"(?:^|\.)features\.(?P<number>\d+)\.(?P<leaf>\w+)$")
 # Older versions run code from a crafted file in spite of weights_only (CVE-2025-32434, CVE-2026-24747).
 _SAFE_TORCH = (2, 10)
+_MOST_BYTES = 3 * 3 * 512 * 512 * 8 + 2**14  # of one array: the largest kernel in double precision, and a header
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,29 +233,58 @@ def _broken(path: Path, error: Exception, remedy: str = "get the file anew") -> 
     return InputError("weights-unreadable", f"{path}: cannot be read ({error}); {remedy}")
 
 
-def _read_h5(path: Path) -> list[tuple[str, np.ndarray]]:
-    arrays: list[tuple[str, np.ndarray]] = []
+def _read_h5(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    names: list[str] = []
 
     def visit(name: str, item: Any) -> None:
         # Fully connected layers are four fifths of a whole VGG16's file: read what has a place only.
         if isinstance(item, h5py.Dataset) and _place(name, path):
-            arrays.append((name, np.asarray(item)))
+            names.append(name)
 
     try:
         with h5py.File(path, "r") as file:
-            file.visititems(visit)
+            file.visititems(visit)  # which follows no links
+            for name in names:
+                _require_plain(file[name], name, path)
+                yield name, np.asarray(file[name])
     except InputError:
         raise
     except (OSError, RuntimeError, ValueError, TypeError) as error:
         raise _broken(path, error, "a Keras .h5 of weights is expected") from error
-    return arrays
 
 
-def _read_npz(path: Path) -> Iterable[tuple[str, np.ndarray]]:
+def _require_plain(dataset: h5py.Dataset, name: str, path: Path) -> None:
+    """Checks that reading a dataset takes this file and no more memory than VGG16's largest kernel."""
+    if hdf5.leads_elsewhere(dataset):
+        raise _broken(path, ValueError(f"{name} lies in another file"), "a file with all of its values is expected")
+    if filters := hdf5.refused_filters(dataset):
+        raise _broken(path, ValueError(f"{name} is packed with HDF5's filters {filters}"), "save it with deflate alone")
+    if dataset.dtype.kind not in "fiu":
+        raise _broken(path, TypeError(f"{name} is of type {dataset.dtype}"), "floating-point values are needed")
+    if (size := hdf5.unpacked_bytes(dataset)) > _MOST_BYTES:
+        raise _oversized(path, name, size)
+    if (stored := hdf5.stored_bytes_lacking(dataset)) is not None:
+        raise _broken(path, ValueError(f"of {name} only {stored} bytes are stored"))
+
+
+def _oversized(path: Path, name: str, size: int) -> InputError:
+    return InputError(
+        "weights-shape", f"{path}: {name} takes {size} bytes, more than any of VGG16; give plain VGG16's weights"
+    )
+
+
+def _read_npz(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     try:
         # Opened here, because numpy leaves the file open where the archive is damaged.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            return [(name, file[name]) for name in file.files if _place(name, path)]
+            for member in file.zip.infolist():
+                name = member.filename.removesuffix(".npy")
+                if not _place(name, path):
+                    continue
+                # A member is unpacked to the size that it declares and no further.
+                if member.file_size > _MOST_BYTES:
+                    raise _oversized(path, name, member.file_size)
+                yield name, file[name]
     except InputError:
         raise
     # numpy and zipfile raise a dozen kinds for damaged archives.
@@ -265,7 +296,8 @@ def _read_safetensors(path: Path) -> Iterable[tuple[str, np.ndarray]]:
     try:
         with safetensors.safe_open(path, framework="np") as file:
             return [(name, file.get_tensor(name)) for name in file.keys() if _place(name, path)]  # noqa: SIM118
-    except (OSError, safetensors.SafetensorError, TypeError) as error:
+    # Of types that NumPy has not, such as float8, it raises AttributeErrors.
+    except (OSError, safetensors.SafetensorError, AttributeError, TypeError) as error:
         raise _broken(path, error, "a .safetensors of float32 or float16 arrays is expected") from error
 
 

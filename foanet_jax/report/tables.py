@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from foanet_jax.atomic import atomic_path
 from foanet_jax.evaluation import ClassSummary, Statistic, Summary, summarise
+from foanet_jax.markup import latex, markdown, to_cell
 from foanet_jax.metrics import FOREGROUND, PatientScore
 from foanet_jax.report.statistics import RESAMPLES, Comparison, compare, holm, interval
 from foanet_jax.sweep.results import RowResult, SweepResult
@@ -139,13 +140,13 @@ class Table:
 
     def as_markdown(self) -> str:
         """Title, a pipe table and the notes as a list."""
-        lines = [f"**{_markdown(self.title)}**", ""]
-        lines.append(_piped(map(_markdown, self.header)))
+        lines = [f"**{markdown(self.title)}**", ""]
+        lines.append(_piped(map(markdown, self.header)))
         lines.append(_piped(":--" if left else "--:" for left in self._left()))
         for i, row in enumerate(self.rows):
-            lines.append(_piped(" ".join(parts) for parts in self._marked_up(i, row, _markdown, "**{}**")))
+            lines.append(_piped(" ".join(parts) for parts in self._marked_up(i, row, markdown, "**{}**")))
         if self.notes:
-            lines += ["", *(f"- {_markdown(note)}" for note in self.notes)]
+            lines += ["", *(f"- {markdown(note)}" for note in self.notes)]
         return "\n".join(lines) + "\n"
 
     def as_latex(self) -> str:
@@ -154,20 +155,20 @@ class Table:
             r"% \usepackage{booktabs}",
             r"\begin{table}",
             r"\centering\small",
-            rf"\caption{{{_latex(self.title)}}}",
+            rf"\caption{{{latex(self.title)}}}",
             rf"\label{{tab:{self.name}}}",
             rf"\begin{{tabular}}{{{''.join('l' if left else 'r' for left in self._left())}}}",
             r"\toprule",
-            " & ".join(map(_latex, self.header)) + r" \\",
+            " & ".join(map(latex, self.header)) + r" \\",
             r"\midrule",
         ]
         for i, row in enumerate(self.rows):
             if self.grouped and i and row[0] != self.rows[i - 1][0]:
                 lines.append(r"\midrule")
-            cells = self._marked_up(i, row, _latex, r"\textbf{{{}}}")
+            cells = self._marked_up(i, row, latex, r"\textbf{{{}}}")
             lines.append(" & ".join(map(_stacked, cells)) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}"]
-        lines += [rf"\par\smallskip{{\footnotesize {_latex(note)}}}" for note in self.notes]
+        lines += [rf"\par\smallskip{{\footnotesize {latex(note)}}}" for note in self.notes]
         return "\n".join([*lines, r"\end{table}"]) + "\n"
 
     def as_csv(self) -> str:
@@ -182,7 +183,7 @@ class Table:
         writer.writerow(name for _, _, name in columns)
         for row in self.rows:
             values = [cell_values(row[i]).get(ending) for i, ending, _ in columns]
-            writer.writerow("" if isinstance(value, float) and math.isnan(value) else value for value in values)
+            writer.writerow(map(_csv_cell, values))
         return file.getvalue()
 
     def _left(self) -> list[bool]:
@@ -489,6 +490,12 @@ def _interval_text(cell: Estimate | Difference) -> str:
     return f"[{_text(cell.low)}, {_text(cell.high)}]"
 
 
+def _csv_cell(value: Value) -> Value:
+    if isinstance(value, str):
+        return to_cell(value)
+    return "" if isinstance(value, float) and math.isnan(value) else value
+
+
 def _stacked(parts: Sequence[str]) -> str:
     r"""Parts one above the other, so that a table fits its page."""
     if len(parts) == 1:
@@ -498,34 +505,3 @@ def _stacked(parts: Sequence[str]) -> str:
 
 def _piped(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
-
-
-_MARKDOWN = str.maketrans({character: "\\" + character for character in r"\|*_`<"} | {"\n": " "})
-_LATEX = str.maketrans(
-    {
-        **{character: "\\" + character for character in "&%$#_{}"},
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        # What follows \\ would be its option.
-        "[": "{[}",
-        "*": "{*}",
-        "]": "{]}",
-        "<": "$<$",
-        ">": "$>$",
-        "|": "$|$",
-        "±": r"$\pm$",
-        "−": "$-$",
-        "–": "--",
-        "†": r"$\dagger$",
-        "\n": " ",
-    }
-)
-
-
-def _markdown(text: str) -> str:
-    return text.translate(_MARKDOWN)
-
-
-def _latex(text: str) -> str:
-    return text.translate(_LATEX)

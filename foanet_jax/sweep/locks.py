@@ -5,6 +5,8 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+from foanet_jax.atomic import open_unlinked
+
 LOGGER = logging.getLogger(__name__)
 
 
@@ -17,7 +19,7 @@ def locked(folder: Path) -> Iterator[None]:
     import fcntl  # which Windows has not; all but sweeps works without
 
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    with open_unlinked(folder / ".lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

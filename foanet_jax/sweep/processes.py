@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 
+from foanet_jax.atomic import open_unlinked
 from foanet_jax.experiment import write_json
 from foanet_jax.sweep.locks import locked
 from foanet_jax.sweep.plan import Job
@@ -131,7 +132,7 @@ class _Processes:
         place.mkdir(parents=True, exist_ok=True)
         one = [f"--rows={job.row}", f"--folds={job.fold}", "--processes=1", f"--workdir={folder}"]
         environment = {**os.environ, **(device if isinstance(device, Mapping) else {})}
-        with (place / OUTPUT).open("w") as output:
+        with open_unlinked(place / OUTPUT, "w") as output:
             with self._lock:
                 if self._ended:
                     return False

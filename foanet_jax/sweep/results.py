@@ -8,10 +8,10 @@ SWEEP/localization-DIGEST/foldK/      the localization network that rows share
 """
 
 import contextlib
+import csv
 import dataclasses
 import json
 import statistics
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -166,6 +166,8 @@ def read_sweep(folder: Path) -> SweepResult:
 def _read_sweep(folder: Path) -> SweepResult:
     plan = read_json(folder / SWEEP)
     require_names(plan["rows"])
+    if not all(type(fold) is int for fold in plan["folds"]):  # They become names of folders.
+        raise ValueError(f"{SWEEP} has the folds {plan['folds']}")
     rows = []
     for name, row in plan["rows"].items():
         places = {fold: run_folder(folder, name, fold) for fold in plan["folds"]}
@@ -240,7 +242,7 @@ def _readable(folder: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, csv.Error) as error:
         what = f"{type(error).__name__}: {error}"
         raise InputError("damaged-file", f"{folder}: cannot be read ({what}); run what is damaged again") from error
 
@@ -285,5 +287,5 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError("missing-file", f"{path}: no such file; is the folder whole?") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise InputError("damaged-file", f"{path}: {error}; run that part again") from None

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from foanet_jax.atomic import open_unlinked
 from foanet_jax.data.folds import FOLDS, Folds, load_folds, save_folds
 from foanet_jax.data.refs import StudyRef, kept_in_memory
 from foanet_jax.errors import InputError
@@ -158,7 +159,7 @@ def run(plan: Plan, job: Job, folder: Path, refs: Sequence[StudyRef], command: S
         if (place / DONE).exists():
             return
         (place / FAILED).unlink(missing_ok=True)
-        with (place / ATTEMPTS).open("a") as attempts:
+        with open_unlinked(place / ATTEMPTS, "a") as attempts:
             attempts.write("I")
         config = plan.config_of(job)
         try:

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from foanet_jax.atomic import atomic_path
+from foanet_jax.atomic import atomic_path, open_unlinked
 
 NAME, SECONDS = "log.jsonl", "seconds.jsonl"
 
@@ -19,8 +19,8 @@ class RunLog:
 
     def __init__(self, folder: Path, *, tensorboard: bool):
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / NAME).open("a", encoding="utf-8")
-        self._seconds = (folder / SECONDS).open("a", encoding="utf-8")
+        self._file = open_unlinked(folder / NAME, "a")
+        self._seconds = open_unlinked(folder / SECONDS, "a")
         self._writer = None
         if tensorboard:
             from tensorboardX import SummaryWriter  # only with the option: it is slow to import
@@ -64,7 +64,7 @@ def read_log(folder: Path, name: str = NAME) -> list[dict[str, Any]]:
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             records.append(json.loads(line))
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, RecursionError):
             break
     return records
 
