@@ -1,42 +1,128 @@
-"""Both networks of a run, from its checkpoints."""
+"""The networks of one or several runs, from their checkpoints."""
 
+import json
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from foanet_jax.data.folds import FOLDS
 from foanet_jax.errors import InputError
 from foanet_jax.experiment.options import require_choice
 from foanet_jax.network import init_network
 from foanet_jax.pipeline import Model, Network
-from foanet_jax.settings import stage_settings
-from foanet_jax.training.checkpoint import open_checkpoints
+from foanet_jax.settings import STAGES, stage_settings, stages_of
+from foanet_jax.training.checkpoint import FOLDER, open_checkpoints
 
 LOGGER = logging.getLogger(__name__)
+Runs = Path | Sequence[Path]
 
 
-def load_model(run: Path, *, which: str = "best") -> Model:
-    """Both networks of a run, from its checkpoints alone.
+def find_runs(folders: Runs) -> list[Path]:
+    """The runs in folders: a training's workdir is one; a sweep's row, or a sweep of one row, those of its folds.
+
+    Raises:
+        InputError: a sweep of several rows.
+    """
+    named = [folders] if isinstance(folders, Path) else list(folders)
+    return [run for folder in named for run in _runs_below(folder)]
+
+
+def _runs_below(folder: Path) -> list[Path]:
+    rows = sorted(path for path in (folder / "rows").glob("*") if path.is_dir())
+    if len(rows) > 1:
+        raise InputError(
+            "checkpoint", f"{folder}: a sweep of {len(rows)} rows; name one of them, such as --checkpoint={rows[0]}"
+        )
+    place = rows[0] if rows else folder
+    folds = sorted(path.parents[1] for path in place.glob(f"fold*/segmentation/{FOLDER}"))
+    return folds or [folder]
+
+
+def load_model(folders: Runs, *, which: str = "best") -> Model:
+    """The networks of a run, or of several that predict together, from their checkpoints alone.
 
     Args:
-        run: the workdir of a training.
+        folders: what `find_runs` takes.
         which: "best" by validation Dice, or "last".
 
     Raises:
-        InputError: there are no checkpoints.
+        InputError: there are no checkpoints, or the runs do not go together.
     """
     require_choice("evaluation.checkpoint", which, ("best", "last"))
-    segmentation, description = _load_network(run, "segmentation", which)
-    config = description["config"]
-    localization = _load_network(run, "localization", which)[0] if config["localization"]["enabled"] else None
+    runs = find_runs(folders)
+    networks: dict[str, list[Network]] = {stage: [] for stage in STAGES}
+    descriptions = []
+    for run in runs:
+        segmentation, description = _load_network(run, "segmentation", which)
+        networks["segmentation"].append(segmentation)
+        descriptions.append(description)
+        if description["config"]["localization"]["enabled"]:
+            networks["localization"].append(_load_network(run, "localization", which)[0])
+    _require_alike(runs, descriptions)
+    config = descriptions[0]["config"]
     return Model(
-        classes=tuple(description["classes"]),
-        localization=localization,
-        segmentation=segmentation,
+        classes=tuple(descriptions[0]["classes"]),
+        localization=tuple(networks["localization"]),
+        segmentation=tuple(networks["segmentation"]),
         margin_px=config["localization"]["margin_px"],
         cyclic=config["data"]["cyclic"],
     )
+
+
+def _require_alike(runs: Sequence[Path], descriptions: Sequence[Mapping[str, Any]]) -> None:
+    """Checks that the networks of several runs can be averaged.
+
+    Raises:
+        InputError: naming what differs, and in which runs.
+    """
+
+    def shared(description: Mapping[str, Any]) -> dict[str, Any]:
+        config = description["config"]
+        grids = {
+            f"{stage}.prepare.{field}": config[stage]["prepare"][field]
+            for stage in stages_of(config)
+            for field in ("spacing_mm", "bucket")
+        }
+        return {
+            "classes": tuple(description["classes"]),
+            "slice axis": description.get("slice_axis"),
+            "localization.enabled": config["localization"]["enabled"],
+            "localization.margin_px": config["localization"]["margin_px"],
+            "data.cyclic": config["data"]["cyclic"],
+            **grids,
+        }
+
+    first = shared(descriptions[0])
+    for run, description in zip(runs[1:], descriptions[1:], strict=True):
+        for name, value in shared(description).items():
+            if value != first[name]:
+                raise InputError(
+                    "ensemble",
+                    f"{run}: {name} is {value}, but {first[name]} in {runs[0]}; choose runs that are alike in it",
+                )
+
+
+def require_unseen(runs: Sequence[Path], patients: Sequence[str]) -> None:
+    """Checks that no run was trained, or its best checkpoint chosen, on the patients that are to be its test.
+
+    Raises:
+        InputError: one was, with the patient.
+    """
+    for run in runs:
+        if not ((run / FOLDS).exists() and (run / "run.json").exists()):
+            continue
+        number = json.loads((run / "run.json").read_text(encoding="utf-8"))["config"]["data"]["fold"]
+        fold = json.loads((run / FOLDS).read_text(encoding="utf-8"))["folds"][number]
+        seen = sorted({*fold["train"], *fold["validation"]} & set(patients))
+        if seen:
+            raise InputError(
+                "seen-patients",
+                f"{run}: was trained with {len(seen)} of the test patients ({seen[0]} …); choose its own fold with "
+                f"--config.data.fold={number}, runs that share their fold, or other data with evaluation.patients=all",
+            )
 
 
 def _load_network(run: Path, stage: str, which: str) -> tuple[Network, dict[str, Any]]:
