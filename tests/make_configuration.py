@@ -11,8 +11,8 @@ PATH = Path(__file__).parents[1] / "docs" / "configuration.md"
 INTRODUCTION = """# Configuration
 
 Every field that `experiments/common.py` has, set with `--config.NAME=VALUE`. Both networks have those of the second
-section, as `localization.PART.FIELD` and `segmentation.PART.FIELD`. Defaults are the paper's, and what the paper does not
-have is off; an experiment's file changes some. Made from the code by `python -m tests.make_configuration`.
+section, as `localization.PART.FIELD` and `segmentation.PART.FIELD`. Defaults are the paper's, and what the paper does
+not have is off; an experiment's file changes some. Made from the code by `python -m tests.make_configuration`.
 """
 # What stands in no settings class.
 OTHERS = {
@@ -36,8 +36,8 @@ OTHERS = {
     "localization.network.architecture": '"net1", "net2" or "unet"',
     "segmentation.network.architecture": '"net1", "net2" or "unet"',
     "prediction.memory_mb": "MiB for a forward pass",
-    "prediction.tta": 'mean of the probabilities over "none" but the image itself, its 4 "flips", or its 8 "turns" (flips '
-    "and quarter turns); of both networks",
+    "prediction.tta": "both networks: mean of the probabilities over the image alone (none), its 4 flips, or its 8 turns "
+    "(flips and quarter turns)",
     "evaluation.checkpoint": '"best" by validation Dice, or "last"',
     "evaluation.patients": '"test": the fold\'s, or "all"',
     "evaluation.overlays": "studies that are drawn",
@@ -62,9 +62,7 @@ def described(part: type) -> dict[str, str]:
 
 def table(rows: dict[str, tuple[str, str]]) -> str:
     """Markdown of fields, defaults and descriptions."""
-    lines = [
-        f"| `{name}` | {default} | {text.rstrip('.').replace('|', '∣')} |" for name, (default, text) in rows.items()
-    ]
+    lines = [f"| `{name}` | {default} | {text.rstrip('.')} |" for name, (default, text) in rows.items()]
     return "\n".join(["| field | default | |", "|---|---|---|", *lines]) + "\n"
 
 
