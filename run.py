@@ -62,10 +62,11 @@ def main(argv: list[str]) -> None:
         missing = [f"--{name}" for name, value in paths.items() if not value]
         if missing:
             raise InputError("arguments", f"--mode predict also needs {', '.join(missing)}")
+        checkpoint, source, output = (str(value) for value in paths.values())
         failures = predict(
-            commandline.folders(CHECKPOINT.value),
-            Path(INPUT.value),
-            Path(OUTPUT.value),
+            commandline.folders(checkpoint),
+            Path(source),
+            Path(output),
             third_axis=THIRD_AXIS.value,
             overwrite=OVERWRITE.value,
             dicom_seg=DICOM_SEG.value,
@@ -91,8 +92,8 @@ def main(argv: list[str]) -> None:
     if MODE.value in ("run", "train"):
         experiment.train(config, workdir, resume=RESUME.value, tensorboard=TENSORBOARD.value, command=sys.argv)
     if MODE.value in ("run", "evaluate"):
-        checkpoint = commandline.folders(CHECKPOINT.value or str(workdir))
-        experiment.evaluate(config, workdir, checkpoint, command=sys.argv)
+        folders = commandline.folders(CHECKPOINT.value or str(workdir))
+        experiment.evaluate(config, workdir, folders, command=sys.argv)
     if MODE.value in ("run", "evaluate", "report"):
         make_report(workdir)
 

@@ -36,8 +36,8 @@ OTHERS = {
     "localization.network.architecture": '"net1", "net2" or "unet"',
     "segmentation.network.architecture": '"net1", "net2" or "unet"',
     "prediction.memory_mb": "MiB for a forward pass",
-    "prediction.tta": "both networks: mean of the probabilities over the image alone (none), its 4 flips, or its 8 turns "
-    "(flips and quarter turns)",
+    "prediction.tta": "both networks: mean of the probabilities over the image alone (none), its 4 flips, or its 8 "
+    "turns (flips and quarter turns)",
     "evaluation.checkpoint": '"best" by validation Dice, or "last"',
     "evaluation.patients": '"test": the fold\'s, or "all"',
     "evaluation.overlays": "studies that are drawn",

@@ -58,7 +58,7 @@ def test_side_term_is_the_mean_over_sides_with_its_weight():
     total, terms = hybrid_loss(logits, LABELS, spec, extent=jnp.asarray(EXTENT), sides=sides)
     wide, inside = np.pad(ONE_HOT, ((0, 0), (0, 2), (0, 4), (0, 0))), np.pad(MASK, ((0, 0), (0, 2), (0, 4)))
     assert terms["side"] == pytest.approx(np.mean([side_loss(side, wide, inside, spec) for side in sides]), rel=1e-6)
-    assert total == pytest.approx(terms["cce"] + terms["dice"] + 0.4 * terms["side"], rel=1e-6)
+    assert total == pytest.approx(float(terms["cce"] + terms["dice"] + 0.4 * terms["side"]), rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,9 @@ A map is a (2, 3) matrix that takes homogeneous output pixel coordinates (a, b, 
 pixel centres at whole numbers. What lies beyond the input's `extent` repeats its border.
 """
 
+import functools
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -90,8 +93,8 @@ def sample_images(images, matrix, shape: tuple[int, int], *, extent=None, method
         displacement: (2, *shape) px of the output by which its pixels move before they are mapped.
     """
     if matrix.ndim == 3:
-        options = {"extent": extent, "method": method, "displacement": displacement}
-        return _one_by_one(lambda *one: sample_images(*one, shape, **options), images, matrix)
+        sample = functools.partial(sample_images, shape=shape, extent=extent, method=method, displacement=displacement)
+        return _one_by_one(sample, images, matrix)
     count, height, width = images.shape[:3]
     extent = (height, width) if extent is None else extent
     # Pixels lead, so that one gather moves a whole column of images.
@@ -111,8 +114,8 @@ def sample_labels(
     resampled one-hot maps; "nearest" takes the nearest pixel's.
     """
     if matrix.ndim == 3:
-        options = {"extent": extent, "method": method, "displacement": displacement}
-        return _one_by_one(lambda *one: sample_labels(*one, shape, classes, **options), labels, matrix)
+        options: dict[str, Any] = {"extent": extent, "method": method, "displacement": displacement}
+        return _one_by_one(functools.partial(sample_labels, shape=shape, classes=classes, **options), labels, matrix)
     count, height, width = labels.shape
     extent = (height, width) if extent is None else extent
     columns = labels.reshape(count, height * width).T

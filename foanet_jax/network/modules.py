@@ -62,8 +62,8 @@ class ConvRelu(nn.Module):
             scale = self.param("scale", nn.initializers.ones, (self.features,))
         if self.norm in ("group", "instance"):
             products = convolve(images, kernel.astype(self.dtype), dilation=self.dilation)
-            moments = self._image_moments(products, grid.mask(products, stride))
-            return grid.clear(self._normalised(products, *moments, scale, bias), stride)
+            mean, variance = self._image_moments(products, grid.mask(products, stride))
+            return grid.clear(self._normalised(products, mean, variance, scale, bias), stride)
         if self.norm == "batch":
             mean = self.variable("statistics", "mean", jnp.zeros, (self.features,))
             variance = self.variable("statistics", "variance", jnp.ones, (self.features,))

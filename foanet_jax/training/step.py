@@ -135,8 +135,8 @@ def init_state(variables, optimiser: optax.GradientTransformation, *, average: f
 
 def averaged(average, variables, decay: float, step):
     """The moving average once the variables after `step` updates have been added."""
-    decay = jnp.minimum(decay, (1 + step) / (10 + step))
-    return jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, average, variables)
+    kept = jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, average, variables)
 
 
 def train_step(
