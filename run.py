@@ -25,7 +25,11 @@ MODE = flags.DEFINE_enum(
     "mode", "run", ["run", "train", "evaluate", "predict", "check", "cv", "ablate", "report"], MODES
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. [default: runs/NAME, runs/NAME-cv or -ablate]")
-CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of the run whose networks are used. [default: workdir]")
+CHECKPOINT = flags.DEFINE_string(
+    "checkpoint",
+    None,
+    "Folder of the run whose networks are used; several, or folds, predict as one. [default: workdir]",
+)
 RESUME = flags.DEFINE_bool("resume", False, "Go on from the last checkpoints in the workdir.")
 TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "Write TensorBoard events beside the log.")
 ROWS = flags.DEFINE_list("rows", [], "ablate: only these rows of the table.")
@@ -36,12 +40,13 @@ OUTPUT = flags.DEFINE_string("output", None, "predict: folder for masks and pict
 THIRD_AXIS = flags.DEFINE_enum("third_axis", "slice", ["slice", "time"], "predict: what a 3D file's third axis is.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "predict: replace masks that are there.")
 MEMORY_MB = flags.DEFINE_integer("memory_mb", None, "predict: MiB for a forward pass. [default: the training's]")
+TTA = flags.DEFINE_enum("tta", None, ["none", "flips", "turns"], "predict: mean over turned images. [the training's]")
 DICOM_SEG = flags.DEFINE_bool("dicom_seg", False, "predict: of DICOM input, write DICOM segmentations as well.")
 # Options that only some jobs read; elsewhere they are refused.
 READ_BY = (
     ((RESUME, TENSORBOARD), ("run", "train")),
     ((CHECKPOINT,), ("run", "evaluate", "predict")),
-    ((INPUT, OUTPUT, THIRD_AXIS, OVERWRITE, MEMORY_MB, DICOM_SEG), ("predict",)),
+    ((INPUT, OUTPUT, THIRD_AXIS, OVERWRITE, MEMORY_MB, TTA, DICOM_SEG), ("predict",)),
     ((ROWS, FOLDS, PROCESSES), ("cv", "ablate")),
 )
 
@@ -57,15 +62,16 @@ def main(argv: list[str]) -> None:
         missing = [f"--{name}" for name, value in paths.items() if not value]
         if missing:
             raise InputError("arguments", f"--mode predict also needs {', '.join(missing)}")
-        run, source, output = (Path(str(value)) for value in paths.values())
+        checkpoint, source, output = (str(value) for value in paths.values())
         failures = predict(
-            run,
-            source,
-            output,
+            commandline.folders(checkpoint),
+            Path(source),
+            Path(output),
             third_axis=THIRD_AXIS.value,
             overwrite=OVERWRITE.value,
             dicom_seg=DICOM_SEG.value,
             memory_mb=MEMORY_MB.value,
+            tta=TTA.value,
         )
         sys.exit(failures > 0)
     config = CONFIG.value.to_dict()
@@ -86,7 +92,8 @@ def main(argv: list[str]) -> None:
     if MODE.value in ("run", "train"):
         experiment.train(config, workdir, resume=RESUME.value, tensorboard=TENSORBOARD.value, command=sys.argv)
     if MODE.value in ("run", "evaluate"):
-        experiment.evaluate(config, workdir, Path(CHECKPOINT.value or workdir), command=sys.argv)
+        folders = commandline.folders(CHECKPOINT.value or str(workdir))
+        experiment.evaluate(config, workdir, folders, command=sys.argv)
     if MODE.value in ("run", "evaluate", "report"):
         make_report(workdir)
 

@@ -44,7 +44,7 @@ def model_of(
         Network(spec, prepare, initialise(jax.random.key(number), dataclasses.replace(spec, dtype="float32")))
         for number, (spec, prepare) in enumerate(zip(specs, prepares, strict=True))
     ]
-    return Model(classes, networks[0], networks[1], MARGIN_PX, cyclic)
+    return Model(classes, (networks[0],), (networks[1],), MARGIN_PX, cyclic)
 
 
 def true_box(study: Study) -> Box:
@@ -56,7 +56,6 @@ def true_box(study: Study) -> Box:
 
 def predict_in(study: Study, model: Model, box: Box) -> np.ndarray:
     """(T, Z, H, W) mask: all the work of `pipeline.predict_study`, the crop given."""
-    assert model.localization is not None
     source = open_source(study.voxels)
     localize(study, model.localization, cyclic=model.cyclic, memory_bytes=MEMORY_BYTES, source=source)
     return segment(study, box, model, memory_bytes=MEMORY_BYTES, source=source)

@@ -95,7 +95,7 @@ def common(name: str) -> ConfigDict:
                 "optimiser": defaults(OptimiserSpec),
                 "train": defaults(TrainSpec),
             },
-            "prediction": {"memory_mb": 2048},  # MiB for a forward pass
+            "prediction": {"memory_mb": 2048, "tta": "none"},  # MiB for a forward pass; or "flips", "turns"
             "evaluation": {
                 "checkpoint": "best",  # or "last"
                 "patients": "test",  # the fold's, or "all"

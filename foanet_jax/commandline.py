@@ -77,6 +77,11 @@ def whole_numbers(option: str, values: Sequence[str]) -> list[int]:
         raise InputError("arguments", f"--{option}={','.join(values)}: write whole numbers with commas") from None
 
 
+def folders(value: str) -> list[Path]:
+    """The folders of an option, with commas between them."""
+    return [Path(name) for name in value.split(",") if name]
+
+
 def _parse(_: list[str], *, default: Path) -> list[str]:
     """Reads the flags and the experiment file; returns what was not a flag."""
     sys.argv = with_experiment(sys.argv, default)  # config_flags looks for overrides there.

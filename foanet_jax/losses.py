@@ -1,6 +1,7 @@
 """The hybrid loss of the paper: categorical cross entropy, structural similarity and Dice (Eqs. 1–4).
 
-Every term is a mean over images of a value per image, so that a batch split over devices has the same loss.
+Every term is a mean over images of a value per image, so that a batch split over devices has the same loss; Dice over a
+whole batch adds up over devices.
 """
 
 import dataclasses
@@ -28,6 +29,10 @@ class LossSpec:
         ssim_mode: "windowed" (patch level, 11×11 Gaussian) or "global" (one window, the whole image).
         dice_background: whether the mean of Eq. 4 includes the background.
         dice_epsilon: the smooth factor ε of Eq. 3.
+        dice_batch: sum Eq. 3 over the batch's pixels, so that an image without a class does not count as one.
+        label_smoothing: share of each label that cross entropy spreads over all classes.
+        side: weight of cross entropy and Dice, with their weights above, of the side heads' own predictions
+            (`network.side_heads`), a mean over them.
     """
 
     cce: float = 1.0
@@ -36,6 +41,9 @@ class LossSpec:
     ssim_mode: str = "windowed"
     dice_background: bool = True
     dice_epsilon: float = 1.0
+    dice_batch: bool = False
+    label_smoothing: float = 0.0
+    side: float = 0.0
 
     def __post_init__(self):
         if self.ssim_mode not in ("windowed", "global"):
@@ -44,6 +52,13 @@ class LossSpec:
             raise ValueError(
                 f"loss weights cce={self.cce}, ssim={self.ssim}, dice={self.dice}: "
                 "none may be negative and one must be positive"
+            )
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"loss label_smoothing={self.label_smoothing}; choose at least 0 and less than 1")
+        if self.side < 0 or (self.side and not self.cce + self.dice):
+            raise ValueError(
+                f"loss side={self.side}: it may not be negative, and side outputs learn from cce and dice, "
+                "of which one must be positive"
             )
 
 
@@ -113,16 +128,70 @@ def ssim_global(probabilities, one_hot, mask):
     return 1 - jnp.mean(_similarity(*moments))
 
 
-def dice(probabilities, one_hot, mask, *, background: bool = True, epsilon: float = 1.0):
-    """Eqs. 3 and 4: 1 − the mean over images and classes of (ε + 2 Σ y ŷ) / (ε + Σ y + Σ ŷ)."""
+def dice(
+    probabilities, one_hot, mask, *, background: bool = True, epsilon: float = 1.0, batch: bool = False, axis_name=None
+):
+    """Eqs. 3 and 4: 1 − the mean over images and classes of (ε + 2 Σ y ŷ) / (ε + Σ y + Σ ŷ).
+
+    With `batch` the sums run over all images, those of the other devices of `axis_name` too.
+    """
     first = 0 if background else 1
     weights = mask[..., None]
     overlap = jnp.sum(probabilities * one_hot * weights, axis=(1, 2))
     total = jnp.sum((probabilities + one_hot) * weights, axis=(1, 2))
+    if batch:
+        overlap, total = overlap.sum(axis=0, keepdims=True), total.sum(axis=0, keepdims=True)
+        if axis_name is not None:
+            overlap, total = lax.psum((overlap, total), axis_name)
     return 1 - jnp.mean(((epsilon + 2 * overlap) / (epsilon + total))[:, first:])
 
 
-def hybrid_loss(logits, labels, spec: LossSpec, *, extent=None):
+def smoothed(one_hot, share: float):
+    """One-hot labels of which a share is spread evenly over all classes."""
+    return one_hot if not share else (1 - share) * one_hot + share / one_hot.shape[-1]
+
+
+def side_loss(logits, one_hot, mask, spec: LossSpec, *, axis_name=None):
+    """Cross entropy and Dice of a side output whose every prediction holds for s×s pixels, computed without them.
+
+    Args:
+        logits: (B, h, w, C).
+        one_hot: (B, h·s, w·s, C) labels at full resolution.
+        mask: (B, h·s, w·s), 1 on the images.
+        spec: weights and readings of the two terms.
+        axis_name: see `hybrid_loss`.
+    """
+    batch, height, width, _ = logits.shape
+    stride = one_hot.shape[1] // height
+
+    def block_means(maps):
+        return maps.reshape(batch, height, stride, width, stride, -1).mean(axis=(2, 4))
+
+    share = block_means(mask[..., None])
+    soft = block_means(one_hot * mask[..., None]) / jnp.maximum(share, 1e-6)
+    share = share[..., 0]
+    total = 0.0
+    if spec.cce:
+        total += spec.cce * cce(logits, smoothed(soft, spec.label_smoothing), share)
+    if spec.dice:
+        # Sums over blocks are sums over pixels divided by s².
+        total += spec.dice * _dice_of(spec, jax.nn.softmax(logits, axis=-1), soft, share, stride, axis_name)
+    return total
+
+
+def _dice_of(spec: LossSpec, probabilities, one_hot, mask, stride: int, axis_name):
+    return dice(
+        probabilities,
+        one_hot,
+        mask,
+        background=spec.dice_background,
+        epsilon=spec.dice_epsilon / stride**2,
+        batch=spec.dice_batch,
+        axis_name=axis_name,
+    )
+
+
+def hybrid_loss(logits, labels, spec: LossSpec, *, extent=None, sides=(), axis_name=None):
     """The weighted sum ℓ = ℓ_CCE + ℓ_SSIM + ℓ_DC and its terms (Sec. II-D).
 
     Args:
@@ -131,6 +200,8 @@ def hybrid_loss(logits, labels, spec: LossSpec, *, extent=None):
         spec: weights and readings.
         extent: (B, 2) rows and columns that belong to each image, at least 11 each for the windowed SSIM;
             None: all.
+        sides: logits of the side heads, see `network.apply_with_sides`; looked at where `spec.side` is positive.
+        axis_name: device axis over which Dice of a whole batch adds up.
 
     Returns:
         The scalar loss, and a dictionary of the terms that were computed, unweighted.
@@ -146,10 +217,16 @@ def hybrid_loss(logits, labels, spec: LossSpec, *, extent=None):
     predicted = jax.nn.softmax(logits, axis=-1)
     terms = {}
     if spec.cce:
-        terms["cce"] = cce(logits, one_hot, mask)
+        terms["cce"] = cce(logits, smoothed(one_hot, spec.label_smoothing), mask)
     if spec.ssim:
         similarity = ssim if spec.ssim_mode == "windowed" else ssim_global
         terms["ssim"] = similarity(predicted, one_hot, mask)
     if spec.dice:
-        terms["dice"] = dice(predicted, one_hot, mask, background=spec.dice_background, epsilon=spec.dice_epsilon)
+        terms["dice"] = _dice_of(spec, predicted, one_hot, mask, 1, axis_name)
+    if spec.side:
+        # The sides' grid is a multiple of the coarsest stride; the first one is at full resolution.
+        beyond = [(0, full - size) for full, size in zip(sides[0].shape[1:3], labels.shape[1:], strict=True)]
+        wide, inside = jnp.pad(one_hot, ((0, 0), *beyond, (0, 0))), jnp.pad(mask, ((0, 0), *beyond))
+        each = [side_loss(side, wide, inside, spec, axis_name=axis_name) for side in sides]
+        terms["side"] = jnp.mean(jnp.stack(each))
     return sum(getattr(spec, name) * value for name, value in terms.items()), terms

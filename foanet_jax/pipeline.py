@@ -1,7 +1,10 @@
 """From a study to its segmentation: the whole of Fig. 1, for evaluation and prediction alike."""
 
 import dataclasses
+import functools
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +19,13 @@ from foanet_jax.network import NetworkSpec, forward_bytes, probabilities
 
 MEMORY_BYTES = 2 * 2**30
 MOST_TOGETHER = 32  # slices a forward pass; more of them gain nothing
+# How images are turned at prediction: transposed or not, then which of rows and columns were mirrored before.
+_FLIPS = ((), (0,), (1,), (0, 1))
+SYMMETRIES = {
+    "none": ((False, ()),),
+    "flips": tuple((False, axes) for axes in _FLIPS),
+    "turns": tuple(itertools.product((False, True), _FLIPS)),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,19 +39,21 @@ class Network:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """Both trained networks.
+    """The trained networks of both stages: one each, or several whose probabilities are averaged.
+
+    The networks of a stage share a grid: spacing and bucket.
 
     Attributes:
         classes: names of the classes that the segmentation network tells apart.
-        localization: Net.1, or None to segment whole frames.
-        segmentation: Net.2, or what stands in for it.
+        localization: Net.1; none to segment whole frames.
+        segmentation: Net.2, or what stands in for it; one at least.
         margin_px: px that the localization box grows by on each side, at the study's own spacing.
         cyclic: whether a cine's last frame precedes its first.
     """
 
     classes: tuple[str, ...]
-    localization: Network | None
-    segmentation: Network
+    localization: tuple[Network, ...]
+    segmentation: tuple[Network, ...]
     margin_px: int
     cyclic: bool
 
@@ -65,16 +77,17 @@ class Prediction:
     flags: tuple[str, ...]
 
 
-def slices_together(network: Network, shape: Sequence[int], count: int, memory_bytes: int) -> int:
+def slices_together(networks: Sequence[Network], shape: Sequence[int], count: int, memory_bytes: int) -> int:
     """How many slices a forward pass takes: as even a share of `count` as stays within the memory, one at least."""
-    most = int(np.clip(memory_bytes // forward_bytes(network.spec, shape), 1, MOST_TOGETHER))
+    needed = max(forward_bytes(network.spec, shape) for network in networks)
+    most = int(np.clip(memory_bytes // needed, 1, MOST_TOGETHER))
     size = -(-count // -(-count // most))
     # Fewer shapes to compile; a multiple of 8 is within what is allowed wherever the share is above 8.
     return size if size <= 8 else min(-(-size // 8) * 8, most)
 
 
 def probability_maps(
-    network: Network, prepared: Prepared, triples: np.ndarray, *, together: int
+    network: Network, prepared: Prepared, triples: np.ndarray, *, together: int, tta: str = "none"
 ) -> Iterator[tuple[jax.Array, int]]:
     """Probabilities of the slices on their prepared grid, some slices at a time, on the device.
 
@@ -83,15 +96,68 @@ def probability_maps(
         prepared: the slices.
         triples: (N, 3) indices of each slice and its neighbours.
         together: slices a forward pass; the last one is filled up, so that one shape is compiled.
+        tta: test-time augmentation, the mean over "none" but the image itself, its "flips" (4), or its "turns" (flips
+            and quarter turns, 8).
 
     Yields:
         (together, H, W, C) maps, and how many of them count.
     """
-    extent = np.tile(np.array([prepared.extent], np.int32), (together, 1))
     for start in range(0, len(triples), together):
         chunk = triples[np.minimum(np.arange(start, start + together), len(triples) - 1)]
         batch = temporal_like(prepared.images, chunk)
-        yield probabilities(network.variables, batch, network.spec, extent), min(together, len(triples) - start)
+        seen = [_as_seen(network, batch, prepared.extent, *symmetry) for symmetry in SYMMETRIES[tta]]
+        yield sum(seen[1:], seen[0]) / len(seen), min(together, len(triples) - start)
+
+
+def _as_seen(network: Network, batch: jax.Array, extent: tuple[int, int], transposed: bool, axes: tuple[int, ...]):
+    """Probabilities of a batch as the network gives them of the mirrored or turned images, turned back."""
+    turned = _mirrored(batch, extent, axes)
+    extents = np.tile(np.array([extent], np.int32), (len(batch), 1))
+    if transposed:
+        turned, extents = turned.swapaxes(1, 2), extents[:, ::-1]
+    maps = probabilities(network.variables, turned, network.spec, extents)
+    return _mirrored(maps.swapaxes(1, 2) if transposed else maps, extent, axes)
+
+
+@functools.partial(jax.jit, static_argnames="axes")
+def _mirrored(images, extent, axes: tuple[int, ...]):
+    """Images (N, H, W, C) with rows (0) or columns (1) reversed inside their extent."""
+    for axis in axes:
+        images = jnp.roll(jnp.flip(images, axis + 1), extent[axis] - images.shape[axis + 1], axis + 1)
+    return images
+
+
+class _Reading:
+    """A study's crop as the networks of a stage read it; networks that prepare alike share what they read."""
+
+    def __init__(self, networks: Sequence[Network], study: Study, box: Box, source: Source, *, cyclic: bool, tta: str):
+        self.networks, self.tta = networks, tta
+        self.prepared: dict[PrepareSpec, Prepared] = {}
+        self.triples: dict[PrepareSpec, np.ndarray] = {}
+        for spec in dict.fromkeys(network.prepare for network in networks):
+            self.prepared[spec] = prepare(source, box, study.spacing_mm[1:], spec)
+            self.triples[spec] = neighbours(*study.voxels.shape[:2], cyclic=cyclic, along=spec.neighbours)
+
+    @property
+    def grid(self) -> Prepared:
+        """The grid that all of them share."""
+        return self.prepared[self.networks[0].prepare]
+
+    def maps(self, slices: slice, *, together: int) -> Iterator[tuple[jax.Array, int]]:
+        """The mean of the networks' `probability_maps` of some slices."""
+        each = [
+            probability_maps(
+                network,
+                self.prepared[network.prepare],
+                self.triples[network.prepare][slices],
+                together=together,
+                tta=self.tta,
+            )
+            for network in self.networks
+        ]
+        for parts in zip(*each, strict=True):
+            first, *others = (maps for maps, _ in parts)
+            yield sum(others, first) / len(parts), parts[0][1]
 
 
 def likeliest(maps: Iterable[tuple[jax.Array, int]]) -> np.ndarray:
@@ -105,7 +171,13 @@ def _likeliest(maps):
 
 
 def localize(
-    study: Study, network: Network, *, cyclic: bool, memory_bytes: int, source: Source | None = None
+    study: Study,
+    networks: Sequence[Network],
+    *,
+    cyclic: bool,
+    memory_bytes: int,
+    tta: str = "none",
+    source: Source | None = None,
 ) -> list[Box | None]:
     """Prepro.1, Net.1, and the object's box on each slice of each frame, None where there is none (Sec. II-B, Fig. 8a).
 
@@ -113,29 +185,31 @@ def localize(
     heart does not stretch the union box.
     """
     everything = whole_image(study.voxels.shape[-2:])
-    prepared = prepare(source or open_source(study.voxels), everything, study.spacing_mm[1:], network.prepare)
-    triples = neighbours(*study.voxels.shape[:2], cyclic=cyclic)
-    together = slices_together(network, prepared.images.shape[1:], len(triples), memory_bytes)
-    maps = probability_maps(network, prepared, triples, together=together)
-    found = np.concatenate([restore_labels(part, prepared, everything)[:count] for part, count in maps])
+    reading = _Reading(networks, study, everything, source or open_source(study.voxels), cyclic=cyclic, tta=tta)
+    total = study.voxels.shape[0] * study.voxels.shape[1]
+    together = slices_together(networks, reading.grid.images.shape[1:], total, memory_bytes)
+    maps = reading.maps(slice(None), together=together)
+    found = np.concatenate([restore_labels(part, reading.grid, everything)[:count] for part, count in maps])
     return slice_boxes(keep_greatest(found.reshape(study.voxels.shape)) > 0)
 
 
-def segment(study: Study, box: Box, model: Model, *, memory_bytes: int, source: Source | None = None) -> np.ndarray:
+def segment(
+    study: Study, box: Box, model: Model, *, memory_bytes: int, tta: str = "none", source: Source | None = None
+) -> np.ndarray:
     """Prepro.2, Net.2 and the postprocessing inside a box: (T, Z, H, W) uint8 on the study's grid (Sec. III-B, C)."""
-    network = model.segmentation
+    networks = model.segmentation
     frames, slices, *shape = study.voxels.shape
-    prepared = prepare(source or open_source(study.voxels), box, study.spacing_mm[1:], network.prepare)
-    triples = neighbours(frames, slices, cyclic=model.cyclic)
+    source = source or open_source(study.voxels)
+    reading = _Reading(networks, study, box, source, cyclic=model.cyclic, tta=tta)
+    prepared = reading.grid
     # A frame's greatest component is known once all its slices are, so that the maps of whole frames are held.
     grid = prepared.images.shape[1:]
-    most = max(1, slices_together(network, grid, len(triples), memory_bytes) // slices)
+    most = max(1, slices_together(networks, grid, frames * slices, memory_bytes) // slices)
     held = -(-frames // -(-frames // most)) * slices
-    together = slices_together(network, grid, held, memory_bytes)
+    together = slices_together(networks, grid, held, memory_bytes)
     masks = []
-    for start in range(0, len(triples), held):
-        chunk = triples[start : start + held]
-        maps = list(probability_maps(network, prepared, chunk, together=together))
+    for start in range(0, frames * slices, held):
+        maps = list(reading.maps(slice(start, start + held), together=together))
         stray = _stray(likeliest(maps), prepared.extent, slices)
         for part, count in maps:
             here, stray = stray[:count], stray[count:]
@@ -158,7 +232,7 @@ def _without(maps, stray):
     return jnp.where(stray[..., None], (jnp.arange(maps.shape[-1]) == 0).astype(maps.dtype), maps)
 
 
-def predict_study(study: Study, model: Model, *, memory_bytes: int = MEMORY_BYTES) -> Prediction:
+def predict_study(study: Study, model: Model, *, memory_bytes: int = MEMORY_BYTES, tta: str = "none") -> Prediction:
     """Localizes and segments a study.
 
     Args:
@@ -166,6 +240,7 @@ def predict_study(study: Study, model: Model, *, memory_bytes: int = MEMORY_BYTE
         model: both networks.
         memory_bytes: what a forward pass may take. Beside it there are the study's frames, a padded and a resampled
             copy of them, and the probability maps of as many slices, of a frame at least, on both grids.
+        tta: test-time augmentation of all networks, see `probability_maps`.
     """
     shape = study.voxels.shape[-2:]
     boxes: list[Box | None] = [None] * (study.voxels.shape[0] * study.voxels.shape[1])
@@ -174,15 +249,16 @@ def predict_study(study: Study, model: Model, *, memory_bytes: int = MEMORY_BYTE
         return Prediction(np.zeros(study.voxels.shape, np.uint8), boxes, None, whole_image(shape), (flag,))
     flags = []
     source = open_source(study.voxels)
-    if model.localization is not None:
-        boxes = localize(study, model.localization, cyclic=model.cyclic, memory_bytes=memory_bytes, source=source)
+    options: dict[str, Any] = {"memory_bytes": memory_bytes, "tta": tta, "source": source}
+    if model.localization:
+        boxes = localize(study, model.localization, cyclic=model.cyclic, **options)
     union = union_box(boxes)
     box = whole_image(shape) if union is None else union.widen(model.margin_px, shape)
     if union is not None and union.touches_border(shape):
         flags.append("the localized object touches the border of the image")
-    if union is None and model.localization is not None:
+    if union is None and model.localization:
         flags.append("nothing localized: the whole image was segmented")
-    mask = segment(study, box, model, memory_bytes=memory_bytes, source=source)
+    mask = segment(study, box, model, **options)
     if not mask.any():
         flags.append("nothing segmented: the mask is empty")
     return Prediction(mask, boxes, union, box, tuple(flags))

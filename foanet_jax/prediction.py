@@ -19,7 +19,16 @@ from foanet_jax.data.nifti import write_mask
 from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import Study
 from foanet_jax.errors import InputError
-from foanet_jax.experiment import draw_prediction, load_model, memory_bytes, slice_axis_of, write_json
+from foanet_jax.experiment import (
+    Runs,
+    draw_prediction,
+    find_runs,
+    load_model,
+    memory_bytes,
+    slice_axis_of,
+    test_time_augmentation,
+    write_json,
+)
 from foanet_jax.pipeline import Prediction, predict_study
 from foanet_jax.training.checkpoint import open_checkpoints
 
@@ -28,7 +37,7 @@ Entry = dict[str, Any]
 
 
 def predict(
-    run: Path,
+    checkpoint: Runs,
     source: Path,
     output: Path,
     *,
@@ -36,6 +45,7 @@ def predict(
     overwrite: bool,
     dicom_seg: bool = False,
     memory_mb: int | None = None,
+    tta: str | None = None,
 ) -> int:
     """Segments a file or every file of a folder; returns how many could not be.
 
@@ -44,13 +54,14 @@ def predict(
     the rest go on. While a study is segmented, the next is read and the one before it written: three are in memory.
 
     Args:
-        run: the workdir of a training.
+        checkpoint: the workdir of a training, or several whose networks predict together, see `find_runs`.
         source: as `read_input` takes it.
         output: folder for what is written.
         third_axis: "slice" or "time", what the third axis of 3D NIfTI files is.
         overwrite: replace masks that are there.
         dicom_seg: of DICOM input, write the masks as DICOM segmentations as well.
-        memory_mb: MiB for a forward pass; by default what the training's configuration says.
+        memory_mb: MiB for a forward pass; by default what the (first) training's configuration says.
+        tta: test-time augmentation, "none", "flips" or "turns"; by default what that says.
 
     Raises:
         InputError: no checkpoint, no input, or masks that are already there without `overwrite`; with `dicom_seg`,
@@ -58,11 +69,13 @@ def predict(
     """
     if dicom_seg:
         _require_dicom_seg(source)
-    model = load_model(run)
-    with open_checkpoints(run / "segmentation", write=False) as checkpoints:
+    runs = find_runs(checkpoint)
+    model = load_model(runs)
+    with open_checkpoints(runs[0] / "segmentation", write=False) as checkpoints:
         description = checkpoints.description(checkpoints.best_epoch or 0)
     config = description["config"]
     budget = memory_bytes(config if memory_mb is None else {"prediction": {"memory_mb": memory_mb}})
+    turned = test_time_augmentation(config if tta is None else {"prediction": {"tta": tta}})
     # Checkpoints of older versions do not tell it.
     slice_axis = description["slice_axis"] if "slice_axis" in description else slice_axis_of(config)
     refs = read_input(source, third_axis=third_axis, classes=model.classes, slice_axis=slice_axis)  # type: ignore[arg-type]
@@ -83,7 +96,7 @@ def predict(
                 entry = report[ref.case] = {}
                 try:
                     study = loading.result()
-                    prediction = predict_study(study, model, memory_bytes=budget)
+                    prediction = predict_study(study, model, memory_bytes=budget, tta=turned)
                 except InputError as error:
                     _note(error, error.code, entry)
                 else:

@@ -29,6 +29,7 @@ class TrainSpec:
         batch_size: slices a step (paper: 1), over all devices together.
         examples_per_epoch: slices drawn for an epoch; 0 takes all.
         box_jitter_px: how far each side of a training crop may move at random, px of the study.
+        box_scale: how much larger a training crop may be at random, as a share of its size.
         pretrained: file of VGG16's ImageNet weights; empty: He initialisation.
     """
 
@@ -36,10 +37,14 @@ class TrainSpec:
     batch_size: int = 1
     examples_per_epoch: int = 0
     box_jitter_px: int = 0
+    box_scale: float = 0.0
     pretrained: str = ""
 
     def __post_init__(self):
-        if self.epochs < 1 or self.batch_size < 1 or self.examples_per_epoch < 0 or self.box_jitter_px < 0:
+        if (
+            min(self.epochs, self.batch_size) < 1
+            or min(self.examples_per_epoch, self.box_jitter_px, self.box_scale) < 0
+        ):
             raise ValueError(f"{self}: epochs and batch_size must be at least 1, the others not negative")
 
 
@@ -68,6 +73,11 @@ def defaults(part: type, **changes) -> dict[str, Any]:
     """The fields of a settings class and their defaults, as a configuration holds them."""
     fields = {field.name: field.default for field in dataclasses.fields(part)}
     return {name: value for name, value in fields.items() if value is not dataclasses.MISSING} | changes
+
+
+def stages_of(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The networks that a configuration has, in the order in which they are trained."""
+    return STAGES if config["localization"]["enabled"] else STAGES[1:]
 
 
 def _build(part: type, values: Mapping[str, Any], where: str, **extra):
@@ -107,7 +117,14 @@ def stage_settings(config: Mapping[str, Any], name: str, classes: int) -> StageS
         raise InputError("configuration", f"config.{name}.{missing[0]}: there are no such settings")
     network = _build(NetworkSpec, stage["network"], f"{name}.network", classes=classes)
     parts = {part: _build(kind, stage[part], f"{name}.{part}") for part, kind in STAGE_PARTS.items()}
-    return StageSettings(network=network, **parts)
+    settings = StageSettings(network=network, **parts)
+    if settings.loss.side and not network.side_heads:
+        raise InputError(
+            "configuration",
+            f"config.{name}.loss.side is {settings.loss.side}, but the network has no side heads; set "
+            f"config.{name}.network.side_heads=True",
+        )
+    return settings
 
 
 def with_overrides(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

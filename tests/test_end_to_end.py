@@ -115,8 +115,8 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path):
     experiment.train(config, tmp_path / "cut", resume=True, tensorboard=False, command=[])
     for stage in experiment.STAGES:
         assert read_log(whole / stage) == read_log(tmp_path / "cut" / stage)
-    one = experiment.load_model(whole, which="last").segmentation.variables
-    other = experiment.load_model(tmp_path / "cut", which="last").segmentation.variables
+    one = experiment.load_model(whole, which="last").segmentation[0].variables
+    other = experiment.load_model(tmp_path / "cut", which="last").segmentation[0].variables
     np.testing.assert_array_equal(one["params"]["score"]["kernel"], other["params"]["score"]["kernel"])
 
 

@@ -44,7 +44,7 @@ def oracle(variables, images, spec, extent=None):
 def model(localize=True, spacing_mm=0.65, **changes) -> Model:
     object_network = Network(NetworkSpec("net1", 2), PrepareSpec(), {})
     segmentation = Network(NetworkSpec("net2", 3), PrepareSpec(spacing_mm=spacing_mm, **changes), {})
-    return Model(LV_CLASSES, object_network if localize else None, segmentation, margin_px=10, cyclic=True)
+    return Model(LV_CLASSES, (object_network,) * localize, (segmentation,), margin_px=10, cyclic=True)
 
 
 @pytest.fixture

@@ -48,8 +48,8 @@ def label_of(images, spec, extent):
 def model(*, cyclic=True, foa=False):
     return Model(
         LV_CLASSES,
-        Network(NetworkSpec("net1", 2), PrepareSpec(), {}),
-        Network(NetworkSpec("net2", 3), PrepareSpec(foa=foa), {}),
+        (Network(NetworkSpec("net1", 2), PrepareSpec(), {}),),
+        (Network(NetworkSpec("net2", 3), PrepareSpec(foa=foa), {}),),
         margin_px=10,
         cyclic=cyclic,
     )
@@ -187,7 +187,7 @@ def test_the_real_cine(shared_data, tmp_path, monkeypatch):
         labelled = next(r for r in list_acdc(root / "patient090") if r.case == f"patient090_frame{frame:02d}").load()
         np.testing.assert_array_equal(study.voxels[frame - 1], labelled.voxels[0])
     small = Model(
-        ACDC_CLASSES, None, Network(NetworkSpec("net2", 4), PrepareSpec(spacing_mm=4.0), {}), margin_px=10, cyclic=True
+        ACDC_CLASSES, (), (Network(NetworkSpec("net2", 4), PrepareSpec(spacing_mm=4.0), {}),), margin_px=10, cyclic=True
     )
     mask = predict_study(study, small).mask
     assert mask.shape == study.voxels.shape

@@ -32,7 +32,8 @@ def budgets(monkeypatch, tmp_path):
 
     given = []
 
-    def predict_study(study, model, *, memory_bytes):
+    def predict_study(study, model, *, memory_bytes, tta):
+        assert tta == "none"
         given.append(memory_bytes)
         mask = np.ones(study.voxels.shape, np.uint8)
         return Prediction(mask, [None], None, Box(0, 0, 4, 5), ())

@@ -55,6 +55,7 @@ def test_defaults_leave_out_what_has_none_and_take_changes():
         "batch_size": 1,
         "examples_per_epoch": 0,
         "box_jitter_px": 0,
+        "box_scale": 0.0,
         "pretrained": "",
     }
     assert defaults(OptimiserSpec)["epsilon"] == 0.001
@@ -103,7 +104,9 @@ def test_unknown_names_are_refused(name):
         ("segmentation.train.batch_size", 0, r"config\.segmentation\.train: .*batch_size=0"),
         ("segmentation.train.box_jitter_px", -1, r"config\.segmentation\.train: .*box_jitter_px=-1"),
         ("segmentation.train.epochs", "ten", r"config\.segmentation\.train: "),
-        ("segmentation.network.norm", "group", r"config\.segmentation\.network: .*'group'; choose one of none, batch"),
+        ("segmentation.network.norm", "layer", r"config\.segmentation\.network: .*'layer'; choose one of none, batch"),
+        ("segmentation.loss.side", 0.5, r"config\.segmentation\.loss\.side is 0\.5.*network\.side_heads=True"),
+        ("segmentation.prepare.neighbours", "time", r"config\.segmentation\.prepare: .*'time'; choose one of auto"),
         ("segmentation.network.width", 0, r"config\.segmentation\.network: .*width=0"),
     ],
 )

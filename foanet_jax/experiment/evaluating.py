@@ -12,8 +12,8 @@ from foanet_jax.data.study import Study
 from foanet_jax.drawing import draw_overlay, draw_summary
 from foanet_jax.errors import InputError
 from foanet_jax.evaluation import Summary, format_table, summarise, write_scores
-from foanet_jax.experiment.model import load_model
-from foanet_jax.experiment.options import memory_bytes, require_choice
+from foanet_jax.experiment.model import Runs, find_runs, load_model, require_unseen
+from foanet_jax.experiment.options import memory_bytes, require_choice, test_time_augmentation
 from foanet_jax.experiment.planes import choose_planes
 from foanet_jax.experiment.record import save_run, write_json, write_text
 from foanet_jax.experiment.studies import Config, list_studies, load_studies, open_folds
@@ -28,12 +28,12 @@ LOGGER = logging.getLogger(__name__)
 def evaluate(
     config: Config,
     workdir: Path,
-    run: Path,
+    checkpoint: Runs,
     *,
     refs: Sequence[StudyRef] | None = None,
     command: Sequence[str] = (),
 ) -> Summary:
-    """Segments a fold's test patients, or all of a data set's, with a run's checkpoint: scores, table, pictures.
+    """Segments a fold's test patients, or all of a data set's, with checkpoints: scores, table, pictures.
 
     Leaves in `workdir/evaluation`: scores.csv, patients.csv, sizes.csv, summary.json, table.md, flags.json,
     timing.json, boxplots.png, overlays of the first studies, and gallery.npz, from which a report draws.
@@ -41,23 +41,26 @@ def evaluate(
     Args:
         config: the configuration.
         workdir: where to write.
-        run: the workdir of the training.
+        checkpoint: the workdir of the training, or several whose networks predict together, see `find_runs`.
         refs: the configured data set, where the caller has listed it.
         command: what the user typed, for the record of an evaluation elsewhere than in the training's workdir.
     """
     start = time.monotonic()
     options, budget = config["evaluation"], memory_bytes(config)
     require_choice("evaluation.patients", options["patients"], ("test", "all"))
-    model = load_model(run, which=options["checkpoint"])
+    tta = test_time_augmentation(config)
+    runs = find_runs(checkpoint)
+    model = load_model(runs, which=options["checkpoint"])
     refs = list_studies(config) if refs is None else refs
     if options["patients"] == "all":
         patients = [ref.patient for ref in refs]
     else:
-        patients = list(open_folds(config, refs, workdir, run).folds[config["data"]["fold"]].test)
+        patients = list(open_folds(config, refs, workdir, *runs).folds[config["data"]["fold"]].test)
+        require_unseen(runs, patients)
     studies = load_studies(refs, patients, "test studies")
     folder = workdir / "evaluation"
-    if workdir.resolve() != run.resolve():
-        save_run(config, workdir, command, checkpoint=run)
+    if [run.resolve() for run in runs] != [workdir.resolve()]:
+        save_run(config, workdir, command, checkpoint=",".join(map(str, runs)))
     scores, sizes, planes, flagged, seconds = [], [], [], {}, {}
     overlays = {study.case for study in studies[: options["overlays"]]}
     for study in tqdm(studies, desc="evaluating", unit="study", mininterval=1):
@@ -66,7 +69,7 @@ def evaluate(
                 "classes", f"{study.name}: classes {study.classes}, but the checkpoint knows {model.classes}"
             )
         begun = time.monotonic()
-        prediction = predict_study(study, model, memory_bytes=budget)
+        prediction = predict_study(study, model, memory_bytes=budget, tta=tta)
         seconds[study.case] = time.monotonic() - begun
         flagged[study.case] = list(prediction.flags)
         described = {

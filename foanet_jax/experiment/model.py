@@ -1,54 +1,133 @@
-"""Both networks of a run, from its checkpoints."""
+"""The networks of one or several runs, from their checkpoints."""
 
-import contextlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import jax
 
-from foanet_jax.data.nifti import SliceAxis
+from foanet_jax.data.folds import FOLDS
 from foanet_jax.errors import InputError
+from foanet_jax.experiment.description import readable, require_description
 from foanet_jax.experiment.options import require_choice
 from foanet_jax.network import init_network
 from foanet_jax.pipeline import Model, Network
-from foanet_jax.settings import stage_settings
-from foanet_jax.training.checkpoint import open_checkpoints
+from foanet_jax.settings import STAGES, stage_settings, stages_of
+from foanet_jax.training.checkpoint import FOLDER, open_checkpoints
 
 LOGGER = logging.getLogger(__name__)
-MOST_LETTERS = 2**20
-MOST_CLASSES = 256  # a mask's values are uint8
-SLICE_AXES = get_args(SliceAxis)
-_NOTHING = object()
+Runs = Path | Sequence[Path]
 
 
-def load_model(run: Path, *, which: str = "best") -> Model:
-    """Both networks of a run, from its checkpoints alone.
+def find_runs(folders: Runs) -> list[Path]:
+    """The runs in folders: a training's workdir is one; a sweep's row, or a sweep of one row, those of its folds.
+
+    Raises:
+        InputError: a sweep of several rows.
+    """
+    named = [folders] if isinstance(folders, Path) else list(folders)
+    return [run for folder in named for run in _runs_below(folder)]
+
+
+def _runs_below(folder: Path) -> list[Path]:
+    rows = sorted(path for path in (folder / "rows").glob("*") if path.is_dir())
+    if len(rows) > 1:
+        raise InputError(
+            "checkpoint", f"{folder}: a sweep of {len(rows)} rows; name one of them, such as --checkpoint={rows[0]}"
+        )
+    place = rows[0] if rows else folder
+    folds = sorted(path.parents[1] for path in place.glob(f"fold*/segmentation/{FOLDER}"))
+    return folds or [folder]
+
+
+def load_model(folders: Runs, *, which: str = "best") -> Model:
+    """The networks of a run, or of several that predict together, from their checkpoints alone.
 
     Args:
-        run: the workdir of a training.
+        folders: what `find_runs` takes.
         which: "best" by validation Dice, or "last".
 
     Raises:
-        InputError: there are no checkpoints, or they are damaged or not of this program.
+        InputError: there are no checkpoints, they are damaged or not of this program, or the runs do not go together.
     """
     require_choice("evaluation.checkpoint", which, ("best", "last"))
-    segmentation, description = _load_network(run, "segmentation", which)
-    config = description["config"]
-    localization = _load_network(run, "localization", which)[0] if config["localization"]["enabled"] else None
+    runs = find_runs(folders)
+    networks: dict[str, list[Network]] = {stage: [] for stage in STAGES}
+    descriptions = []
+    for run in runs:
+        segmentation, description = _load_network(run, "segmentation", which)
+        networks["segmentation"].append(segmentation)
+        descriptions.append(description)
+        if description["config"]["localization"]["enabled"]:
+            networks["localization"].append(_load_network(run, "localization", which)[0])
+    _require_alike(runs, descriptions)
+    config = descriptions[0]["config"]
     return Model(
-        classes=tuple(description["classes"]),
-        localization=localization,
-        segmentation=segmentation,
+        classes=tuple(descriptions[0]["classes"]),
+        localization=tuple(networks["localization"]),
+        segmentation=tuple(networks["segmentation"]),
         margin_px=config["localization"]["margin_px"],
         cyclic=config["data"]["cyclic"],
     )
 
 
+def _require_alike(runs: Sequence[Path], descriptions: Sequence[Mapping[str, Any]]) -> None:
+    """Checks that the networks of several runs can be averaged.
+
+    Raises:
+        InputError: naming what differs, and in which runs.
+    """
+
+    def shared(description: Mapping[str, Any]) -> dict[str, Any]:
+        config = description["config"]
+        grids = {
+            f"{stage}.prepare.{field}": config[stage]["prepare"][field]
+            for stage in stages_of(config)
+            for field in ("spacing_mm", "bucket")
+        }
+        return {
+            "classes": tuple(description["classes"]),
+            "slice axis": description.get("slice_axis"),
+            "localization.enabled": config["localization"]["enabled"],
+            "localization.margin_px": config["localization"]["margin_px"],
+            "data.cyclic": config["data"]["cyclic"],
+            **grids,
+        }
+
+    first = shared(descriptions[0])
+    for run, description in zip(runs[1:], descriptions[1:], strict=True):
+        for name, value in shared(description).items():
+            if value != first[name]:
+                raise InputError(
+                    "ensemble",
+                    f"{run}: {name} is {value}, but {first[name]} in {runs[0]}; choose runs that are alike in it",
+                )
+
+
+def require_unseen(runs: Sequence[Path], patients: Sequence[str]) -> None:
+    """Checks that no run was trained, or its best checkpoint chosen, on the patients that are to be its test.
+
+    Raises:
+        InputError: one was, with the patient.
+    """
+    for run in runs:
+        if not ((run / FOLDS).exists() and (run / "run.json").exists()):
+            continue
+        number = json.loads((run / "run.json").read_text(encoding="utf-8"))["config"]["data"]["fold"]
+        fold = json.loads((run / FOLDS).read_text(encoding="utf-8"))["folds"][number]
+        seen = sorted({*fold["train"], *fold["validation"]} & set(patients))
+        if seen:
+            raise InputError(
+                "seen-patients",
+                f"{run}: was trained with {len(seen)} of the test patients ({seen[0]} …); choose its own fold with "
+                f"--config.data.fold={number}, runs that share their fold, or other data with evaluation.patients=all",
+            )
+
+
 def _load_network(run: Path, stage: str, which: str) -> tuple[Network, dict[str, Any]]:
-    with _readable(run / stage), open_checkpoints(run / stage, write=False) as checkpoints:
+    with readable(run / stage), open_checkpoints(run / stage, write=False) as checkpoints:
         epoch = checkpoints.best_epoch if which == "best" else checkpoints.last_epoch
         if epoch is None:
             raise InputError("missing-checkpoint", f"{run / stage}: no finished checkpoint; let the training run on")
@@ -60,61 +139,3 @@ def _load_network(run: Path, stage: str, which: str) -> tuple[Network, dict[str,
         variables = checkpoints.restore_variables(epoch, shapes)
     LOGGER.info("%s: checkpoint after epoch %d (%s)", run / stage, epoch, which)
     return Network(settings.network, settings.prepare, variables), description
-
-
-def require_description(description: Any, place: Path) -> None:
-    """Checks what prediction takes from a checkpoint's description beside the networks' settings: it is data alone.
-
-    Raises:
-        InputError: a part of it is missing, or not what a training writes.
-    """
-    # By dotted name: the types that a value may have, None where it may be left out as older versions did.
-    expected: dict[str, tuple[type | None, ...]] = {
-        "config": (dict,),
-        "config.data": (dict,),
-        "config.data.cyclic": (bool,),
-        "config.data.name": (str,),
-        "config.data.root": (str,),
-        "config.localization": (dict,),
-        "config.localization.enabled": (bool,),
-        "config.localization.margin_px": (int,),
-        "config.prediction": (dict,),
-        "config.prediction.memory_mb": (int, None),
-        "slice_axis": (str, type(None), None),
-    }
-    for name, types in expected.items():
-        value: Any = description
-        for part in name.split("."):
-            value = value.get(part, _NOTHING) if isinstance(value, Mapping) else _NOTHING
-        if (None if value is _NOTHING else type(value)) not in types:
-            what = "missing" if value is _NOTHING else f"a {type(value).__name__}"
-            raise _damaged(place, f"{name} is {what} in its description")
-    if len(json.dumps(description)) > MOST_LETTERS:
-        raise _damaged(place, f"its description has more than {MOST_LETTERS} letters")
-    classes = description.get("classes")
-    named = isinstance(classes, list) and all(isinstance(name, str) and 0 < len(name) <= 256 for name in classes)
-    if not named or not 2 <= len(classes) <= MOST_CLASSES or len(set(classes)) < len(classes):
-        raise _damaged(place, f"its classes are not 2 to {MOST_CLASSES} different names")
-    if description.get("slice_axis") not in (None, *SLICE_AXES):
-        raise _damaged(place, f"its slice_axis is none of {', '.join(SLICE_AXES)}")
-    if description["config"]["localization"]["margin_px"] < 0:
-        raise _damaged(place, "its margin_px is negative")
-
-
-@contextlib.contextmanager
-def _readable(place: Path) -> Iterator[None]:
-    """Tells whatever damage is met in a checkpoint as an InputError."""
-    try:
-        yield
-    except InputError:
-        raise
-    # Orbax, TensorStore and json raise a dozen kinds, RecursionErrors among them.
-    except Exception as error:
-        lines = str(error).strip().splitlines() or [""]
-        raise _damaged(place, f"{type(error).__name__}: {lines[0][:200]}") from error
-
-
-def _damaged(place: Path, what: str) -> InputError:
-    return InputError(
-        "damaged-checkpoint", f"{place}: cannot be used ({what}); copy the checkpoints again, or train again"
-    )

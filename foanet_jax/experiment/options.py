@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from foanet_jax.errors import InputError
 from foanet_jax.experiment.studies import Config
-from foanet_jax.pipeline import MEMORY_BYTES
+from foanet_jax.pipeline import MEMORY_BYTES, SYMMETRIES
 
 
 def memory_bytes(config: Config) -> int:
@@ -18,6 +18,17 @@ def memory_bytes(config: Config) -> int:
     if memory_mb < 1:
         raise InputError("configuration", f"prediction.memory_mb is {memory_mb}; it must be at least 1")
     return memory_mb * 2**20
+
+
+def test_time_augmentation(config: Config) -> str:
+    """Over which turned images a prediction is averaged: "none", "flips" or "turns".
+
+    Raises:
+        InputError: the configuration says anything else.
+    """
+    tta = config["prediction"].get("tta", "none")  # Checkpoints of older versions do not tell it.
+    require_choice("prediction.tta", tta, tuple(SYMMETRIES))
+    return tta
 
 
 def require_choice(name: str, value: str, choices: Sequence[str]) -> None:

@@ -33,12 +33,12 @@ def choose_planes(study: Study, prediction: Prediction, model: Model, *, several
         there = np.flatnonzero(true_pixels)
         spread = [int(there[round(place)]) for place in np.linspace(0, max(len(there) - 1, 0), SEVERAL) if len(there)]
     box = prediction.box
-    prepare = model.segmentation.prepare
+    prepare = model.segmentation[0].prepare
     planes = []
     for index in dict.fromkeys([*indices, *spread]):
         beside: dict[str, Any] = {}
         if index in spread:
-            before, _, after = neighbours(*shape[:2], cyclic=model.cyclic)[index]
+            before, _, after = neighbours(*shape[:2], cyclic=model.cyclic, along=prepare.neighbours)[index]
             beside = {"before": grey_levels(study.voxels, images[before])}
             beside["after"] = grey_levels(study.voxels, images[after])
             beside["delta"] = prepare.delta_ratio * sum(box.shape) / 2 if prepare.foa else None

@@ -14,8 +14,8 @@ from foanet_jax.atomic import atomic_path
 from foanet_jax.experiment.studies import Config
 
 
-def save_run(config: Config, workdir: Path, command: Sequence[str], *, checkpoint: Path | None = None) -> None:
-    """Writes `run.json`: configuration, command line, versions, devices and commit; the checkpoint if another run's."""
+def save_run(config: Config, workdir: Path, command: Sequence[str], *, checkpoint: str = "") -> None:
+    """Writes `run.json`: configuration, command line, versions, devices and commit; the checkpoint if of other runs."""
     packages = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "nibabel")
     record = {
         "config": dict(config),
@@ -24,7 +24,7 @@ def save_run(config: Config, workdir: Path, command: Sequence[str], *, checkpoin
         "devices": [str(device) for device in jax.devices()],
         "platform": platform.platform(),
         "commit": _commit(),
-        **({} if checkpoint is None else {"checkpoint": str(checkpoint)}),
+        **({"checkpoint": checkpoint} if checkpoint else {}),
     }
     write_json(workdir / "run.json", record)
 

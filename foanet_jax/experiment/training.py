@@ -9,14 +9,9 @@ from foanet_jax.data.study import Study
 from foanet_jax.experiment.options import memory_bytes
 from foanet_jax.experiment.record import save_run
 from foanet_jax.experiment.studies import Config, list_studies, load_studies, open_folds, slice_axis_of
-from foanet_jax.settings import STAGES, stage_settings
+from foanet_jax.settings import STAGES, stage_settings, stages_of
 from foanet_jax.training.examples import Case, object_case, segmentation_case
 from foanet_jax.training.loop import train_network
-
-
-def stages_of(config: Config) -> tuple[str, ...]:
-    """The networks that a configuration has, in the order in which they are trained."""
-    return STAGES if config["localization"]["enabled"] else STAGES[1:]
 
 
 def train(

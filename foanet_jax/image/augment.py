@@ -1,31 +1,63 @@
-"""Random rotations, flips and scalings of a patient's volume in the image plane (Prepro.2, step 1)."""
+"""Random changes of a patient's volume: in the image plane (Prepro.2, step 1) and of its intensities."""
 
 import dataclasses
 
 import numpy as np
+
+LATTICE = 16  # control points an axis, after which the elastic deformation repeats
+FOLDS = 0.48  # share of their distance that control points may move by (Choi & Lee 2000, injective cubic B-splines)
 
 
 @dataclasses.dataclass(frozen=True)
 class AugmentSpec:
     """Ranges of the random changes; the default changes nothing.
 
+    One draw serves a study for an epoch. Where a strength is "from 0 to this" it is drawn evenly, so that weak changes
+    are as frequent as strong ones. Intensities change in the order bias, motion, blur, gamma, noise; FOA and Gauss
+    normalisation follow, which would take contrast and brightness away: these come last.
+
     Attributes:
         rotation_degrees: rotation drawn from ± this.
         flip: mirror rows and columns, each with probability one half.
         scale: relative size drawn from 1 ± this.
+        stretch: longer by exp(s) along one direction and shorter by it across, s from 0 to this, the direction any;
+            with the rotation this is shear, too.
+        elastic_mm: largest displacement of the control points of a smooth deformation, from 0 to this.
+        elastic_spacing_mm: distance of the control points.
+        slice_shift_mm: largest shift of a slice against the stack along rows and columns, from 0 to this: breath
+            holds that differ.
         gamma: intensity exponent drawn from exp(± this), on intensities scaled to 0–1.
         noise: standard deviation of added Gaussian noise drawn from 0 to this, in units of the volume's σ.
+        bias: largest log-amplitude of a smooth gain over the image, from 0 to this: sensitivity of receiver coils.
+        motion: share of a slice's signal that goes into two ghosts along rows or columns, from 0 to this for each.
+        blur_mm: standard deviation of a Gaussian blur in the image plane, from 0 to this: lower resolution.
+        contrast: factor of the network's input drawn from exp(± this).
+        brightness: what is added to the network's input drawn from ± this, in units of its σ.
     """
 
     rotation_degrees: float = 0.0
     flip: bool = False
     scale: float = 0.0
+    stretch: float = 0.0
+    elastic_mm: float = 0.0
+    elastic_spacing_mm: float = 24.0
+    slice_shift_mm: float = 0.0
     gamma: float = 0.0
     noise: float = 0.0
+    bias: float = 0.0
+    motion: float = 0.0
+    blur_mm: float = 0.0
+    contrast: float = 0.0
+    brightness: float = 0.0
 
     def __post_init__(self):
-        if min(self.rotation_degrees, self.scale, self.gamma, self.noise) < 0 or self.scale >= 1:
-            raise ValueError(f"{self}: no range may be negative, and scale must stay below 1")
+        if min(dataclasses.astuple(self)) < 0 or self.scale >= 1 or self.motion >= 1:
+            raise ValueError(f"{self}: no range may be negative, and scale and motion must stay below 1")
+        if self.elastic_mm > FOLDS * self.elastic_spacing_mm:
+            raise ValueError(
+                f"elastic_mm={self.elastic_mm}: control points {self.elastic_spacing_mm} mm apart may move by at most "
+                f"{FOLDS} of that, or the image folds; set a greater elastic_spacing_mm"
+            )
 
 
 NO_CHANGE = AugmentSpec()
@@ -33,32 +65,76 @@ NO_CHANGE = AugmentSpec()
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """One draw: a (2, 2) linear map about the crop's centre, an exponent, a noise level and its seed."""
+    """One draw; what is None is left out of the compiled program.
+
+    Attributes:
+        linear: (2, 2) map in mm about the crop's centre.
+        gamma, noise, noise_seed: exponent, noise level and its seed.
+        lattice: (2, LATTICE, LATTICE) displacements of control points along rows and columns, mm.
+        lattice_mm: distance of the control points.
+        shifts: (Z, 2) shifts of the slices along rows and columns, mm.
+        bias: (5,) coefficients of u, v, u², uv, v² in the logarithm of the gain; u and v run from −1 to 1.
+        ghosts: (Z,) shares of the signal.
+        ghost_step: distance of the ghosts along rows and columns as a share of them; one of the two is 0.
+        blur_mm: standard deviation.
+        tone: factor and offset of the network's input.
+    """
 
     linear: np.ndarray
     gamma: float = 1.0
     noise: float = 0.0
     noise_seed: int = 0
+    lattice: np.ndarray | None = None
+    lattice_mm: float = 1.0
+    shifts: np.ndarray | None = None
+    bias: np.ndarray | None = None
+    ghosts: np.ndarray | None = None
+    ghost_step: tuple[float, float] = (0.0, 0.0)
+    blur_mm: float | None = None
+    tone: tuple[float, float] | None = None
 
 
 NO_AUGMENTATION = Augmentation(np.eye(2))
 
 
-def draw_augmentation(key: tuple[int, ...], spec: AugmentSpec) -> Augmentation:
-    """A random change for one study, a function of the integers in `key` alone."""
+def draw_augmentation(key: tuple[int, ...], spec: AugmentSpec, *, slices: int = 1) -> Augmentation:
+    """A random change for one study, a function of the integers in `key` and the number of its slices alone."""
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
     angle, rows, columns, size, gamma, noise = generator.random(6)
-    theta = np.deg2rad(spec.rotation_degrees * (2 * angle - 1))
-    linear = np.array([[np.cos(theta), -np.sin(theta)], [np.sin(theta), np.cos(theta)]])
+    linear = _rotation(np.deg2rad(spec.rotation_degrees * (2 * angle - 1)))
     linear = linear / (1 + spec.scale * (2 * size - 1))
     if spec.flip:
         linear = linear @ np.diag([1 if rows < 0.5 else -1, 1 if columns < 0.5 else -1])
+    noise_seed = int(generator.integers(2**31))
+    # Draws are added at the end only, and made whether they are used or not: a field changes nothing but itself.
+    direction, stretch, elastic, shift, bias, blur, contrast, brightness, distance, along = generator.random(10)
+    displacements = generator.uniform(-1, 1, (2, LATTICE, LATTICE))
+    gain = generator.uniform(-1, 1, 5)
+    shifts, ghosts = np.split(generator.uniform(-1, 1, (slices, 3)), [2], axis=1)
+    if spec.stretch:
+        turn, length = _rotation(np.pi * direction), np.exp(spec.stretch * stretch)
+        linear = linear @ turn @ np.diag([1 / length, length]) @ turn.T
+    distance = 0.1 + 0.4 * distance
+    tone = np.exp(spec.contrast * (2 * contrast - 1)), spec.brightness * (2 * brightness - 1)
     return Augmentation(
         linear,
         gamma=float(np.exp(spec.gamma * (2 * gamma - 1))),
         noise=float(spec.noise * noise),
-        noise_seed=int(generator.integers(2**31)),
+        noise_seed=noise_seed,
+        lattice=spec.elastic_mm * elastic * displacements if spec.elastic_mm else None,
+        lattice_mm=spec.elastic_spacing_mm,
+        shifts=spec.slice_shift_mm * shift * shifts if spec.slice_shift_mm else None,
+        # No more than the sum of its coefficients anywhere.
+        bias=spec.bias * bias * gain / np.abs(gain).sum() if spec.bias else None,
+        ghosts=spec.motion * np.abs(ghosts[:, 0]) if spec.motion else None,
+        ghost_step=(distance, 0.0) if along < 0.5 else (0.0, distance),
+        blur_mm=float(spec.blur_mm * blur) if spec.blur_mm else None,
+        tone=(float(tone[0]), float(tone[1])) if spec.contrast or spec.brightness else None,
     )
+
+
+def _rotation(theta: float) -> np.ndarray:
+    return np.array([[np.cos(theta), -np.sin(theta)], [np.sin(theta), np.cos(theta)]])
 
 
 def about_centre(linear: np.ndarray, centre: tuple[float, float], spacing: tuple[float, float]) -> np.ndarray:

@@ -9,8 +9,10 @@ import numpy as np
 
 from foanet_jax.image.augment import NO_AUGMENTATION, Augmentation, about_centre
 from foanet_jax.image.boxes import Box
+from foanet_jax.image.elastic import elastic_field, shifted_slices
 from foanet_jax.image.foa import foa_weights
-from foanet_jax.image.normalise import gauss_normalise, moments
+from foanet_jax.image.intensities import Intensities, change_intensities
+from foanet_jax.image.normalise import gauss_normalise
 from foanet_jax.image.resample import (
     METHODS,
     compose,
@@ -20,6 +22,7 @@ from foanet_jax.image.resample import (
     sample_images,
     sample_labels,
 )
+from foanet_jax.image.stack import NEIGHBOURS
 
 # Arrays of frames are padded to multiples of these, in px and in frames, so that few shapes are compiled.
 CANVAS = 128
@@ -37,6 +40,8 @@ class PrepareSpec:
         image_method: interpolation of images, "linear" or "cubic".
         label_method: interpolation of labels, "linear" (one-hot) or "nearest".
         bucket: grids are padded to a multiple of this many px, so that few shapes are compiled.
+        neighbours: what stands beside a slice in the temporal-like image, see `image/stack.py`: "auto" (frames of a
+            cine, else slices), "frames", "slices" or "none".
     """
 
     spacing_mm: float = 0.0
@@ -45,6 +50,7 @@ class PrepareSpec:
     image_method: str = "linear"
     label_method: str = "linear"
     bucket: int = 32
+    neighbours: str = "auto"
 
     def __post_init__(self):
         if self.image_method not in METHODS or self.label_method not in ("linear", "nearest"):
@@ -52,6 +58,8 @@ class PrepareSpec:
                 f"interpolation of images {self.image_method!r}, of labels {self.label_method!r}; "
                 "choose nearest, linear or cubic for images and linear or nearest for labels"
             )
+        if self.neighbours not in NEIGHBOURS:
+            raise ValueError(f"neighbours {self.neighbours!r}; choose one of {', '.join(NEIGHBOURS)}")
         if self.spacing_mm < 0 or self.delta_ratio <= 0 or self.bucket < 16 or self.bucket % 16:
             raise ValueError(
                 f"spacing_mm={self.spacing_mm}, delta_ratio={self.delta_ratio}, bucket={self.bucket}: "
@@ -140,29 +148,25 @@ def open_source(voxels: np.ndarray, labels: np.ndarray | None = None) -> Source:
 _sample = jax.jit(sample_images, static_argnames=("shape", "method"))
 
 
-@functools.partial(jax.jit, static_argnames=("shape", "spec"))
-def _finish_images(sampled, extent, count, centre, delta, gamma, noise, seed, *, shape, spec):
+_elastic_field = jax.jit(elastic_field, static_argnames="shape")
+
+
+@functools.partial(jax.jit, static_argnames=("shape", "foa"))
+def _finish_images(sampled, extent, count, centre, delta, change, tone, *, shape, foa):
     inside = (jnp.arange(shape[0])[:, None] < extent[0]) & (jnp.arange(shape[1])[None, :] < extent[1])
     inside = inside[None] & (jnp.arange(sampled.shape[0]) < count)[:, None, None]
-
-    def change_intensities(volume):
-        low = jnp.min(jnp.where(inside, volume, jnp.inf))
-        high = jnp.max(jnp.where(inside, volume, -jnp.inf))
-        span = jnp.maximum(high - low, 1e-12)
-        volume = ((volume - low) / span).clip(0, 1) ** gamma * span + low
-        _, sigma = moments(volume, inside)
-        return volume + noise * sigma * jax.random.normal(jax.random.key(seed), volume.shape)
-
-    changed = (gamma != 1) | (noise > 0)
-    sampled = jax.lax.cond(changed, change_intensities, lambda volume: volume, sampled)
-    if spec.foa:
+    sampled = change_intensities(sampled, inside, extent, change)
+    if foa:
         sampled = sampled * foa_weights(shape, centre, delta)
-    return gauss_normalise(sampled, inside)
+    images = gauss_normalise(sampled, inside)
+    return images if tone is None else jnp.where(inside, images * tone[0] + tone[1], 0)
 
 
 @functools.partial(jax.jit, static_argnames=("shape", "classes", "method"))
-def _prepare_labels(labels, matrix, source_extent, extent, *, shape, classes, method):
-    sampled = sample_labels(labels, matrix, shape, classes, extent=source_extent, method=method)
+def _prepare_labels(labels, matrix, source_extent, extent, displacement, *, shape, classes, method):
+    sampled = sample_labels(
+        labels, matrix, shape, classes, extent=source_extent, method=method, displacement=displacement
+    )
     inside = (jnp.arange(shape[0])[:, None] < extent[0]) & (jnp.arange(shape[1])[None, :] < extent[1])
     return jnp.where(inside, sampled, 0)
 
@@ -199,32 +203,60 @@ def prepare(
     delta = spec.delta_ratio * (extent[0] + extent[1]) / 2
 
     source_extent = np.array(source.shape, np.int32)
-    matrix_32, extent_32 = matrix.astype(np.float32), np.array(extent, np.int32)
-    sampled = _sample(source.voxels, matrix_32, shape, extent=source_extent, method=spec.image_method)
+    middle_32, extent_32 = np.array(middle, np.float32), np.array(extent, np.int32)
+    maps, displacement = matrix, None
+    if augmentation.lattice is not None:
+        lattice = (augmentation.lattice / np.reshape(target, (2, 1, 1))).astype(np.float32)
+        displacement = _elastic_field(lattice, shape, middle_32, _float32(augmentation.lattice_mm / np.array(target)))
+    if augmentation.shifts is not None:
+        maps = shifted_slices(matrix, augmentation.shifts / target, len(source.voxels))
+    maps = maps.astype(np.float32)
+    sampled = _sample(
+        source.voxels, maps, shape, extent=source_extent, method=spec.image_method, displacement=displacement
+    )
     images = _finish_images(
         sampled,
         extent_32,
         np.int32(count),
-        np.array(middle, np.float32),
+        middle_32,
         np.float32(delta),
-        np.float32(augmentation.gamma),
-        np.float32(augmentation.noise),
-        np.uint32(augmentation.noise_seed),
+        _intensities(augmentation, len(source.voxels), extent, target),
+        None if augmentation.tone is None else _float32(augmentation.tone),
         shape=shape,
-        spec=spec,
+        foa=spec.foa,
     )[:count]
     labels = None
     if source.labels is not None:
         labels = _prepare_labels(
             source.labels,
-            matrix_32,
+            maps,
             source_extent,
             extent_32,
+            displacement,
             shape=shape,
             classes=classes,
             method=spec.label_method,
         )[:count]
     return Prepared(images, labels, extent, matrix)
+
+
+def _float32(values) -> np.ndarray:
+    return np.asarray(values, np.float32)
+
+
+def _intensities(
+    augmentation: Augmentation, count: int, extent: tuple[int, int], target: tuple[float, float]
+) -> Intensities:
+    """A draw's changes of intensities, in px of a grid of `target` mm that holds `count` slices."""
+    change = Intensities(_float32(augmentation.gamma), _float32(augmentation.noise), np.uint32(augmentation.noise_seed))
+    if augmentation.bias is not None:
+        change = change._replace(bias=_float32(augmentation.bias))
+    if augmentation.ghosts is not None:
+        step = np.rint(np.multiply(augmentation.ghost_step, extent)).astype(np.int32)
+        change = change._replace(ghosts=_float32(np.resize(augmentation.ghosts, count)), ghost_step=step)
+    if augmentation.blur_mm is not None:
+        change = change._replace(blur=_float32(augmentation.blur_mm / np.array(target)))
+    return change
 
 
 @functools.partial(jax.jit, static_argnames="side")

@@ -4,6 +4,10 @@ A map is a (2, 3) matrix that takes homogeneous output pixel coordinates (a, b, 
 pixel centres at whole numbers. What lies beyond the input's `extent` repeats its border.
 """
 
+import functools
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -60,46 +64,62 @@ def _taps(coordinate, size, method: str):
     return list(zip(index, weights, strict=True))
 
 
-def _source_taps(matrix, shape, extent, width: int, method: str):
+def _source_taps(matrix, shape, extent, width: int, method: str, displacement):
     """Flat input index and weight of every tap, each (H·W,)."""
     rows = jnp.arange(shape[0], dtype=jnp.float32)[:, None]
     columns = jnp.arange(shape[1], dtype=jnp.float32)[None, :]
+    if displacement is not None:
+        rows, columns = rows + displacement[0], columns + displacement[1]
     at_row = (matrix[0, 0] * rows + matrix[0, 1] * columns + matrix[0, 2]).ravel()
     at_column = (matrix[1, 0] * rows + matrix[1, 1] * columns + matrix[1, 2]).ravel()
     row_taps, column_taps = _taps(at_row, extent[0], method), _taps(at_column, extent[1], method)
     return [(r * width + c, u * v) for r, u in row_taps for c, v in column_taps]
 
 
-def sample_images(images, matrix, shape: tuple[int, int], *, extent=None, method: str = "linear"):
+def _one_by_one(sample, images, matrices):
+    """`sample(images, matrix)` of each image with the map that is its own."""
+    return jax.vmap(lambda image, matrix: sample(image[None], matrix)[0])(images, matrices)
+
+
+def sample_images(images, matrix, shape: tuple[int, int], *, extent=None, method: str = "linear", displacement=None):
     """Images (N, H, W[, C]) read at the mapped points: (N, *shape[, C]).
 
     Args:
         images: what to read.
-        matrix: (2, 3) map from output to input pixels.
+        matrix: (2, 3) map from output to input pixels, or (N, 2, 3), one an image, which takes longer.
         shape: output rows and columns.
         extent: (2,) rows and columns of the input that hold the images; None: all.
         method: "nearest", "linear" or "cubic" interpolation.
+        displacement: (2, *shape) px of the output by which its pixels move before they are mapped.
     """
+    if matrix.ndim == 3:
+        sample = functools.partial(sample_images, shape=shape, extent=extent, method=method, displacement=displacement)
+        return _one_by_one(sample, images, matrix)
     count, height, width = images.shape[:3]
     extent = (height, width) if extent is None else extent
     # Pixels lead, so that one gather moves a whole column of images.
     columns = jnp.moveaxis(images.reshape(count, height * width, -1), 1, 0)
     out = 0.0
-    for index, weight in _source_taps(matrix, shape, extent, width, method):
+    for index, weight in _source_taps(matrix, shape, extent, width, method, displacement):
         out += columns[index] * weight[:, None, None]
     return jnp.moveaxis(out, 0, 1).reshape(count, *shape, *images.shape[3:])
 
 
-def sample_labels(labels, matrix, shape: tuple[int, int], classes: int, *, extent=None, method: str = "linear"):
-    """Labels (N, H, W) read at the mapped points: (N, *shape) uint8.
+def sample_labels(
+    labels, matrix, shape: tuple[int, int], classes: int, *, extent=None, method: str = "linear", displacement=None
+):
+    """Labels (N, H, W) read at the mapped points, as `sample_images` reads images: (N, *shape) uint8.
 
     "linear" weighs the four neighbours' classes and takes the heaviest, which is the argmax of the linearly
     resampled one-hot maps; "nearest" takes the nearest pixel's.
     """
+    if matrix.ndim == 3:
+        options: dict[str, Any] = {"extent": extent, "method": method, "displacement": displacement}
+        return _one_by_one(functools.partial(sample_labels, shape=shape, classes=classes, **options), labels, matrix)
     count, height, width = labels.shape
     extent = (height, width) if extent is None else extent
     columns = labels.reshape(count, height * width).T
-    taps = _source_taps(matrix, shape, extent, width, method)
+    taps = _source_taps(matrix, shape, extent, width, method, displacement)
     read = [(columns[index], weight) for index, weight in taps]
     votes = jnp.stack(
         [sum(jnp.where(label == c, weight[:, None], 0) for label, weight in read) for c in range(classes)]

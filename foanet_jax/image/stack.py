@@ -2,15 +2,25 @@
 
 import numpy as np
 
+NEIGHBOURS = ("auto", "frames", "slices", "none")
 
-def neighbours(frames: int, slices: int, *, cyclic: bool) -> np.ndarray:
+
+def neighbours(frames: int, slices: int, *, cyclic: bool, along: str = "auto") -> np.ndarray:
     """(frames·slices, 3) flat indices (n − 1, n, n + 1) into a (T, Z, …) array with its leading axes merged.
 
     Neighbours run over time where there is more than one frame, else over slices. At the ends they wrap
-    around (`cyclic`: a cine covers one heart beat) or the end itself repeats; slices never wrap.
+    around (`cyclic`: a cine covers one heart beat) or the end itself repeats; slices never wrap. A network that
+    trained on stacks alone knows neighbouring slices only: `along` tells which it shall see on any study.
+
+    Args:
+        frames, slices: T and Z.
+        cyclic: whether the last frame precedes the first.
+        along: "auto" as above, "frames" or "slices" always, "none" for each slice three times.
     """
     index = np.arange(frames * slices).reshape(frames, slices)
-    if frames > 1:
+    if along == "none":
+        triples = [index, index, index]
+    elif along == "frames" or (along == "auto" and frames > 1):
         around = ((1, 1), (0, 0))
         padded = np.pad(index, around, "wrap") if cyclic else np.pad(index, around, "edge")
         triples = [padded[:-2], index, padded[2:]]

@@ -21,7 +21,7 @@ CHOICES = {
     "architecture": ("net1", "net2", "unet"),
     "order": ("up_conv", "conv_up"),
     "up": ("bilinear", "learned"),
-    "norm": ("none", "batch"),
+    "norm": ("none", "batch", "group", "instance"),
     "dtype": ("float32", "bfloat16"),
 }
 
@@ -37,7 +37,9 @@ class NetworkSpec:
         side_maps: K, maps of each specialised layer (paper: 16).
         order: "up_conv" up-samples a side output before its 3×3 convolution (the paper), "conv_up" after.
         up: "bilinear" up-convolutions are fixed, "learned" ones start there.
-        norm: "none" (the paper) or "batch" normalisation after each convolution of the base network.
+        norm: "none" (the paper), "batch", "group" or "instance" normalisation after each convolution of the base
+            network; the last two know one image at a time, and suit batches of one.
+        side_heads: Net.1 and Net.2 get a classifier a side output, from which training alone learns (`loss.side`).
         dtype: what the base network computes in; parameters, statistics and logits stay float32.
     """
 
@@ -48,6 +50,7 @@ class NetworkSpec:
     order: str = "up_conv"
     up: str = "bilinear"
     norm: str = "none"
+    side_heads: bool = False
     dtype: str = "float32"
 
     def __post_init__(self):
@@ -59,23 +62,28 @@ class NetworkSpec:
                 f"network classes={self.classes}, width={self.width}, side_maps={self.side_maps}; "
                 "at least 2 classes, a positive width and one side map are needed"
             )
+        if self.side_heads and self.architecture == "unet":
+            raise ValueError("network side_heads=True: only net1 and net2 have side outputs")
 
 
 def _module(spec: NetworkSpec, axis_name: str | None = None) -> nn.Module:
     conv = functools.partial(ConvRelu, norm=spec.norm, dtype=spec.dtype, axis_name=axis_name)
     if spec.architecture == "unet":
         return UNet(spec.classes, spec.width, conv)
-    return FoaNet(spec.classes, spec.architecture == "net2", spec.width, spec.side_maps, spec.order, spec.up, conv)
+    part2 = spec.architecture == "net2"
+    return FoaNet(spec.classes, part2, spec.width, spec.side_maps, spec.order, spec.up, spec.side_heads, conv)
 
 
 def init_network(key, spec: NetworkSpec):
     """Random variables of a network: {"params": {layer: arrays}} and, with batch norm, {"statistics": …}.
 
+    Side heads come last and take nothing from the other layers' draws.
+
     He initialisation for layers with ReLU, LeCun for the linear ones, biases zero.
     """
     images = jnp.zeros((1, COARSEST, COARSEST, 3), spec.dtype)
     variables = _module(spec).init(key, images, Grid(None), False)
-    return {name: dict(collection) for name, collection in variables.items()}
+    return {name: dict(variables[name]) for name in ("params", "statistics") if name in variables}
 
 
 def apply_network(variables, images, spec: NetworkSpec, *, extent=None, train: bool = False, axis_name=None):
@@ -93,6 +101,24 @@ def apply_network(variables, images, spec: NetworkSpec, *, extent=None, train: b
     Returns:
         (B, H, W, classes) float32 logits (beyond the extent: meaningless); with `train`, also the statistics.
     """
+    logits, changed = _forward(variables, images, spec, extent, train, axis_name)
+    return (logits, dict(changed.get("statistics", {}))) if train else logits
+
+
+def apply_with_sides(variables, images, spec: NetworkSpec, *, extent=None, axis_name=None):
+    """What `apply_network` gives in training, and the logits of the side heads.
+
+    Returns:
+        Logits; a tuple of float32 logits (B, H/s, W/s, classes) of the sides at their own strides s = 1, 2, 4, 8, 16,
+        H and W up to a multiple of 16, empty without `side_heads`; the statistics.
+    """
+    logits, changed = _forward(variables, images, spec, extent, True, axis_name)
+    (sides,) = changed.get("sides", {}).get("logits", ((),))
+    return logits, sides, dict(changed.get("statistics", {}))
+
+
+def _forward(variables, images, spec: NetworkSpec, extent, train: bool, axis_name):
+    """Logits, and the collections that training changes."""
     batch, height, width, _ = images.shape
     pad_rows, pad_columns = -height % COARSEST, -width % COARSEST
     if extent is None and (pad_rows or pad_columns):
@@ -101,11 +127,10 @@ def apply_network(variables, images, spec: NetworkSpec, *, extent=None, train: b
     images = jnp.pad(images, ((0, 0), (0, pad_rows), (0, pad_columns), (0, 0)))
     images = grid.clear(images, 1).astype(spec.dtype)
     module = _module(spec, axis_name)
-    if not train:
-        logits: Any = module.apply(variables, images, grid, False)
-        return logits[:, :height, :width]
-    logits, changed = module.apply(variables, images, grid, True, mutable=["statistics"])
-    return logits[:, :height, :width], dict(changed.get("statistics", {}))
+    mutable = ["statistics", "sides"] if train else []
+    found: Any = module.apply(variables, images, grid, train, mutable=mutable)
+    logits, changed = found
+    return logits[:, :height, :width], changed
 
 
 @functools.partial(jax.jit, static_argnames="spec")

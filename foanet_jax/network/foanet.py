@@ -30,6 +30,7 @@ class FoaNet(nn.Module):
     side_maps: int
     order: str
     up: str
+    side_heads: bool
     conv: Callable[..., ConvRelu]
 
     @nn.compact
@@ -38,15 +39,31 @@ class FoaNet(nn.Module):
         score, score_bias = Linear(self.classes, 1, self.side_maps * len(stages), name="score")()
         score = score.reshape(len(stages), self.side_maps, self.classes)
         logits = score_bias
+        linears = []
         for number, (features, stride) in enumerate(zip(stages, STRIDES, strict=True), start=1):
-            kernel, bias = Linear(self.side_maps, 3, features.shape[-1], name=f"side{number}")()
+            kernel, bias = linear = Linear(self.side_maps, 3, features.shape[-1], name=f"side{number}")()
             if self.up == "learned" and stride > 1:
                 side = self._learned_side(features, kernel, bias, grid, stride, number) @ score[number - 1]
             else:
                 kernel = jnp.einsum("yxck,kl->yxcl", kernel, score[number - 1])
                 side = self._fixed_side(features, kernel, bias @ score[number - 1], grid, stride)
             logits = logits + side
+            linears.append(linear)
+        if self.side_heads and (train or self.is_initializing()):
+            self.sow("sides", "logits", self._head_logits(stages, linears))
         return logits
+
+    def _head_logits(self, stages, linears):
+        """Each specialised layer's own prediction, a 1×1 convolution of its maps, before it is up-sampled.
+
+        As for `score`, the two convolutions are one.
+        """
+        found = []
+        for number, (features, (kernel, bias)) in enumerate(zip(stages, linears, strict=True), start=1):
+            head, head_bias = Linear(self.classes, 1, self.side_maps, name=f"head{number}")()
+            both = jnp.einsum("yxck,kl->yxcl", kernel, head[0, 0]).astype(features.dtype)
+            found.append(convolve(features, both).astype(jnp.float32) + (bias @ head[0, 0] + head_bias))
+        return tuple(found)
 
     def _fixed_side(self, features, kernel, bias, grid: Grid, stride: int):
         """One side's part of the logits, up-sampled by the fixed bilinear up-convolution."""

@@ -1,5 +1,7 @@
 """The layers shared by the networks, as Linen modules."""
 
+import math
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
@@ -11,6 +13,7 @@ HE = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
 LECUN = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
 VARIANCE_FLOOR = 1e-5
 MOMENTUM = 0.9
+GROUPS = 8  # of channels in group normalisation; of a width that 8 does not divide, as many as divide both
 
 
 class Grid:
@@ -36,10 +39,11 @@ class Grid:
 
 
 class ConvRelu(nn.Module):
-    """Convolution, optional batch normalisation, ReLU, zeros beyond the images.
+    """Convolution, optional normalisation, ReLU, zeros beyond the images.
 
-    Batch normalisation keeps the convolution's bias as its offset and adds one `scale` a channel. With
-    `train` false its running statistics fold into kernel and bias, so that it costs nothing.
+    Normalisation keeps the convolution's bias as its offset and adds one `scale` a channel. "batch" takes moments over
+    the batch; with `train` false its running statistics fold into kernel and bias, so that it costs nothing. "group"
+    takes them over groups of channels of each image (Wu & He 2018), "instance" over each channel of each image.
     """
 
     features: int
@@ -54,8 +58,13 @@ class ConvRelu(nn.Module):
         shape = (self.size, self.size, images.shape[-1], self.features)
         kernel = self.param("kernel", HE, shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        if self.norm == "batch":
+        if self.norm != "none":
             scale = self.param("scale", nn.initializers.ones, (self.features,))
+        if self.norm in ("group", "instance"):
+            products = convolve(images, kernel.astype(self.dtype), dilation=self.dilation)
+            mean, variance = self._image_moments(products, grid.mask(products, stride))
+            return grid.clear(self._normalised(products, mean, variance, scale, bias), stride)
+        if self.norm == "batch":
             mean = self.variable("statistics", "mean", jnp.zeros, (self.features,))
             variance = self.variable("statistics", "variance", jnp.ones, (self.features,))
             if train:
@@ -64,13 +73,34 @@ class ConvRelu(nn.Module):
                 if not self.is_initializing():
                     mean.value = MOMENTUM * mean.value + (1 - MOMENTUM) * batch_mean
                     variance.value = MOMENTUM * variance.value + (1 - MOMENTUM) * batch_variance
-                gain = scale * lax.rsqrt(batch_variance + VARIANCE_FLOOR)
-                shift = bias - batch_mean * gain
-                return grid.clear(nn.relu(products * gain.astype(self.dtype) + shift.astype(self.dtype)), stride)
+                return grid.clear(self._normalised(products, batch_mean, batch_variance, scale, bias), stride)
             gain = scale * lax.rsqrt(variance.value + VARIANCE_FLOOR)
             kernel, bias = kernel * gain, bias - mean.value * gain
         products = convolve(images, kernel.astype(self.dtype), dilation=self.dilation)
         return grid.clear(nn.relu(products + bias.astype(self.dtype)), stride)
+
+    def _normalised(self, products, mean, variance, scale, bias):
+        gain = scale * lax.rsqrt(variance + VARIANCE_FLOOR)
+        shift = bias - mean * gain
+        return nn.relu(products * gain.astype(self.dtype) + shift.astype(self.dtype))
+
+    def _image_moments(self, products, mask):
+        """Mean and variance (B, 1, 1, C) of each channel's group over its image's own pixels."""
+        products = products.astype(jnp.float32)
+        batch, height, width, channels = products.shape
+        groups = channels if self.norm == "instance" else math.gcd(channels, GROUPS)
+        pixels = height * width if mask is None else mask.sum((1, 2, 3), dtype=jnp.float32)[:, None, None]
+        count = jnp.float32(pixels) * (channels // groups)
+
+        def mean_inside(values):
+            values = values if mask is None else jnp.where(mask, values, 0)
+            return values.sum((1, 2)).reshape(batch, groups, -1).sum(axis=-1, keepdims=True) / count
+
+        def each_channel(values):
+            return jnp.repeat(values[..., 0], channels // groups, axis=1)[:, None, None, :]
+
+        mean = each_channel(mean_inside(products))
+        return mean, each_channel(mean_inside(jnp.square(products - mean)))
 
     def _moments(self, products, mask):
         """Mean and variance per channel over the images' own pixels, over all devices."""

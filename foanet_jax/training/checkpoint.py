@@ -1,7 +1,8 @@
 """Checkpoints: the only module that knows Orbax.
 
-A run keeps its best and its last checkpoint of each network. Each holds the variables, the optimiser's state
-and a JSON description from which the network is rebuilt without any configuration file.
+A run keeps its best and its last checkpoint of each network. Each holds the variables that predict, what else training
+needs (the optimiser's state, and the variables behind an average), and a JSON description from which the network is
+rebuilt without any configuration file.
 """
 
 import contextlib
@@ -43,8 +44,8 @@ class Checkpoints:
         self._manager.save(
             epoch,
             args=ocp.args.Composite(
-                variables=ocp.args.StandardSave(state.variables),
-                optimiser=ocp.args.StandardSave({"step": state.step, "optimiser": _plain(state.optimiser)}),
+                variables=ocp.args.StandardSave(state.evaluated),
+                optimiser=ocp.args.StandardSave(_unseen(state)),
                 description=ocp.args.JsonSave(description),
             ),
             metrics=None if score is None else {SCORE: score},
@@ -61,15 +62,22 @@ class Checkpoints:
 
     def restore_state(self, epoch: int, like: TrainState) -> TrainState:
         """The whole training state of a checkpoint, in the tree, shapes and devices of `like`."""
-        optimiser = {"step": like.step, "optimiser": _plain(like.optimiser)}
         args = ocp.args.Composite(
-            variables=ocp.args.StandardRestore(_abstract(like.variables)),
-            optimiser=ocp.args.StandardRestore(_abstract(optimiser)),
+            variables=ocp.args.StandardRestore(_abstract(like.evaluated)),
+            optimiser=ocp.args.StandardRestore(_abstract(_unseen(like))),
         )
         found = self._manager.restore(epoch, args=args)
-        structure = jax.tree.structure(like.optimiser)
-        leaves = jax.tree.leaves(found["optimiser"]["optimiser"])
-        return TrainState(found["optimiser"]["step"], found["variables"], jax.tree.unflatten(structure, leaves))
+        unseen, evaluated = found["optimiser"], found["variables"]
+        optimiser = jax.tree.unflatten(jax.tree.structure(like.optimiser), jax.tree.leaves(unseen["optimiser"]))
+        if like.average is None:
+            return TrainState(unseen["step"], evaluated, optimiser)
+        return TrainState(unseen["step"], unseen["variables"], optimiser, evaluated)
+
+
+def _unseen(state: TrainState) -> dict[str, Any]:
+    """What of a state only training needs; the variables among it where an average stands for them."""
+    unseen = {"step": state.step, "optimiser": _plain(state.optimiser)}
+    return unseen if state.average is None else unseen | {"variables": state.variables}
 
 
 def _plain(optimiser) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class EpochSpec:
         prepare, augment: how a study becomes network input.
         batch_size: slices a batch.
         limit: examples an epoch; 0: all.
-        jitter_px: see `jittered_box`.
+        jitter_px, box_scale: see `jittered_box`.
         seed: of order and changes.
     """
 
@@ -41,6 +41,7 @@ class EpochSpec:
     batch_size: int
     limit: int = 0
     jitter_px: int = 0
+    box_scale: float = 0.0
     seed: int = 0
 
 
@@ -70,7 +71,7 @@ def plan_epoch(cases: Sequence[Case], spec: EpochSpec, epoch: int) -> list[Block
     for number, slice_ in epoch_order(cases, seed=spec.seed, epoch=epoch, limit=spec.limit):
         if number not in shape_of:
             case = cases[number]
-            box = jittered_box(case, spec.jitter_px, (spec.seed, epoch, number))
+            box = jittered_box(case, spec.jitter_px, (spec.seed, epoch, number), scale=spec.box_scale)
             extent = prepared_extent(box, case.study.spacing_mm[1:], spec.prepare)
             shape_of[number] = padded_shape(extent, spec.prepare.bucket)
         by_shape.setdefault(shape_of[number], []).append((number, slice_))
@@ -85,7 +86,7 @@ def plan_epoch(cases: Sequence[Case], spec: EpochSpec, epoch: int) -> list[Block
 
 def count_steps(cases: Sequence[Case], spec: EpochSpec, epochs: int) -> list[int]:
     """Batches of each epoch."""
-    same_every_epoch = not spec.jitter_px and not spec.limit
+    same_every_epoch = not (spec.jitter_px or spec.box_scale or spec.limit)
     counted = [
         sum(len(block.batches) for block in plan_epoch(cases, spec, epoch))
         for epoch in range(1 if same_every_epoch else epochs)
@@ -164,12 +165,14 @@ def fill_shelf(
             None if spec.augment == NO_CHANGE else spec.augment,
             source=sources[n],
             jitter_px=spec.jitter_px,
+            box_scale=spec.box_scale,
             key=(spec.seed, epoch, n),
         )
         assert prepared.labels is not None
         images, labels = _put(images, labels, prepared.images, prepared.labels, start)
         extents[start : start + case.examples] = prepared.extent
-        triples[n] = start + neighbours(*case.labels.shape[:2], cyclic=case.cyclic)
+        along = spec.prepare.neighbours
+        triples[n] = start + neighbours(*case.labels.shape[:2], cyclic=case.cyclic, along=along)
         start += case.examples
     return Shelf(images, labels, extents, triples)
 

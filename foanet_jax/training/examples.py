@@ -65,16 +65,19 @@ def _labels(study: Study) -> np.ndarray:
     return study.labels
 
 
-def jittered_box(case: Case, jitter_px: int, key: tuple[int, ...]) -> Box:
-    """The case's box with each side moved by up to `jitter_px`, as the localization network's would be.
+def jittered_box(case: Case, jitter_px: int, key: tuple[int, ...], *, scale: float = 0.0) -> Box:
+    """The case's box as the localization network might have found it.
 
-    Whole frames stay whole; `key` holds the integers that fix the draw.
+    Each side moves by up to `jitter_px`, and the box grows about its centre to 1 … 1 + `scale` times its size. Whole
+    frames stay whole; `key` holds the integers that fix the draw.
     """
     shape, box = case.labels.shape[-2:], case.box
-    if not jitter_px or box == whole_image(shape):
+    if not (jitter_px or scale) or box == whole_image(shape):
         return box
-    shifts = np.random.Generator(np.random.Philox(np.random.SeedSequence((*key, JITTER))))
-    sides = np.array(dataclasses.astuple(box)) + shifts.integers(-jitter_px, jitter_px + 1, 4)
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((*key, JITTER))))
+    sides = np.array(dataclasses.astuple(box)) + generator.integers(-jitter_px, jitter_px + 1, 4)
+    growth = np.rint(scale * generator.random() / 2 * np.array(box.shape)).astype(int)
+    sides += np.concatenate([-growth, growth])
     top, left = np.maximum(sides[:2], 0)
     bottom, right = np.minimum(sides[2:], shape)
     if bottom - top <= jitter_px or right - left <= jitter_px:
@@ -94,22 +97,26 @@ def prepare_case(
     *,
     source: Source | None = None,
     jitter_px: int = 0,
+    box_scale: float = 0.0,
     key: tuple[int, ...] = (),
 ) -> Prepared:
     """A case on its network's grid, changed at random where `augment` is given.
 
     Args:
         source: `open_case(case)`, where it is on the device already.
-        jitter_px: see `jittered_box`.
+        jitter_px, box_scale: see `jittered_box`.
         key: integers that fix the random draws.
     """
+    change = NO_AUGMENTATION
+    if augment is not None:
+        change = draw_augmentation((*key, CHANGE), augment, slices=case.labels.shape[1])
     return prepare(
         source or open_case(case),
-        jittered_box(case, jitter_px, key),
+        jittered_box(case, jitter_px, key, scale=box_scale),
         case.study.spacing_mm[1:],
         spec,
         classes=case.classes,
-        augmentation=NO_AUGMENTATION if augment is None else draw_augmentation((*key, CHANGE), augment),
+        augmentation=change,
     )
 
 

@@ -44,8 +44,9 @@ class Validation:
         """Mean Dice over studies and foreground classes, each study one volume on its network's grid."""
         values = []
         for case, prepared in zip(self.cases, self.prepared, strict=True):
-            triples = neighbours(*case.labels.shape[:2], cyclic=case.cyclic)
-            together = slices_together(network, prepared.images.shape[1:], len(triples), self.memory_bytes)
+            along = network.prepare.neighbours
+            triples = neighbours(*case.labels.shape[:2], cyclic=case.cyclic, along=along)
+            together = slices_together([network], prepared.images.shape[1:], len(triples), self.memory_bytes)
             maps = probability_maps(network, prepared, triples, together=together)
             rows, columns = prepared.extent
             predicted = likeliest(maps)[:, :rows, :columns]
@@ -108,6 +109,7 @@ def train_network(
         batch_size=train.batch_size,
         limit=train.examples_per_epoch,
         jitter_px=train.box_jitter_px,
+        box_scale=train.box_scale,
         seed=seed,
     )
     steps = count_steps(cases, spec, train.epochs)
@@ -115,7 +117,12 @@ def train_network(
     optimiser = make_optimiser(settings.optimiser, sum(steps))
     step = parallel.parallelise(
         functools.partial(
-            train_steps, network=settings.network, loss=settings.loss, optimiser=optimiser, axis_name=parallel.AXIS
+            train_steps,
+            network=settings.network,
+            loss=settings.loss,
+            optimiser=optimiser,
+            average=settings.optimiser.average,
+            axis_name=parallel.AXIS,
         ),
         devices,
     )
@@ -124,7 +131,8 @@ def train_network(
             raise InputError(
                 "run-exists", f"{folder}: holds a training already; go on with --resume or choose another --workdir"
             )
-        state = parallel.place(init_state(initial_variables(settings, seed=seed), optimiser), devices)
+        variables = initial_variables(settings, seed=seed)
+        state = parallel.place(init_state(variables, optimiser, average=settings.optimiser.average), devices)
         first = checkpoints.last_epoch or 0
         if first:
             state = checkpoints.restore_state(first, state)
@@ -145,7 +153,7 @@ def train_network(
                 state = _train_epoch(state, split, step, epoch, log, bar)
                 if validation.cases:
                     score = validation.score(
-                        Network(settings.network, settings.prepare, jax.device_get(state.variables))
+                        Network(settings.network, settings.prepare, jax.device_get(state.evaluated))
                     )
                     log.write({"kind": "validation", "step": int(state.step), "epoch": epoch, "dice": score})
                     bar.set_description(f"{name}, validation Dice {score:.3f}", refresh=False)

@@ -10,7 +10,10 @@ import optax
 from jax import lax
 
 from foanet_jax.losses import LossSpec, hybrid_loss
-from foanet_jax.network import NetworkSpec, apply_network
+from foanet_jax.network import NetworkSpec, apply_with_sides
+
+SCHEDULES = ("constant", "cosine", "poly")
+POWER = 0.9  # of the polynomial schedule, as nnU-Net has it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,9 +23,14 @@ class OptimiserSpec:
     Attributes:
         learning_rate, beta1, beta2, epsilon: Adam's.
         keras_epsilon: add ε before the bias correction, as Keras does, instead of after it.
-        schedule: "constant" (the paper) or "cosine" to zero over the whole run.
+        schedule: "constant" (the paper), "cosine" to zero over the whole run, or "poly", which falls to zero as
+            (1 − t)^0.9 does.
         warmup_steps: steps over which the rate first rises from zero.
         clip_norm: largest global norm of the gradients; 0 does not clip.
+        weight_decay: share of each kernel that a step takes away, times the rate (Loshchilov & Hutter 2019); biases
+            and scales stay.
+        average: decay of the moving average of all variables that validation and prediction use instead of the last
+            ones, such as 0.999; 0 keeps none. After t steps it is at most (1 + t)/(10 + t): the first ones fade.
     """
 
     learning_rate: float = 0.002
@@ -33,12 +41,17 @@ class OptimiserSpec:
     schedule: str = "constant"
     warmup_steps: int = 0
     clip_norm: float = 0.0
+    weight_decay: float = 0.0
+    average: float = 0.0
 
     def __post_init__(self):
-        if self.schedule not in ("constant", "cosine"):
-            raise ValueError(f"optimiser schedule {self.schedule!r}; choose constant or cosine")
-        if self.learning_rate <= 0 or self.epsilon <= 0 or self.clip_norm < 0 or self.warmup_steps < 0:
-            raise ValueError(f"{self}: learning_rate and epsilon must be positive, the others not negative")
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"optimiser schedule {self.schedule!r}; choose one of {', '.join(SCHEDULES)}")
+        others = (self.clip_norm, self.warmup_steps, self.weight_decay, self.average)
+        if self.learning_rate <= 0 or self.epsilon <= 0 or min(others) < 0 or self.average >= 1:
+            raise ValueError(
+                f"{self}: learning_rate and epsilon must be positive, the others not negative, and average below 1"
+            )
 
 
 @flax.struct.dataclass
@@ -49,11 +62,18 @@ class TrainState:
         step: int32, updates made.
         variables: the network's parameters and statistics.
         optimiser: Optax's state.
+        average: the moving average of the variables; None where none is kept.
     """
 
     step: jax.Array
     variables: Any
     optimiser: Any
+    average: Any = None
+
+    @property
+    def evaluated(self) -> Any:
+        """The variables that validation and prediction use."""
+        return self.variables if self.average is None else self.average
 
 
 def scale_by_keras_adam(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
@@ -79,27 +99,44 @@ def scale_by_keras_adam(b1: float, b2: float, eps: float) -> optax.GradientTrans
 
 
 def make_optimiser(spec: OptimiserSpec, total_steps: int) -> optax.GradientTransformation:
-    """The Optax transformation of a spec; `total_steps` sets the cosine's end."""
-    if spec.schedule == "cosine":
-        rate = optax.warmup_cosine_decay_schedule(
-            0.0 if spec.warmup_steps else spec.learning_rate,
-            spec.learning_rate,
-            spec.warmup_steps,
-            max(total_steps, spec.warmup_steps + 1),
-        )
-    else:
-        rate = optax.linear_schedule(
-            0.0 if spec.warmup_steps else spec.learning_rate, spec.learning_rate, max(1, spec.warmup_steps)
-        )
+    """The Optax transformation of a spec; `total_steps` sets where a schedule ends."""
     adam = scale_by_keras_adam if spec.keras_epsilon else optax.scale_by_adam
     direction = adam(spec.beta1, spec.beta2, spec.epsilon)
     clip = [optax.clip_by_global_norm(spec.clip_norm)] if spec.clip_norm else []
-    return optax.chain(*clip, direction, optax.scale_by_learning_rate(rate))
+    decay = [optax.add_decayed_weights(spec.weight_decay, mask=_is_kernel)] if spec.weight_decay else []
+    return optax.chain(*clip, direction, *decay, optax.scale_by_learning_rate(_rate(spec, total_steps)))
 
 
-def init_state(variables, optimiser: optax.GradientTransformation) -> TrainState:
-    """The state before the first step."""
-    return TrainState(jnp.zeros([], jnp.int32), variables, optimiser.init(variables["params"]))
+def _rate(spec: OptimiserSpec, total_steps: int) -> optax.Schedule:
+    """The learning rate by step: a linear warm-up, then the schedule over the steps that are left."""
+    left = max(total_steps - spec.warmup_steps, 1)
+    after = {
+        "constant": optax.constant_schedule(spec.learning_rate),
+        "cosine": optax.cosine_decay_schedule(spec.learning_rate, left),
+        "poly": optax.polynomial_schedule(spec.learning_rate, 0.0, POWER, left),
+    }[spec.schedule]
+    if not spec.warmup_steps:
+        return after
+    warmup = optax.linear_schedule(0.0, spec.learning_rate, spec.warmup_steps)
+    return optax.join_schedules([warmup, after], [spec.warmup_steps])
+
+
+def _is_kernel(params):
+    """A tree like the parameters': which of them are kernels of convolutions."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
+
+
+def init_state(variables, optimiser: optax.GradientTransformation, *, average: float = 0.0) -> TrainState:
+    """The state before the first step; `average` is the decay of the average, 0 for none."""
+    # A copy: a step is given the memory of both.
+    kept = jax.tree.map(jnp.copy, variables) if average else None
+    return TrainState(jnp.zeros([], jnp.int32), variables, optimiser.init(variables["params"]), kept)
+
+
+def averaged(average, variables, decay: float, step):
+    """The moving average once the variables after `step` updates have been added."""
+    kept = jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, average, variables)
 
 
 def train_step(
@@ -109,6 +146,7 @@ def train_step(
     network: NetworkSpec,
     loss: LossSpec,
     optimiser: optax.GradientTransformation,
+    average: float = 0.0,
     axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One update on one batch.
@@ -116,6 +154,7 @@ def train_step(
     Args:
         state: what to update.
         batch: `images` (B, H, W, 3) float32, `labels` (B, H, W) uint8, `extent` (B, 2) int32.
+        average: decay of the variables' average, where the state keeps one.
         axis_name: device axis over which gradients and metrics are averaged.
 
     Returns:
@@ -123,15 +162,16 @@ def train_step(
     """
 
     def objective(params):
-        logits, statistics = apply_network(
+        logits, sides, statistics = apply_with_sides(
             state.variables | {"params": params},
             batch["images"],
             network,
             extent=batch["extent"],
-            train=True,
             axis_name=axis_name,
         )
-        total, terms = hybrid_loss(logits, batch["labels"], loss, extent=batch["extent"])
+        total, terms = hybrid_loss(
+            logits, batch["labels"], loss, extent=batch["extent"], sides=sides, axis_name=axis_name
+        )
         return total, (terms, statistics)
 
     (total, (terms, statistics)), gradients = jax.value_and_grad(objective, has_aux=True)(state.variables["params"])
@@ -143,7 +183,9 @@ def train_step(
     if statistics:
         variables["statistics"] = statistics
     metrics["gradient_norm"] = optax.tree.norm(gradients)
-    return TrainState(state.step + 1, variables, optimiser_state), metrics
+    step = state.step + 1
+    kept = None if state.average is None else averaged(state.average, variables, average, step)
+    return TrainState(step, variables, optimiser_state, kept), metrics
 
 
 def train_steps(state: TrainState, batches: dict[str, jax.Array], **options) -> tuple[TrainState, dict[str, jax.Array]]:

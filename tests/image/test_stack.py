@@ -27,6 +27,20 @@ def test_neighbours_by_hand(frames, slices, cyclic, expected):
     np.testing.assert_array_equal(neighbours(frames, slices, cyclic=cyclic), expected)
 
 
+@pytest.mark.parametrize(
+    ("frames", "slices", "along", "expected"),
+    [
+        (3, 2, "slices", [(0, 0, 1), (0, 1, 1), (2, 2, 3), (2, 3, 3), (4, 4, 5), (4, 5, 5)]),
+        (3, 1, "slices", [(0, 0, 0), (1, 1, 1), (2, 2, 2)]),
+        (1, 3, "frames", [(0, 0, 0), (1, 1, 1), (2, 2, 2)]),
+        (2, 2, "frames", [(2, 0, 2), (3, 1, 3), (0, 2, 0), (1, 3, 1)]),
+        (2, 1, "none", [(0, 0, 0), (1, 1, 1)]),
+    ],
+)
+def test_neighbours_that_are_asked_for(frames, slices, along, expected):
+    np.testing.assert_array_equal(neighbours(frames, slices, cyclic=True, along=along), expected)
+
+
 def test_red_green_blue_are_before_itself_after():
     images = np.arange(3 * 2 * 2, dtype=np.float32).reshape(3, 2, 2)
     stacked = temporal_like(images, neighbours(3, 1, cyclic=True))

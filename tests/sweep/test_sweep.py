@@ -68,8 +68,8 @@ def test_every_row_and_fold_is_a_run_of_its_own(swept):
     assert len(patients[0] | patients[1]) == 4
     assert not patients[0] & patients[1]
     model = load_model(swept / "rows" / "i" / "fold1")
-    assert model.localization is not None
-    assert model.segmentation.prepare.foa
+    assert len(model.localization) == 1
+    assert model.segmentation[0].prepare.foa
 
 
 def test_the_localization_network_is_trained_once_a_fold(swept):

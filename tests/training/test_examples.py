@@ -1,5 +1,7 @@
 """What a network trains on: labels, boxes and their jitter, and what is refused."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from foanet_jax.errors import InputError
 from foanet_jax.image.boxes import Box, whole_image
 from foanet_jax.image.prepare import PrepareSpec
 from foanet_jax.training.examples import (
+    jittered_box,
     object_case,
     prepare_case,
     require_window,
@@ -101,3 +104,15 @@ def test_crops_smaller_than_the_ssim_window_are_refused():
     with pytest.raises(InputError, match=r"p3_c: 11×8 px.*11-px window") as caught:
         require_window([case], PrepareSpec(spacing_mm=2.0))
     assert caught.value.code == "too-small"
+
+
+def test_crops_grow_by_a_random_share_of_their_size():
+    case = segmentation_case(study(0, (1, 1, 200, 200)), cyclic=True, margin_px=30)
+    case = dataclasses.replace(case, box=Box(60, 50, 140, 150))
+    grown = [jittered_box(case, 0, (n,), scale=0.2) for n in range(100)]
+    rows, columns = np.array([box.shape for box in grown]).T
+    assert rows.min() >= 80
+    assert 94 <= rows.max() <= 96
+    assert 117 <= columns.max() <= 120
+    assert all(box.centre == case.box.centre for box in grown)
+    assert jittered_box(case, 3, (1,)) == jittered_box(case, 3, (1,), scale=0.0)

@@ -97,11 +97,13 @@ def test_clipping_bounds_the_global_norm():
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ({"schedule": "linear"}, "schedule 'linear'; choose constant or cosine"),
+        ({"schedule": "linear"}, "schedule 'linear'; choose one of constant, cosine, poly"),
         ({"learning_rate": 0.0}, "learning_rate=0.0.*must be positive"),
         ({"epsilon": 0.0}, "epsilon=0.0.*must be positive"),
         ({"clip_norm": -1.0}, "clip_norm=-1.0"),
         ({"warmup_steps": -1}, "warmup_steps=-1"),
+        ({"weight_decay": -0.1}, "weight_decay=-0.1"),
+        ({"average": 1.0}, "average below 1"),
     ],
 )
 def test_bad_settings_are_refused(bad, message):
