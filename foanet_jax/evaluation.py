@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from foanet_jax.atomic import atomic_path
-from foanet_jax.markup import from_cell
-from foanet_jax.markup import markdown as escape_markdown
+from foanet_jax.escaping import from_cell
+from foanet_jax.escaping import markdown as escape_markdown
 from foanet_jax.metrics import FOREGROUND, MEASURES, PatientScore, Score, patient_means
 from foanet_jax.records import write_records
 

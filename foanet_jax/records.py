@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from foanet_jax.atomic import atomic_path
-from foanet_jax.markup import to_cell
+from foanet_jax.escaping import to_cell
 
 
 def write_records(path: Path, kind: type, rows: Iterable[Any]) -> None:

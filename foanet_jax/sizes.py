@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foanet_jax.markup import from_cell
+from foanet_jax.escaping import from_cell
 from foanet_jax.records import write_records
 
 NAME = "sizes.csv"

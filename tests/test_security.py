@@ -22,11 +22,11 @@ from experiments import phantom
 from foanet_jax.atomic import atomic_path, open_unlinked
 from foanet_jax.data.nifti import write_nifti
 from foanet_jax.errors import InputError
+from foanet_jax.escaping import from_cell, markdown, to_cell
 from foanet_jax.evaluation import read_scores, summarise, write_scores
 from foanet_jax.experiment import STAGES, load_model
 from foanet_jax.experiment.studies import list_studies
 from foanet_jax.gallery import MOST_BYTES, load_gallery
-from foanet_jax.markup import from_cell, markdown, to_cell
 from foanet_jax.metrics import Score
 from foanet_jax.network import init_network
 from foanet_jax.network.pretrained import read_vgg16

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from foanet_jax.atomic import atomic_path
 from foanet_jax.check.facts import CheckReport, volumes
-from foanet_jax.markup import markdown as escape_markdown
+from foanet_jax.escaping import markdown as escape_markdown
 
 
 def format_check(report: CheckReport, *, markdown: bool = False) -> str:

@@ -65,7 +65,7 @@ def draw_overlay(
     heart = (prediction > 0) if truth is None else (prediction > 0) | (truth > 0)
     tiles, across = _choose_tiles(heart, max_tiles)
     pixel_mm = (float(spacing_mm[1]), float(spacing_mm[2]))
-    window = _zoom(heart, boxes, pixel_mm)
+    window = heart_window(heart, boxes, pixel_mm)
     # Arrays are cut rather than the axes' limits: a figure of 24 whole 512×512 frames would take a gigabyte.
     cut = window.slices
     low, high = intensity_window(study_voxels)
@@ -128,7 +128,7 @@ def _choose_tiles(heart: np.ndarray, max_tiles: int) -> tuple[list[tuple[int, in
     return tiles, tiles_across(len(tiles))
 
 
-def _zoom(heart: np.ndarray, boxes: Sequence[Box], pixel_mm: tuple[float, float]) -> Box:
+def heart_window(heart: np.ndarray, boxes: Sequence[Box], pixel_mm: tuple[float, float]) -> Box:
     """The window around everything that is drawn, with a margin; the whole image where nothing is."""
     height, width = heart.shape[-2:]
     plane = np.any(heart, axis=(0, 1))

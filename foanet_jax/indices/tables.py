@@ -10,9 +10,9 @@ import numpy as np
 
 from foanet_jax.atomic import atomic_path
 from foanet_jax.errors import InputError
+from foanet_jax.escaping import from_cell, to_cell
 from foanet_jax.indices.short_axis import DIMENSIONS, SECTORS, LvIndices
 from foanet_jax.indices.ventricle import VentricleIndices, chamber
-from foanet_jax.markup import from_cell, to_cell
 
 
 def write_lv_indices(indices: Mapping[str, LvIndices], path: str | os.PathLike[str]) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from foanet_jax.atomic import atomic_path
+from foanet_jax.escaping import latex, markdown, to_cell
 from foanet_jax.evaluation import ClassSummary, Statistic, Summary, summarise
-from foanet_jax.markup import latex, markdown, to_cell
 from foanet_jax.metrics import FOREGROUND, PatientScore
 from foanet_jax.report.statistics import RESAMPLES, Comparison, compare, holm, interval
 from foanet_jax.sweep.results import RowResult, SweepResult

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import re
 from collections import Counter
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -17,49 +16,11 @@ from foanet_jax.report.page import write_page
 from foanet_jax.report.tables import make_tables
 from foanet_jax.sizes import write_sizes
 from foanet_jax.sweep.results import SweepResult
+from tests.parsed_page import Page
 from tests.report.sweep_results import make_result
 
 HOSTILE = "<script>alert(1)</script>\"'&amp;<!--"
 MESSAGE = f"out of memory: {HOSTILE}\nuse a smaller batch"
-VOID = {"meta", "link", "img"}
-INLINE = {"a", "small", "span", "strong"}
-
-
-class Page(HTMLParser):
-    """A page that refuses what is not well-formed."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.ids: Counter[str] = Counter()
-        self.texts: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        assert len(attrs) == len(dict(attrs)), f"{tag}: {attrs}"
-        self.tags.append((tag, dict(attrs)))
-        self.ids.update(value for name, value in attrs if name == "id")
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-        if tag not in INLINE:
-            self.texts.append(" ")
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.texts.append(data)
-
-    def handle_comment(self, data):
-        raise AssertionError(f"a comment: {data}")
-
-    @property
-    def text(self) -> str:
-        return " ".join("".join(self.texts).split())
 
 
 def hostile(result: SweepResult) -> SweepResult:

@@ -3,8 +3,6 @@
 import html
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,9 +11,9 @@ from PIL import Image
 from foanet_jax.report.figures import FigureFile
 from foanet_jax.report.page import write_page
 from foanet_jax.report.tables import make_tables
+from tests.browser import CHROMIUM, chromium, console
 from tests.report.sweep_results import make_result
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 
 LONG = "x" * 300
@@ -35,32 +33,6 @@ def page(tmp_path_factory) -> Path:
     figure = FigureFile("wide", "A wide figure", LONG, folder / "wide.png", folder / "wide.pdf")
     write_page(result, make_tables(result), [figure], folder / "report.html")
     return folder / "report.html"
-
-
-def chromium(tmp_path: Path, page: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [
-            CHROMIUM,
-            "--headless=new",
-            # Chromium has no sandbox for root, as which containers run.
-            "--no-sandbox",
-            "--disable-gpu",
-            "--no-first-run",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            "--enable-logging=stderr",
-            "--v=0",
-            *options,
-            page.as_uri(),
-        ],
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-        check=True,
-    )
-
-
-def console(browser: subprocess.CompletedProcess[str]) -> list[str]:
-    return [line for line in browser.stderr.splitlines() if "CONSOLE" in line]
 
 
 def test_console_is_quiet(page, tmp_path):
