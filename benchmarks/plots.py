@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from benchmarks.contestants import TITLES
 from benchmarks.report import seconds_text
-from foanet_jax.drawing.style import INK, PAGE, QUIET_INK, save
+from benchmarks.shifts import Shift
+from foanet_jax.drawing.style import INK, PAGE, QUIET_INK, class_colours, save
 
 COLOURS = {
     "ours": "#00c896",
@@ -72,4 +73,41 @@ def draw_scaling(axes_of: dict[str, list[dict[str, Any]]], path: Path) -> None:
             axes.set_xticks(values, [str(value) for value in values])
             axes.minorticks_off()
             axes.set_ylim(bottom=0)
+    save(figure, path)
+
+
+def draw_robustness(
+    panels: Sequence[tuple[Shift, Sequence[float], dict[str, Sequence[float]], dict[str, Sequence[float]]]],
+    classes: Sequence[str],
+    title: str,
+    path: Path,
+) -> None:
+    """A panel a shift: the Dice of each class against the strength, and dotted that of the unshifted prediction.
+
+    Args:
+        panels: the shift, its strengths, and the mean Dice of each class at each: of the shifted studies, and of what
+            was predicted before the shift.
+        classes: all of them, the background first.
+        title: over all panels.
+        path: the picture to write.
+    """
+    across = min(4, len(panels))
+    down = -(-len(panels) // across)
+    figure = Figure(figsize=(12, 0.8 + 2.4 * down), facecolor=PAGE, layout="constrained")
+    figure.suptitle(title, color=INK, fontsize=11)
+    grid = _axes(figure, down, across)
+    colours = class_colours(classes)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    for axes, (shift, strengths, after, before) in zip(grid.flat, panels, strict=False):
+        places = range(len(strengths))
+        for name, colour in colours.items():
+            axes.plot(places, before[name], ":", color=colour, linewidth=1)
+            axes.plot(places, after[name], "o-", color=colour, linewidth=1.4, markersize=3.5, label=name)
+        axes.set_title(shift.title, color=INK, loc="left", fontsize=9)
+        axes.set_xticks(places, [shift.step(strength) for strength in strengths], fontsize=8)
+        axes.set_xlim(-0.4, len(strengths) - 0.6)
+        axes.set_ylim(0, 1)
+    handles, labels = grid.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, labelcolor=INK)
     save(figure, path)

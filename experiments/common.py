@@ -70,6 +70,7 @@ def common(name: str) -> ConfigDict:
                 "root": "",
                 "patients": 0,  # 0: all
                 "folds": 5,
+                "split": "random",  # or who is tested on: "group", "spacing", "size"
                 "fold": 0,
                 "folds_file": "",  # made in the workdir where empty
                 "validation_fraction": 0.1,

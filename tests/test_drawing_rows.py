@@ -340,6 +340,14 @@ class TestPatients:
         assert {"patient000", "DC 0.500", "95HD 0.0", "BDC 0.17"} <= set(captions(figures[0]))
         assert_texts_fit(figures[0])
 
+    @pytest.mark.parametrize("count", [1, 10])
+    def test_worst_cases_name_the_class_that_failed(self, figures, count):
+        cases = [(make_plane(f"patient{k:03d}"), "cavity", {"myocardium": 0.8, "cavity": k / 20}) for k in range(count)]
+        drawing.draw_worst(cases, title="t" * 60, path="x")
+        assert len(figures[0].axes) == 2 * count
+        assert {cases[0][0].case, "cavity 0.00", "0.80"} <= set(captions(figures[0]))
+        assert_texts_fit(figures[0])
+
     def test_nothing_is_refused(self):
         for draw, options in (
             (drawing.draw_localizations, {}),
@@ -350,6 +358,8 @@ class TestPatients:
                 draw([], title="t", path="x", **options)
         with pytest.raises(ValueError, match="no patient"):
             drawing.draw_cases([], [], title="t", path="x")
+        with pytest.raises(ValueError, match="no case"):
+            drawing.draw_worst([], title="t", path="x")
 
 
 def test_text_is_shortened_to_its_room():

@@ -3,13 +3,22 @@
 import functools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from foanet_jax.data.nifti import class_indices, read_nifti, read_voxels, require_same_grid, study_from_volume
+import numpy as np
+
+from foanet_jax.data.nifti import (
+    class_indices,
+    read_grid,
+    read_nifti,
+    read_voxels,
+    require_same_grid,
+    study_from_volume,
+)
 from foanet_jax.data.refs import StudyRef, empty_root, raise_problems, require_root, visible
-from foanet_jax.data.study import ACDC_CLASSES, Study
+from foanet_jax.data.study import ACDC_CLASSES, Grid, Study
 from foanet_jax.errors import InputError
 
 _INDEX_OF = {0: 0, 1: 1, 2: 2, 3: 3}
@@ -58,7 +67,7 @@ def list_acdc(
             cine = _nifti_file(folder, f"{patient}_4d")
             if cine is not None:
                 load_cine = functools.partial(_load_cine, cine, patient, group)
-                refs.append(StudyRef(patient, f"{patient}_4d", group, load_cine, functools.partial(read_voxels, cine)))
+                refs.append(StudyRef(patient, f"{patient}_4d", group, load_cine, *_parts_of(cine)))
             continue
         labelled = {int(match[1]) for path in folder.iterdir() if (match := _label_name(patient).fullmatch(path.name))}
         for frame in sorted(labelled | known):
@@ -71,7 +80,7 @@ def list_acdc(
                 )
             else:
                 load = functools.partial(_load, image, labels, patient, case, group)
-                refs.append(StudyRef(patient, case, group, load, functools.partial(read_voxels, image)))
+                refs.append(StudyRef(patient, case, group, load, *_parts_of(image)))
     if not refs and frames == "cine":
         raise empty_root(root, "patientXXX_4d.nii.gz in the patients' folders")
     if problems is None:
@@ -87,6 +96,11 @@ def read_acdc(root: str | os.PathLike[str]) -> Iterator[Study]:
     """
     for ref in list_acdc(root):
         yield ref.load()
+
+
+def _parts_of(image: Path) -> tuple[Callable[[], np.ndarray], Callable[[], Grid]]:
+    """How to read the voxels alone, and the header alone."""
+    return functools.partial(read_voxels, image), functools.partial(read_grid, image)
 
 
 def _load(image_path: Path, label_path: Path, patient: str, case: str, group: str | None) -> Study:

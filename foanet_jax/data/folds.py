@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from foanet_jax.atomic import atomic_path
+from foanet_jax.data.heldout import SPLITS, hold_out
 from foanet_jax.data.identical import identical_patients
 from foanet_jax.data.refs import StudyRef, natural_key
 from foanet_jax.errors import InputError
@@ -41,16 +42,30 @@ class Folds:
         seed: of the shuffling.
         validation_fraction: what was asked for.
         identical: sets of patients who share images, so that a fold has each on one side; None where nobody looked.
+        split: how test sets were made: one of `heldout.SPLITS`.
+        held_out: what each fold's test patients have in common and nobody else has; none of random folds.
     """
 
     folds: tuple[Fold, ...]
     seed: int
     validation_fraction: float
     identical: tuple[tuple[str, ...], ...] | None = None
+    split: str = "random"
+    held_out: tuple[str, ...] = ()
 
 
-def make_folds(refs: Sequence[StudyRef], *, count: int = 5, seed: int = 0, validation_fraction: float = 0.1) -> Folds:
-    """Deals the patients out to `count` test sets that differ by one patient at most, each group evenly.
+def make_folds(
+    refs: Sequence[StudyRef],
+    *,
+    count: int = 5,
+    seed: int = 0,
+    validation_fraction: float = 0.1,
+    split: str = "random",
+) -> Folds:
+    """Deals the patients out to test sets, and those who are left of each fold to training and validation.
+
+    Random test sets differ by one patient at most, each group spread evenly; the others leave patients of one kind
+    out of the training (`heldout.hold_out`). Validation patients are drawn at random from those who are not tested.
 
     The outcome depends on patients, groups and seed, not on the order of `refs`. Patients who share images, as
     ACDC's patient074 and patient076 do, change places with others, of their own group where there are such, until
@@ -58,20 +73,27 @@ def make_folds(refs: Sequence[StudyRef], *, count: int = 5, seed: int = 0, valid
 
     Args:
         refs: the studies; patients without a group are dealt out like a group of their own.
-        count: number of folds, 2 or more.
+        count: number of folds, 2 or more; groups make as many as there are.
         seed: of the shuffling.
         validation_fraction: share of the training part that becomes the validation part, in [0, 1): rounded
             to patients, but one at least unless it is 0.
+        split: "random", or what test patients have in common: "group", "spacing" (in the image plane) or "size" (of
+            the image).
 
     Raises:
-        InputError: fewer patients than folds, those who share images counted as one, a patient in two groups, or a
-            number out of range.
+        InputError: fewer patients than folds, those who share images counted as one, a patient in two groups, a
+            number out of range, or patients who cannot be told apart by what the split asks for.
     """
+    if split not in SPLITS:
+        raise InputError("folds", f"data.split is {split!r}; choose one of {', '.join(SPLITS)}")
     if count < 2:
         raise InputError("folds", f"{count} folds; cross-validation takes 2 or more")
     if not 0 <= validation_fraction < 1:
         raise InputError("folds", f"validation_fraction is {validation_fraction}; it must be in [0, 1)")
     group_of = _groups(refs)
+    held_out: tuple[str, ...] = ()
+    if split == "group":
+        count = len(set(group_of.values()))
     if len(group_of) < count:
         raise InputError(
             "too-few-patients", f"{len(group_of)} patients for {count} folds; use fewer folds or add patients"
@@ -95,7 +117,10 @@ def make_folds(refs: Sequence[StudyRef], *, count: int = 5, seed: int = 0, valid
     ]
     # Dealt out like cards, group after group, so that neither groups nor folds come out uneven.
     dealt = [patient for patients in members for patient in patients]
-    tests = _brought_together([dealt[index::count] for index in range(count)], identical, group_of)
+    if split == "random":
+        tests = _brought_together([dealt[index::count] for index in range(count)], identical, group_of)
+    else:
+        held_out, tests = hold_out(refs, group_of, split=split, count=count, identical=identical)
     folds = []
     for test in map(set, tests):
         validation = _spread(
@@ -105,7 +130,7 @@ def make_folds(refs: Sequence[StudyRef], *, count: int = 5, seed: int = 0, valid
         rest, drawn = _brought_together([rest, [p for p in dealt if p in validation]], identical, group_of)
         # Where all who are left share images, they are better trained on than validated with.
         folds.append(Fold(_ordered(rest or drawn), _ordered(drawn if rest else ()), _ordered(test)))
-    return Folds(tuple(folds), seed, validation_fraction, identical)
+    return Folds(tuple(folds), seed, validation_fraction, identical, split, held_out)
 
 
 def save_folds(folds: Folds, path: str | os.PathLike[str]) -> None:
@@ -265,7 +290,11 @@ def _parse(path: Path) -> Folds:
             if not isinstance(identical, list):
                 raise TypeError("identical is not a list of sets of patients")
             identical = tuple(_patients(its, "identical") for its in identical)
-        return Folds(folds, seed, float(fraction), identical)
+        # Files of older versions have neither.
+        split, held_out = content.get("split", SPLITS[0]), _patients(content.get("held_out", []), "held_out")
+        if split not in SPLITS:
+            raise TypeError(f"split is not one of {', '.join(SPLITS)}")
+        return Folds(folds, seed, float(fraction), identical, split, held_out)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError("folds", f"{path}: not as save_folds writes it ({error}); make the folds anew") from None
 

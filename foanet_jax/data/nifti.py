@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from foanet_jax.data.nifti_file import DEFAULT_BUDGET_BYTES, NiftiVolume, read_nifti
+from foanet_jax.data.nifti_file import DEFAULT_BUDGET_BYTES, NiftiVolume, read_grid, read_nifti
 from foanet_jax.data.nifti_header import SPACING_RANGE_MM, ThirdAxis
 from foanet_jax.data.nifti_write import write_mask, write_nifti
 from foanet_jax.data.orientation import SliceAxis, to_canonical
@@ -20,6 +20,7 @@ __all__ = [
     "SliceAxis",
     "ThirdAxis",
     "class_indices",
+    "read_grid",
     "read_nifti",
     "read_voxels",
     "require_same_grid",

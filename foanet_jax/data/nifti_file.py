@@ -23,6 +23,7 @@ from foanet_jax.data.nifti_header import (
     read_header,
     scaling,
 )
+from foanet_jax.data.study import Grid
 from foanet_jax.errors import InputError
 
 DEFAULT_BUDGET_BYTES = 2 * 2**30
@@ -108,6 +109,19 @@ def read_nifti(
             "non-finite", f"{path}: {bad} of {voxels} voxels are NaN or infinite as float32; export the file again"
         )
     return NiftiVolume(data, spacing_mm, affine, header, path)
+
+
+def read_grid(path: str | os.PathLike[str], *, third_axis: ThirdAxis = "slice") -> Grid:
+    """Shape and spacing of the volume that `read_nifti` would read, from the file's header alone.
+
+    Raises:
+        InputError: as `read_nifti`, for what the header shows.
+    """
+    path = Path(path)
+    with _opened(path) as (stream, _, _):
+        header = read_header(stream, path)
+        shape, spacing_mm, _ = geometry(header, dimensions(header, path), third_axis, path)
+    return Grid(shape, spacing_mm)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foanet_jax.data.study import Study
+from foanet_jax.data.study import Grid, Study
 from foanet_jax.errors import InputError
 
 
@@ -22,6 +22,7 @@ class StudyRef:
         group: clinical group, where the data set knows one.
         load: reads the study; raises InputError where its files cannot be used.
         load_voxels: reads what `load` has as voxels, without the labels; None for studies that are made, not read.
+        load_grid: reads the header alone; None where only loading the study tells its grid.
     """
 
     patient: str
@@ -29,6 +30,16 @@ class StudyRef:
     group: str | None
     load: Callable[[], Study]
     load_voxels: Callable[[], np.ndarray] | None = None
+    load_grid: Callable[[], Grid] | None = None
+
+
+def grid_of(ref: StudyRef) -> Grid:
+    """The grid of a study, from its header where that is enough."""
+    if ref.load_grid is not None:
+        return ref.load_grid()
+    study = ref.load()
+    frames, slices, rows, columns = study.voxels.shape
+    return Grid((frames, slices, rows, columns), study.spacing_mm)
 
 
 def kept_in_memory(refs: Iterable[StudyRef], most_bytes: int = 2 * 2**30) -> list[StudyRef]:

@@ -23,6 +23,14 @@ WHOLE_HEART_CLASSES = (
 
 
 @dataclasses.dataclass(frozen=True)
+class Grid:
+    """Where a study's voxels lie, as its header tells: shape (T, Z, H, W), and spacing (slice, row, column) in mm."""
+
+    shape: tuple[int, int, int, int]
+    spacing_mm: tuple[float, float, float]
+
+
+@dataclasses.dataclass(frozen=True)
 class Study:
     """One examination on its own grid: a 2D+t cine, a stack of slices, a 3D volume or a 4D cine.
 

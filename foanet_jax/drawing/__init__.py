@@ -19,6 +19,7 @@ from foanet_jax.drawing.slices import (
     draw_localizations,
     draw_row_comparison,
     draw_structures,
+    draw_worst,
 )
 from foanet_jax.drawing.style import (
     BOX_COLOUR,
@@ -50,5 +51,6 @@ __all__ = [
     "draw_structures",
     "draw_summary",
     "draw_temporal_like",
+    "draw_worst",
     "measure_agreement",
 ]

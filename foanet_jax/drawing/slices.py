@@ -1,7 +1,7 @@
 """Sheets of slices: rows compared (Fig. 5), localization and differences (Fig. 8), the whole heart (Fig. 9), cases."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from foanet_jax.drawing import tiles
@@ -182,6 +182,41 @@ def draw_cases(
             cut = tiles.zoomed(plane, plane.box, _CLOSE)
             tiles.show_prediction(sheet.tile(left, 0), cut, colours)
             tiles.show_difference(sheet.tile(right, 0), cut, colours)
+    sheet.save(path)
+
+
+def draw_worst(cases: Sequence[tuple[Plane, str, Mapping[str, float]]], *, title: str, path: str | Path) -> None:
+    """The cases that went worst, two a line: prediction over the truth, the difference, and the class that failed.
+
+    Args:
+        cases: of each a slice, the class of the lowest Dice, and the Dice of every class over the whole case.
+        title: printed above the tiles.
+        path: the picture to write.
+
+    Raises:
+        ValueError: there is no case.
+    """
+    if not cases:
+        raise ValueError("no case to draw; pass at least one")
+    colours = class_colours(cases[0][0].classes)
+    sheet = Sheet(
+        columns=4,
+        block_rows=math.ceil(len(cases) / 2),
+        tiles_per_block=1,
+        aspect=1.0,
+        title=title,
+        note="worst first · DC of the whole case",
+        legend=[*tiles.class_handles(colours), tiles.truth_handle(), tiles.difference_handle()],
+    )
+    for number, (plane, failed, dc) in enumerate(cases):
+        row, column = divmod(number, 2)
+        left, right = (row, 2 * column), (row, 2 * column + 1)
+        _caption(sheet, left, plane.case, tiles.where(plane, [case[0] for case in cases]))
+        others = " · ".join(f"{value:.2f}" for name, value in dc.items() if name != failed)
+        _caption(sheet, right, f"{failed} {dc[failed]:.2f}", others)
+        cut = tiles.zoomed(plane, plane.box, _CLOSE)
+        tiles.show_prediction(sheet.tile(left, 0), cut, colours)
+        tiles.show_difference(sheet.tile(right, 0), cut, colours)
     sheet.save(path)
 
 

@@ -1,5 +1,6 @@
 """The configured data set: its studies and their folds."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import Study, require_contrast
 from foanet_jax.errors import InputError
 
+LOGGER = logging.getLogger(__name__)
 Config = Mapping[str, Any]
 
 
@@ -58,18 +60,32 @@ def open_folds(config: Config, refs: Sequence[StudyRef], *places: Path) -> Folds
     """The data set's folds: from `data.folds_file`, else from the first `folds.json` in `places`, else made anew.
 
     Raises:
-        InputError: a file that does not fit the data set, or a fold that there is not.
+        InputError: a file that does not fit the data set or was split otherwise than asked for, or a fold that there is
+            not.
     """
     data = config["data"]
     saved = [place / FOLDS for place in places if (place / FOLDS).exists()]
     if data["folds_file"] or saved:
-        folds = load_folds(data["folds_file"] or saved[0], refs)
+        path = data["folds_file"] or saved[0]
+        folds = load_folds(path, refs)
+        if data["split"] not in ("random", folds.split):
+            raise InputError(
+                "folds",
+                f"{path}: folds by {folds.split}, but data.split is {data['split']}; choose another --workdir, or "
+                "leave data.split out",
+            )
     else:
         folds = make_folds(
-            refs, count=data["folds"], seed=config["seed"], validation_fraction=data["validation_fraction"]
+            refs,
+            count=data["folds"],
+            seed=config["seed"],
+            validation_fraction=data["validation_fraction"],
+            split=data["split"],
         )
     if not 0 <= data["fold"] < len(folds.folds):
         raise InputError("folds", f"data.fold is {data['fold']}; there are folds 0 to {len(folds.folds) - 1}")
+    if folds.held_out:
+        LOGGER.info("fold %d leaves out %s", data["fold"], folds.held_out[data["fold"]])
     return folds
 
 

@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
+import math
 import re
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from foanet_jax.metrics import PatientScore
 from foanet_jax.sweep.results import RowResult, SweepResult
 
 Galleries = dict[str, list[Plane]]
+WORST = 10  # cases in the picture of those that went worst
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +85,7 @@ def _figures(result: SweepResult) -> Iterator[_Figure]:
     yield from _box_plots(result, rows)
     yield from _slices(result, main, planes)
     yield from _cases(result, main, planes)
+    yield from _worst(result, main, planes)
     yield from _agreement(result, main)
     yield from _curves(result, rows)
 
@@ -272,6 +276,42 @@ def _cases(result: SweepResult, row: RowResult, planes: Sequence[Plane]) -> Iter
             [typical(score) for score in best],
             title=f"Patients by Dice of the {name} · {row.title}",
         ),
+    )
+
+
+def _worst(result: SweepResult, row: RowResult, planes: Sequence[Plane]) -> Iterator[_Figure]:
+    """The ten cases with the lowest Dice of any class, each on the kept slice where that class is worst."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for score in row.scores:
+        if not math.isnan(score.dc):
+            found.setdefault(score.case, {}).setdefault(score.class_name, []).append(score.dc)
+    kept: dict[str, list[Plane]] = {}
+    for plane in planes:
+        kept.setdefault(plane.case, []).append(plane)
+    means = {
+        case: {name: statistics.fmean(values) for name, values in by_class.items()}
+        for case, by_class in found.items()
+        if case in kept
+    }
+    ranked = sorted(means, key=lambda case: (min(means[case].values()), case))[:WORST]
+    if not ranked:
+        return
+
+    def shown(case: str) -> tuple[Plane, str, dict[str, float]]:
+        failed = min(means[case], key=means[case].__getitem__)
+
+        def on(plane: Plane) -> float:
+            value = plane_dice(plane, failed)
+            return 1.0 if value is None else value
+
+        return min(kept[case], key=on), failed, means[case]
+
+    yield _Figure(
+        "worst_ten_cases",
+        "The ten worst cases",
+        "What failed in the cases with the lowest Dice of any class: named above the difference, with its Dice over "
+        "the whole case, and the other classes' beside it in the legend's order.",
+        functools.partial(drawing.draw_worst, [shown(case) for case in ranked], title=f"Worst cases · {row.title}"),
     )
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -55,6 +56,7 @@ def test_writes_every_figure_for_screen_and_print(tmp_path):
         "fig8a_localization",
         "fig8b_difference",
         "worst_and_best_cases",
+        "worst_ten_cases",
         *CHARTS[3:],
         "curves_rows",
     ]
@@ -127,6 +129,27 @@ def test_ranks_patients_by_dice_and_shows_none_twice(tmp_path, drawn):
     assert all(plane.patient == score.patient for plane, score in [*worst, *best])
     (caption,) = [file.caption for file in files if file.name == "worst_and_best_cases"]
     assert "among the 4 patients whose slices were kept" in caption
+
+
+def test_the_ten_worst_cases_with_the_class_that_failed(tmp_path, drawn):
+    result = make_result(folder=tmp_path / "sweep", patients=12, misses={"i": ["patient05"]})
+    study = short_axis_study(0, size=104, frames=4)
+    save_galleries(result, {f"patient{k:02d}": study for k in range(1, 13)}, [(0, 0), (2, 0)])
+    draw_figures(result, tmp_path)
+    (cases,), options = drawn["draw_worst"][0]
+    assert options["title"] == "Worst cases · BLP + FOA + CSD"
+    scores = result.row("i").scores
+    means = {
+        (case, name): np.mean([score.dc for score in scores if (score.case, score.class_name) == (case, name)])
+        for case in {score.case for score in scores}
+        for name in result.classes
+    }
+    lowest = {case: min(means[case, name] for name in result.classes) for case, _ in means}
+    assert [plane.case for plane, _, _ in cases] == sorted(lowest, key=lowest.__getitem__)[:10]
+    assert cases[0][0].case == "patient05_cine"  # half of its frames are missed
+    for plane, failed, dc in cases:
+        assert dc == pytest.approx({name: means[plane.case, name] for name in result.classes})
+        assert dc[failed] == min(dc.values())
 
 
 def test_of_a_whole_heart_has_fig9_with_slices_of_one_patient(tmp_path, drawn):

@@ -51,7 +51,7 @@ def test_an_ablation_starts_from_the_experiment_or_a_variant_but_not_from_a_row(
     with pytest.raises(InputError, match=r":c: --mode ablate runs all rows; choose some with --rows"):
         plan_ablation(lvquan19.get_config("c").to_dict())
     small = plan_ablation(acdc.get_config("small").to_dict())
-    config = small.config_of(Job("c", 0))
+    config = small.config_of(Job("cce", 0))
     assert config["segmentation"]["network"]["width"] == 0.375
     assert config["segmentation"]["loss"]["dice"] == 0
 
@@ -85,8 +85,35 @@ def test_the_papers_numbers_stand_in_the_rows():
     rows = plan_ablation(lvquan19.get_config().to_dict()).rows
     assert rows["a"].paper == {"dc": 0.842, "hd95_mm": 3.186, "bdc": 0.269}
     assert rows["f"].paper == {}
-    assert plan_ablation(acdc.get_config().to_dict()).rows["a"].paper == {}, "ACDC is not in the paper"
+    assert plan_ablation(phantom.get_config().to_dict()).rows["a"].paper["dc"] == 0.842
+    assert all(row.paper == {} for row in plan_ablation(acdc.get_config().to_dict()).rows.values()), "not in the paper"
     assert plan_ablation(mmwhs2017.get_config().to_dict()).rows["i"].paper == {"dc": 0.851}
+
+
+@pytest.mark.parametrize("variant", ["", "small"])
+def test_acdcs_rows_leave_one_part_of_the_recipe_out(variant):
+    recipe = acdc.get_config(variant)
+    made = plan_ablation(recipe.to_dict())
+    assert made.reference == "i"
+    found = {}
+    for row in made.rows:
+        config = dotted(made.config_of(Job(row, 0)))
+        before = dotted(recipe.to_dict())
+        found[row] = {name: value for name, value in config.items() if before[name] != value and name != "row"}
+    whole = {"localization.enabled": False, "segmentation.prepare.foa": False}
+    unet = {"segmentation.network.architecture": "unet"}
+    assert found == {
+        "no-localization": whole,
+        "no-foa": {"segmentation.prepare.foa": False},
+        "no-part2": {"segmentation.network.architecture": "net1"},
+        "cce": {"segmentation.loss.ssim": 0.0, "segmentation.loss.dice": 0.0},
+        "unet": {**unet, **whole},
+        "unet-crop": unet,
+        "i": {},
+    }
+    localized = [row for row in made.rows if made.config_of(Job(row, 0))["localization"]["enabled"]]
+    assert localized == ["no-foa", "no-part2", "cce", "unet-crop", "i"]
+    assert len({localization_digest(made.config_of(Job(row, 0))) for row in localized}) == 1
 
 
 def test_rows_share_a_localization_network_unless_they_change_it():

@@ -1,0 +1,132 @@
+"""How well shifted studies are segmented, beside what was made of them before the shift."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+
+from benchmarks.report import markdown_table
+from benchmarks.shifts import SHIFTS, Shift, restored
+from foanet_jax.data.study import Study
+from foanet_jax.evaluation import ClassSummary, summarise
+from foanet_jax.metrics import FOREGROUND, Score, score_case
+from foanet_jax.pipeline import MEMORY_BYTES, Model, predict_study
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """One class under one shift of one strength, over all patients.
+
+    Attributes:
+        shift, step: the shift, and what its strength is called.
+        strength: as a number.
+        class_name: the class, or the mean over classes.
+        patients, misses: how many are in the means, and how often one of the two masks was empty.
+        dc, dc_sd, hd95_mm: mean, standard deviation over patients, mean of the shifted studies.
+        dc_before: mean Dice of the prediction on the unshifted studies, moved as the labels were: of the same slices
+            and region, so that the difference is the shift's doing.
+        misses_before: its misses.
+        flagged: studies whose prediction was flagged.
+    """
+
+    shift: str
+    step: str
+    strength: float
+    class_name: str
+    patients: int
+    misses: int
+    dc: float
+    dc_sd: float
+    hd95_mm: float
+    dc_before: float
+    misses_before: int
+    flagged: int
+
+
+def measure(
+    studies: Iterable[Study],
+    model: Model,
+    shifts: Sequence[Shift],
+    *,
+    seed: int = 0,
+    memory_bytes: int = MEMORY_BYTES,
+    progress: Callable[[], None] = lambda: None,
+) -> list[Outcome]:
+    """Shifts every study by every strength, predicts, and compares with the truth that was shifted with it.
+
+    Args:
+        studies: with labels.
+        model: both networks.
+        shifts: of SHIFTS.
+        seed: of what is random; a study meets the same draws at every strength.
+        memory_bytes: what a forward pass may take.
+        progress: called after each study under each shift and strength.
+    """
+    conditions = [(shift, strength) for shift in shifts for strength in shift.strengths]
+    after: list[list[Score]] = [[] for _ in conditions]
+    before: list[list[Score]] = [[] for _ in conditions]
+    flagged = [0] * len(conditions)
+    for number, study in enumerate(studies):
+        mask = predict_study(study, model, memory_bytes=memory_bytes).mask
+        known = dataclasses.replace(study, labels=mask)
+        for place, (shift, strength) in enumerate(conditions):
+            key = (seed, SHIFTS.index(shift), number)
+            shifted = shift.apply(study, strength, key)
+            prediction = predict_study(shifted, model, memory_bytes=memory_bytes)
+            flagged[place] += bool(prediction.flags)
+            if shift.own_grid:
+                after[place] += _scores(restored(prediction.mask, study), study)
+                before[place] += _scores(mask, study)
+            else:
+                after[place] += _scores(prediction.mask, shifted)
+                moved = shift.apply(known, strength, key).labels
+                assert moved is not None
+                before[place] += _scores(moved, shifted)
+            progress()
+    return [
+        _outcome(shift, strength, row, old, count)
+        for (shift, strength), new_scores, old_scores, count in zip(conditions, after, before, flagged, strict=True)
+        for row, old in zip(summarise(new_scores).classes, summarise(old_scores).classes, strict=True)
+    ]
+
+
+def _scores(mask, study: Study) -> list[Score]:
+    return score_case(
+        mask,
+        study.labels,
+        spacing_mm=study.spacing_mm,
+        classes=study.classes,
+        patient=study.patient,
+        case=study.case,
+    )
+
+
+def _outcome(shift: Shift, strength: float, row: ClassSummary, old: ClassSummary, flagged: int) -> Outcome:
+    return Outcome(
+        shift=shift.name,
+        step=shift.step(strength),
+        strength=strength,
+        class_name=row.class_name,
+        patients=row.n_patients,
+        misses=row.misses,
+        dc=row.dc.mean,
+        dc_sd=row.dc.sd,
+        hd95_mm=row.hd95_mm.mean,
+        dc_before=old.dc.mean,
+        misses_before=old.misses,
+        flagged=flagged,
+    )
+
+
+def robustness_table(outcomes: Sequence[Outcome]) -> str:
+    """Each class's Dice at each strength, with its change, and the misses of all classes."""
+    rows: dict[tuple[str, str], list[Outcome]] = {}
+    for outcome in outcomes:
+        rows.setdefault((outcome.shift, outcome.step), []).append(outcome)
+    titles = {shift.name: shift.title for shift in SHIFTS}
+    names = list(dict.fromkeys(outcome.class_name for outcome in outcomes))
+    body = []
+    for (shift, step), row in rows.items():
+        (mean,) = (outcome for outcome in row if outcome.class_name == FOREGROUND)
+        cells = [f"{outcome.dc:.3f} ({outcome.dc - outcome.dc_before:+.3f})" for outcome in row]
+        body.append([titles[shift], step, *cells, f"{mean.misses} ({mean.misses - mean.misses_before:+d})"])
+        body[-1].append(str(mean.flagged))
+    return markdown_table(("shift", "strength", *names, "misses", "flagged"), body)

@@ -1,0 +1,318 @@
+"""Studies as another scanner, patient or operator would have made them: pure functions of (study, strength, key).
+
+Each moves voxels, labels and spacing together as far as it is geometric, and leaves the study alone at the strength
+that it names as its neutral one. What is random is a function of `key` alone (Philox).
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from foanet_jax.data.study import Study
+
+Key = tuple[int, ...]
+
+
+def draws(key: Key) -> np.random.Generator:
+    """Random numbers that are a function of the integers in `key`."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
+
+
+# Intensities.
+
+
+def gamma(study: Study, strength: float, key: Key = ()) -> Study:
+    """Intensities, scaled to 0–1 over the study, to the power of `strength`."""
+    low, high = float(study.voxels.min()), float(study.voxels.max())
+    share = (study.voxels - low) / max(high - low, 1e-12)
+    return _with_voxels(study, low + (high - low) * share**strength)
+
+
+def scale(study: Study, strength: float, key: Key = ()) -> Study:
+    """Intensities times `strength`, which Gauss normalisation undoes."""
+    return _with_voxels(study, strength * study.voxels)
+
+
+def offset(study: Study, strength: float, key: Key = ()) -> Study:
+    """`strength` times the study's σ added to all intensities.
+
+    Gauss normalisation undoes it where there is no focus of attention, which multiplies intensities as they are.
+    """
+    return _with_voxels(study, study.voxels + strength * float(study.voxels.std()))
+
+
+def gaussian_noise(study: Study, strength: float, key: Key = ()) -> Study:
+    """Independent Gaussian noise of σ = `strength` times the study's own σ."""
+    sigma = strength * float(study.voxels.std())
+    return _with_voxels(study, study.voxels + sigma * draws(key).standard_normal(study.voxels.shape))
+
+
+def rician_noise(study: Study, strength: float, key: Key = ()) -> Study:
+    """The magnitude of intensities with Gaussian noise of σ = `strength` times the study's on both of their parts.
+
+    As in magnitude images (Gudbjartsson and Patz, 1995); intensities count from the study's lowest.
+    """
+    low, sigma = float(study.voxels.min()), strength * float(study.voxels.std())
+    real, imaginary = sigma * draws(key).standard_normal((2, *study.voxels.shape))
+    return _with_voxels(study, low + np.hypot(study.voxels - low + real, imaginary))
+
+
+def bias_field(study: Study, strength: float, key: Key = ()) -> Study:
+    """Intensities times exp(`strength` · f), f smooth in the image plane, one for the study, within ±1.
+
+    f is a random sum of half and whole cosine waves along rows and columns, as near a surface coil.
+    """
+    rows, columns = (np.pi * (np.arange(n) + 0.5) / n for n in study.voxels.shape[-2:])
+    field = sum(
+        weight * np.outer(np.cos(i * rows), np.cos(j * columns))
+        for (i, j), weight in zip(((0, 1), (1, 0), (1, 1), (0, 2), (2, 0)), draws(key).uniform(-1, 1, 5), strict=True)
+    )
+    low = float(study.voxels.min())
+    return _with_voxels(study, low + (study.voxels - low) * np.exp(strength * field / np.abs(field).max()))
+
+
+def blur(study: Study, strength: float, key: Key = ()) -> Study:
+    """A Gaussian of σ = `strength` mm in the image plane."""
+    sigma = [0, 0, *(strength / mm for mm in study.spacing_mm[1:])]
+    return _with_voxels(study, ndimage.gaussian_filter(study.voxels, sigma, mode="nearest"))
+
+
+def ghost(study: Study, strength: float, key: Key = ()) -> Study:
+    """`strength` times the image added a quarter of the field of view away on both sides, along rows or columns.
+
+    What motion during the acquisition leaves along the phase encoding; which axis that is `key` draws.
+    """
+    axis = int(draws(key).integers(2, 4))
+    step = study.voxels.shape[axis] // 4
+    low = float(study.voxels.min())
+    copies = sum(np.roll(study.voxels - low, shift, axis) for shift in (-step, step))
+    return _with_voxels(study, study.voxels + strength * copies / 2)
+
+
+# Geometry.
+
+
+def resolution(study: Study, strength: float, key: Key = ()) -> Study:
+    """Pixels `strength` times as large in the image plane, each the mean of what it covers."""
+    rows, columns = (max(1, round(n / strength)) for n in study.voxels.shape[-2:])
+    scale = np.array(study.voxels.shape[-2:]) / (rows, columns)
+    # The blur that halves what the coarse grid cannot hold comes first, so that nothing is aliased.
+    smooth = ndimage.gaussian_filter(study.voxels, [0, 0, *np.sqrt(np.maximum(scale**2 - 1, 0)) / 2.355])
+    _, row_mm, column_mm = study.spacing_mm
+    return _mapped(
+        dataclasses.replace(study, voxels=smooth),
+        np.diag(scale),
+        (scale - 1) / 2,
+        (rows, columns),
+        spacing_mm=(study.spacing_mm[0], row_mm * float(scale[0]), column_mm * float(scale[1])),
+    )
+
+
+def rotation(study: Study, strength: float, key: Key = ()) -> Study:
+    """Turned by `strength` degrees, counter-clockwise on a screen, about the image's centre.
+
+    Quarter turns move pixels and shape; other angles keep the grid and interpolate, and the corners repeat the border.
+    """
+    quarters, rest = divmod(strength, 90)
+    if rest == 0:
+        turned = _everywhere(study, lambda array: np.rot90(array, int(quarters), axes=(2, 3)))
+        return _transposed_spacing(turned) if quarters % 2 else turned
+    cosine, sine = math.cos(math.radians(strength)), math.sin(math.radians(strength))
+    # From an output pixel to the input pixel that it shows, in mm and then in pixels.
+    spacing = np.array(study.spacing_mm[1:])
+    matrix = np.array([[cosine, sine], [-sine, cosine]]) * spacing / spacing[:, None]
+    shape = study.voxels.shape[-2:]
+    centre = (np.array(shape) - 1) / 2
+    return _mapped(study, matrix, centre - matrix @ centre, shape)
+
+
+def flip(study: Study, strength: float, key: Key = ()) -> Study:
+    """Mirrored: 1 left and right, 2 top and bottom, 3 both; 0 leaves it."""
+    axes = [axis for bit, axis in ((1, 3), (2, 2)) if int(strength) & bit]
+    return _everywhere(study, lambda array: np.flip(array, axes))
+
+
+def transposition(study: Study, strength: float, key: Key = ()) -> Study:
+    """Rows and columns swapped where `strength` is 1."""
+    if not strength:
+        return study
+    return _transposed_spacing(_everywhere(study, lambda array: array.swapaxes(2, 3)))
+
+
+def slice_order(study: Study, strength: float, key: Key = ()) -> Study:
+    """Slices in reverse order where `strength` is 1."""
+    return _everywhere(study, lambda array: array[:, ::-1]) if strength else study
+
+
+def field_of_view(study: Study, strength: float, key: Key = ()) -> Study:
+    """`strength` times as many rows and columns about the image's centre: cropped below 1, padded with zeros above."""
+    target = [max(1, round(n * strength)) for n in study.voxels.shape[-2:]]
+
+    def windowed(array: np.ndarray) -> np.ndarray:
+        for axis, wanted in zip((2, 3), target, strict=True):
+            there = array.shape[axis]
+            start = (there - wanted) // 2
+            if wanted <= there:
+                array = np.take(array, range(start, start + wanted), axis)
+            else:
+                pads = [(0, 0)] * 4
+                pads[axis] = (-start, wanted - there + start)
+                array = np.pad(array, pads)
+        return array
+
+    return _everywhere(study, windowed)
+
+
+def heart_size(study: Study, strength: float, key: Key = ()) -> Study:
+    """All three spacings times `strength`: a smaller or larger patient in the same pixels."""
+    slice_mm, row_mm, column_mm = study.spacing_mm
+    return dataclasses.replace(study, spacing_mm=(strength * slice_mm, strength * row_mm, strength * column_mm))
+
+
+def slice_gap(study: Study, strength: float, key: Key = ()) -> Study:
+    """Every `strength`-th slice alone, as far apart as they lie."""
+    step = int(strength)
+    slice_mm, row_mm, column_mm = study.spacing_mm
+    kept = _everywhere(study, lambda array: array[:, ::step])
+    return dataclasses.replace(kept, spacing_mm=(step * slice_mm, row_mm, column_mm))
+
+
+def single_slice(study: Study, strength: float, key: Key = ()) -> Study:
+    """The middle slice alone where `strength` is 1, with no neighbours to look at."""
+    middle = study.voxels.shape[1] // 2
+    return _everywhere(study, lambda array: array[:, middle : middle + 1]) if strength else study
+
+
+def breath_holds(study: Study, strength: float, key: Key = ()) -> Study:
+    """Each slice moved by whole pixels in its plane, σ = `strength` mm along rows and columns, alike in all frames.
+
+    Images repeat their border where they were moved away from it.
+    """
+    slices = study.voxels.shape[1]
+    moves = strength * draws(key).standard_normal((slices, 2)) / np.array(study.spacing_mm[1:])
+    moves = np.round(moves).astype(int)
+
+    def moved(array: np.ndarray, mode: str) -> np.ndarray:
+        parts = [ndimage.shift(array[:, z], (0, *moves[z]), order=0, mode=mode) for z in range(slices)]
+        return np.stack(parts, axis=1)
+
+    labels = None if study.labels is None else moved(study.labels, "constant")
+    return dataclasses.replace(study, voxels=moved(study.voxels, "nearest"), labels=labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shift:
+    """One way to shift studies, and how far.
+
+    Attributes:
+        name: short.
+        title: of its panel, with the strength's unit.
+        apply: (study, strength, key) to a study.
+        strengths: in increasing order, without the neutral one.
+        neutral: the strength that changes nothing.
+        steps: what strengths are called that are no amounts.
+        own_grid: score on the study's own grid instead of the shifted one.
+    """
+
+    name: str
+    title: str
+    apply: Callable[[Study, float, Key], Study]
+    strengths: Sequence[float]
+    neutral: float = 0.0
+    steps: Sequence[str] = ()
+    own_grid: bool = False
+
+    def step(self, strength: float) -> str:
+        """What a strength is called."""
+        return self.steps[self.strengths.index(strength)] if self.steps else f"{strength:g}"
+
+
+SHIFTS = (
+    Shift("gamma", "gamma", gamma, (0.5, 0.67, 0.8, 1.25, 1.5, 2.0), neutral=1.0),
+    Shift("scale", "intensity scale", scale, (0.01, 0.1, 10.0, 100.0), neutral=1.0),
+    Shift("offset", "intensity offset, σ of the image's", offset, (-2.0, -0.5, 0.5, 2.0)),
+    Shift("gaussian", "Gaussian noise, σ of the image's", gaussian_noise, (0.1, 0.25, 0.5, 1.0)),
+    Shift("rician", "Rician noise, σ of the image's", rician_noise, (0.1, 0.25, 0.5, 1.0)),
+    Shift("bias", "bias field, exponent", bias_field, (0.25, 0.5, 1.0)),
+    Shift("blur", "blur, σ in mm", blur, (1.0, 2.0, 3.0)),
+    Shift("ghost", "motion ghost, share", ghost, (0.1, 0.25, 0.5)),
+    Shift("resolution", "pixel side, times its own", resolution, (1.5, 2.0, 3.0), neutral=1.0, own_grid=True),
+    Shift("rotation", "rotation, degrees", rotation, (15.0, 30.0, 45.0, 90.0, 135.0, 180.0, 270.0)),
+    Shift("flip", "mirrored", flip, (1.0, 2.0, 3.0), steps=("left–right", "up–down", "both")),
+    Shift("transposed", "rows and columns swapped", transposition, (1.0,), steps=("swapped",)),
+    Shift("reversed", "order of slices", slice_order, (1.0,), steps=("reversed",)),
+    Shift("fov", "field of view, times its own", field_of_view, (0.6, 0.75, 0.9, 1.25, 1.5), neutral=1.0),
+    Shift("size", "spacing in the header, times", heart_size, (0.8, 0.9, 1.1, 1.2), neutral=1.0),
+    Shift("gap", "every n-th slice", slice_gap, (2.0, 3.0), neutral=1.0),
+    Shift("single", "the middle slice alone", single_slice, (1.0,), steps=("alone",)),
+    Shift("breath", "slices misaligned, σ in mm", breath_holds, (2.0, 4.0, 8.0)),
+)
+
+
+def _with_voxels(study: Study, voxels: np.ndarray) -> Study:
+    return dataclasses.replace(study, voxels=voxels.astype(np.float32))
+
+
+def _everywhere(study: Study, change: Callable[[np.ndarray], np.ndarray]) -> Study:
+    """Voxels and labels moved alike."""
+    labels = None if study.labels is None else np.ascontiguousarray(change(study.labels))
+    return dataclasses.replace(study, voxels=np.ascontiguousarray(change(study.voxels)), labels=labels)
+
+
+def _transposed_spacing(study: Study) -> Study:
+    slice_mm, row_mm, column_mm = study.spacing_mm
+    return dataclasses.replace(study, spacing_mm=(slice_mm, column_mm, row_mm))
+
+
+def _mapped(
+    study: Study,
+    matrix: np.ndarray,
+    offset: np.ndarray,
+    shape: Sequence[int],
+    *,
+    spacing_mm: tuple[float, float, float] | None = None,
+) -> Study:
+    """Every plane read at matrix · (row, column) + offset, images linearly and labels by linear one-hot maps."""
+    labels = None
+    if study.labels is not None:
+        labels = _relabelled(study.labels, matrix, offset, shape, len(study.classes))
+    voxels = _sampled(study.voxels, matrix, offset, shape, mode="nearest")
+    return dataclasses.replace(study, voxels=voxels, labels=labels, spacing_mm=spacing_mm or study.spacing_mm)
+
+
+def restored(mask: np.ndarray, study: Study) -> np.ndarray:
+    """A mask (T, Z, h, w) on a grid that covers the study's images with other pixels, on the study's own grid."""
+    shape = study.voxels.shape[-2:]
+    scale = np.array(shape) / mask.shape[-2:]
+    return _relabelled(mask, np.diag(1 / scale), (1 / scale - 1) / 2, shape, len(study.classes), mode="nearest")
+
+
+def _relabelled(
+    labels: np.ndarray,
+    matrix: np.ndarray,
+    offset: np.ndarray,
+    shape: Sequence[int],
+    classes: int,
+    *,
+    mode: str = "constant",
+) -> np.ndarray:
+    """Labels (T, Z, H, W) read at matrix · (row, column) + offset: the class of most weight; background beyond."""
+    maps = [
+        _sampled((labels == index).astype(np.float32), matrix, offset, shape, mode=mode, beyond=float(index == 0))
+        for index in range(classes)
+    ]
+    return np.argmax(maps, axis=0).astype(np.uint8)
+
+
+def _sampled(
+    array: np.ndarray, matrix: np.ndarray, offset: np.ndarray, shape: Sequence[int], *, mode: str, beyond: float = 0.0
+) -> np.ndarray:
+    planes = array.reshape(-1, *array.shape[-2:])
+    read = [
+        ndimage.affine_transform(plane, matrix, offset, tuple(shape), order=1, mode=mode, cval=beyond)
+        for plane in planes
+    ]
+    return np.stack(read).reshape(*array.shape[:2], *shape)
