@@ -59,7 +59,7 @@ def predict_in(study: Study, model: Model, box: Box) -> np.ndarray:
     assert model.localization is not None
     source = open_source(study.voxels)
     localize(study, model.localization, cyclic=model.cyclic, memory_bytes=MEMORY_BYTES, source=source)
-    return segment(study, box, model, memory_bytes=MEMORY_BYTES, source=source)
+    return segment(study, box, model, memory_bytes=MEMORY_BYTES, source=source)[0]
 
 
 def make_predict(case: Case) -> Callable[[], np.ndarray]:

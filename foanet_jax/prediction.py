@@ -1,4 +1,4 @@
-"""Prediction on a file or a folder of them: masks, pictures and a report."""
+"""Prediction on a file or a folder of them: masks, pictures, indices and a report."""
 
 import dataclasses
 import glob
@@ -20,7 +20,11 @@ from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import Study
 from foanet_jax.errors import InputError
 from foanet_jax.experiment import draw_prediction, load_model, memory_bytes, slice_axis_of, write_json
+from foanet_jax.experiment.reviewing import expectations, tell
+from foanet_jax.indices.tables import write_lv_indices, write_volumes
 from foanet_jax.pipeline import Prediction, predict_study
+from foanet_jax.quality.review import Expectations, Review, describe, review_study
+from foanet_jax.quality.summary import write_summary
 from foanet_jax.training.checkpoint import open_checkpoints
 
 LOGGER = logging.getLogger(__name__)
@@ -39,9 +43,11 @@ def predict(
 ) -> int:
     """Segments a file or every file of a folder; returns how many could not be.
 
-    Leaves in `output`, for each study: `CASE.nii.gz` on the input's grid and `CASE.png`; with `dicom_seg` also
-    `CASE_seg/`, its DICOM segmentations; and `predictions.json` with boxes and flags. One bad study is reported and
-    the rest go on. While a study is segmented, the next is read and the one before it written: three are in memory.
+    Leaves in `output`, for each study: `CASE.nii.gz` on the input's grid and `CASE.png`; of short-axis hearts
+    `CASE_indices.csv`, of stacks `CASE_volumes.csv`; with `dicom_seg` also `CASE_seg/`, its DICOM segmentations. And
+    `predictions.json` with boxes, flags, indices and the verdict, and `summary.csv`, a row a study. One bad study is
+    reported and the rest go on. While a study is segmented, the next is read and the one before it written: three are
+    in memory.
 
     Args:
         run: the workdir of a training.
@@ -61,7 +67,7 @@ def predict(
     model = load_model(run)
     with open_checkpoints(run / "segmentation", write=False) as checkpoints:
         description = checkpoints.description(checkpoints.best_epoch or 0)
-    config = description["config"]
+    config, expected = description["config"], expectations(run, description)
     budget = memory_bytes(config if memory_mb is None else {"prediction": {"memory_mb": memory_mb}})
     # Checkpoints of older versions do not tell it.
     slice_axis = description["slice_axis"] if "slice_axis" in description else slice_axis_of(config)
@@ -72,6 +78,7 @@ def predict(
     if existing and not overwrite:
         raise InputError("output-exists", f"{existing[0]}: exists; pass --overwrite or another --output")
     report: dict[str, Entry] = {}
+    reviews: dict[str, Review] = {}
     try:
         with (
             ThreadPoolExecutor(1) as reader,
@@ -89,7 +96,9 @@ def predict(
                 else:
                     if writing is not None:
                         writing.result()
-                    writing = writer.submit(_write, study, prediction, output, entry, dicom_seg=dicom_seg)
+                    writing = writer.submit(
+                        _review_and_write, study, prediction, output, entry, reviews, expected, dicom_seg=dicom_seg
+                    )
                 bar.update()
     finally:
         # What was segmented is told, whatever ended the rest.
@@ -97,6 +106,8 @@ def predict(
         segmented = sum("voxels" in entry for entry in report.values())
         if segmented:
             write_json(output / "predictions.json", report)
+            if reviews:
+                write_summary(reviews, model.classes, output / "summary.csv")
             LOGGER.info("%d of %d studies segmented, in %s", segmented, len(refs), output)
     return sum("error" in entry for entry in report.values())
 
@@ -111,8 +122,17 @@ def _read_ahead(refs: Iterable[StudyRef], reader: Executor) -> Iterator[tuple[St
     yield from reading
 
 
-def _write(study: Study, prediction: Prediction, output: Path, entry: Entry, *, dicom_seg: bool) -> None:
-    """Writes a study's mask and pictures, and what is to be told of it, errors too, into its entry of the report."""
+def _review_and_write(
+    study: Study,
+    prediction: Prediction,
+    output: Path,
+    entry: Entry,
+    reviews: dict[str, Review],
+    expected: Expectations,
+    *,
+    dicom_seg: bool,
+) -> None:
+    """Writes a study's mask, pictures and indices, and what is to be told of it, errors too, into its entry."""
     try:
         output.mkdir(parents=True, exist_ok=True)
         write_mask(prediction.mask, study, output / f"{study.case}.nii.gz")
@@ -123,8 +143,13 @@ def _write(study: Study, prediction: Prediction, output: Path, entry: Entry, *, 
             "voxels": dict(zip(study.classes, counts.tolist(), strict=True)),
             "flags": list(prediction.flags),
         }
-        for flag in prediction.flags:
-            LOGGER.warning("%s: %s", study.case, flag)
+        review = reviews[study.case] = review_study(study, prediction, expected)
+        entry |= describe(review, prediction)
+        tell(study.case, review)
+        if review.indices.slices is not None:
+            write_lv_indices({study.case: review.indices.slices}, output / f"{study.case}_indices.csv")
+        if review.indices.volumes_ml:
+            write_volumes(review.indices.volumes_ml, output / f"{study.case}_volumes.csv")
         draw_prediction(study, prediction, output / f"{study.case}.png")
         _write_dicom_seg(prediction.mask, study, output / f"{study.case}_seg", wanted=dicom_seg)
     except InputError as error:

@@ -39,6 +39,17 @@ def load_model(run: Path, *, which: str = "best") -> Model:
     )
 
 
+def load_description(run: Path, *, which: str = "best") -> dict[str, Any]:
+    """What the segmentation network's checkpoint says of its training.
+
+    Raises:
+        InputError: there are no checkpoints.
+    """
+    with open_checkpoints(run / "segmentation", write=False) as checkpoints:
+        epoch = checkpoints.best_epoch if which == "best" else checkpoints.last_epoch
+        return checkpoints.description(epoch or 0)
+
+
 def _load_network(run: Path, stage: str, which: str) -> tuple[Network, dict[str, Any]]:
     with open_checkpoints(run / stage, write=False) as checkpoints:
         epoch = checkpoints.best_epoch if which == "best" else checkpoints.last_epoch
