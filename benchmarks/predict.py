@@ -58,7 +58,7 @@ def predict_in(study: Study, model: Model, box: Box) -> np.ndarray:
     """(T, Z, H, W) mask: all the work of `pipeline.predict_study`, the crop given."""
     source = open_source(study.voxels)
     localize(study, model.localization, cyclic=model.cyclic, memory_bytes=MEMORY_BYTES, source=source)
-    return segment(study, box, model, memory_bytes=MEMORY_BYTES, source=source)
+    return segment(study, box, model, memory_bytes=MEMORY_BYTES, source=source)[0]
 
 
 def make_predict(case: Case) -> Callable[[], np.ndarray]:

@@ -101,6 +101,19 @@ def format_table(summary: Summary, *, markdown: bool = False) -> str:
         counts = [row.n_patients, row.n_units, row.misses] + ([row.excluded] if with_excluded else [])
         name = escape_markdown(row.class_name) if markdown else row.class_name
         body.append([name, *(_mean_sd(getattr(row, m)) for m in MEASURES), *map(str, counts)])
+    # The mean over classes stands apart from the classes it is made of.
+    return align_table(header, body, markdown=markdown, apart=1 if len(body) > 1 else 0)
+
+
+def align_table(header: Sequence[str], body: Sequence[Sequence[str]], *, markdown: bool, apart: int = 0) -> str:
+    """Cells as an aligned table, numbers to the right of a first column of words.
+
+    Args:
+        header: of each column.
+        body: rows of as many cells.
+        markdown: as a pipe table; else for the terminal.
+        apart: last rows that a rule stands above, in the terminal.
+    """
     widths = [max(len(line[i]) for line in [header, *body]) for i in range(len(header))]
 
     def align(cells: Sequence[str]) -> list[str]:
@@ -111,8 +124,10 @@ def format_table(summary: Summary, *, markdown: bool = False) -> str:
         return "\n".join("| " + " | ".join(line) + " |" for line in [align(header), rule, *map(align, body)])
     lines = ["  ".join(align(line)) for line in [header, *body]]
     rule_line = "─" * len(lines[0])
-    # The mean over classes stands apart from the classes it is made of.
-    return "\n".join([lines[0], rule_line, *lines[1:-1], *([rule_line] if len(lines) > 2 else []), lines[-1]])
+    lines.insert(1, rule_line)
+    if apart:
+        lines.insert(len(lines) - apart, rule_line)
+    return "\n".join(lines)
 
 
 def write_scores(scores: Sequence[Score], summary: Summary, folder: str | Path) -> None:
@@ -125,7 +140,7 @@ def write_scores(scores: Sequence[Score], summary: Summary, folder: str | Path) 
     folder.mkdir(parents=True, exist_ok=True)
     write_records(folder / "scores.csv", Score, scores)
     write_records(folder / "patients.csv", PatientScore, summary.patients)
-    content = {"classes": {row.class_name: _json_ready(dataclasses.asdict(row)) for row in summary.classes}}
+    content = {"classes": {row.class_name: json_ready(dataclasses.asdict(row)) for row in summary.classes}}
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with atomic_path(folder / "summary.json") as temporary:
         Path(temporary).write_text(text, encoding="utf-8")
@@ -192,9 +207,10 @@ def _mean_sd(statistic: Statistic) -> str:
     return mean if mean == "–" else f"{mean} ± {sd}"
 
 
-def _json_ready(value: Any) -> Any:
+def json_ready(value: Any) -> Any:
+    """The value with NaN and infinities, which strict JSON does not know, as None."""
     if isinstance(value, dict):
-        return {key: _json_ready(item) for key, item in value.items()}
+        return {key: json_ready(item) for key, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from foanet_jax.confidence import Confidence, confidence_of, tally
 from foanet_jax.data.study import Study
 from foanet_jax.image.boxes import Box, paste, slice_boxes, union_box, whole_image
 from foanet_jax.image.components import keep_greatest
@@ -26,6 +27,10 @@ SYMMETRIES = {
     "flips": tuple((False, axes) for axes in _FLIPS),
     "turns": tuple(itertools.product((False, True), _FLIPS)),
 }
+
+AT_BORDER = "the localized object touches the border of the image"
+NOT_LOCALIZED = "nothing localized: the whole image was segmented"
+EMPTY = "nothing segmented: the mask is empty"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +73,7 @@ class Prediction:
         object_box: the union box of those; None where nothing was found.
         box: the union box with its margin, in which the study was segmented.
         flags: what a reader should know before trusting the mask, in words; empty when all went well.
+        confidence: of the segmentation network; None where it was not asked.
     """
 
     mask: np.ndarray
@@ -75,6 +81,7 @@ class Prediction:
     object_box: Box | None
     box: Box
     flags: tuple[str, ...]
+    confidence: Confidence | None = None
 
 
 def slices_together(networks: Sequence[Network], shape: Sequence[int], count: int, memory_bytes: int) -> int:
@@ -195,8 +202,12 @@ def localize(
 
 def segment(
     study: Study, box: Box, model: Model, *, memory_bytes: int, tta: str = "none", source: Source | None = None
-) -> np.ndarray:
-    """Prepro.2, Net.2 and the postprocessing inside a box: (T, Z, H, W) uint8 on the study's grid (Sec. III-B, C)."""
+) -> tuple[np.ndarray, Confidence]:
+    """Prepro.2, Net.2 and the postprocessing inside a box (Sec. III-B, C).
+
+    Returns:
+        (T, Z, H, W) uint8 on the study's grid, and how sure the networks were of it on their own.
+    """
     networks = model.segmentation
     frames, slices, *shape = study.voxels.shape
     source = source or open_source(study.voxels)
@@ -207,16 +218,18 @@ def segment(
     most = max(1, slices_together(networks, grid, frames * slices, memory_bytes) // slices)
     held = -(-frames // -(-frames // most)) * slices
     together = slices_together(networks, grid, held, memory_bytes)
-    masks = []
+    masks, tallies = [], []
     for start in range(0, frames * slices, held):
         maps = list(reading.maps(slice(start, start + held), together=together))
         stray = _stray(likeliest(maps), prepared.extent, slices)
         for part, count in maps:
             here, stray = stray[:count], stray[count:]
             here = np.pad(here, ((0, len(part) - count), (0, 0), (0, 0)))
-            masks.append(restore_labels(_without(part, here), prepared, box)[:count])
+            cleaned = _without(part, here)
+            tallies.append(tally(cleaned, np.array(prepared.extent, np.int32), np.int32(count)))
+            masks.append(restore_labels(cleaned, prepared, box)[:count])
     mask = np.concatenate(masks).reshape(frames, slices, *box.shape)
-    return paste(mask, box, (shape[0], shape[1]))
+    return paste(mask, box, (shape[0], shape[1])), confidence_of(jax.device_get(tallies), model.classes)
 
 
 def _stray(labels: np.ndarray, extent: tuple[int, int], slices: int) -> np.ndarray:
@@ -255,10 +268,10 @@ def predict_study(study: Study, model: Model, *, memory_bytes: int = MEMORY_BYTE
     union = union_box(boxes)
     box = whole_image(shape) if union is None else union.widen(model.margin_px, shape)
     if union is not None and union.touches_border(shape):
-        flags.append("the localized object touches the border of the image")
+        flags.append(AT_BORDER)
     if union is None and model.localization:
-        flags.append("nothing localized: the whole image was segmented")
-    mask = segment(study, box, model, **options)
+        flags.append(NOT_LOCALIZED)
+    mask, confidence = segment(study, box, model, **options)
     if not mask.any():
-        flags.append("nothing segmented: the mask is empty")
-    return Prediction(mask, boxes, union, box, tuple(flags))
+        flags.append(EMPTY)
+    return Prediction(mask, boxes, union, box, tuple(flags), confidence)

@@ -1,4 +1,4 @@
-"""Prediction on a file or a folder of them: masks, pictures and a report."""
+"""Prediction on a file or a folder of them: masks, pictures, indices and a report."""
 
 import dataclasses
 import glob
@@ -29,8 +29,12 @@ from foanet_jax.experiment import (
     test_time_augmentation,
     write_json,
 )
+from foanet_jax.experiment.model import load_description
+from foanet_jax.experiment.reviewing import expectations, tell
+from foanet_jax.indices.tables import write_lv_indices, write_volumes
 from foanet_jax.pipeline import Prediction, predict_study
-from foanet_jax.training.checkpoint import open_checkpoints
+from foanet_jax.quality.review import Expectations, Review, describe, review_study
+from foanet_jax.quality.summary import write_summary
 
 LOGGER = logging.getLogger(__name__)
 Entry = dict[str, Any]
@@ -49,9 +53,11 @@ def predict(
 ) -> int:
     """Segments a file or every file of a folder; returns how many could not be.
 
-    Leaves in `output`, for each study: `CASE.nii.gz` on the input's grid and `CASE.png`; with `dicom_seg` also
-    `CASE_seg/`, its DICOM segmentations; and `predictions.json` with boxes and flags. One bad study is reported and
-    the rest go on. While a study is segmented, the next is read and the one before it written: three are in memory.
+    Leaves in `output`, for each study: `CASE.nii.gz` on the input's grid and `CASE.png`; of short-axis hearts
+    `CASE_indices.csv`, of stacks `CASE_volumes.csv`; with `dicom_seg` also `CASE_seg/`, its DICOM segmentations. And
+    `predictions.json` with boxes, flags, indices and the verdict, and `summary.csv`, a row a study. One bad study is
+    reported and the rest go on. While a study is segmented, the next is read and the one before it written: three are
+    in memory.
 
     Args:
         checkpoint: the workdir of a training, or several whose networks predict together, see `find_runs`.
@@ -71,9 +77,8 @@ def predict(
         _require_dicom_seg(source)
     runs = find_runs(checkpoint)
     model = load_model(runs)
-    with open_checkpoints(runs[0] / "segmentation", write=False) as checkpoints:
-        description = checkpoints.description(checkpoints.best_epoch or 0)
-    config = description["config"]
+    description = load_description(runs[0])
+    config, expected = description["config"], expectations(runs, description)
     budget = memory_bytes(config if memory_mb is None else {"prediction": {"memory_mb": memory_mb}})
     turned = test_time_augmentation(config if tta is None else {"prediction": {"tta": tta}})
     # Checkpoints of older versions do not tell it.
@@ -85,6 +90,7 @@ def predict(
     if existing and not overwrite:
         raise InputError("output-exists", f"{existing[0]}: exists; pass --overwrite or another --output")
     report: dict[str, Entry] = {}
+    reviews: dict[str, Review] = {}
     try:
         with (
             ThreadPoolExecutor(1) as reader,
@@ -102,7 +108,9 @@ def predict(
                 else:
                     if writing is not None:
                         writing.result()
-                    writing = writer.submit(_write, study, prediction, output, entry, dicom_seg=dicom_seg)
+                    writing = writer.submit(
+                        _review_and_write, study, prediction, output, entry, reviews, expected, dicom_seg=dicom_seg
+                    )
                 bar.update()
     finally:
         # What was segmented is told, whatever ended the rest.
@@ -110,6 +118,8 @@ def predict(
         segmented = sum("voxels" in entry for entry in report.values())
         if segmented:
             write_json(output / "predictions.json", report)
+            if reviews:
+                write_summary(reviews, model.classes, output / "summary.csv")
             LOGGER.info("%d of %d studies segmented, in %s", segmented, len(refs), output)
     return sum("error" in entry for entry in report.values())
 
@@ -124,8 +134,17 @@ def _read_ahead(refs: Iterable[StudyRef], reader: Executor) -> Iterator[tuple[St
     yield from reading
 
 
-def _write(study: Study, prediction: Prediction, output: Path, entry: Entry, *, dicom_seg: bool) -> None:
-    """Writes a study's mask and pictures, and what is to be told of it, errors too, into its entry of the report."""
+def _review_and_write(
+    study: Study,
+    prediction: Prediction,
+    output: Path,
+    entry: Entry,
+    reviews: dict[str, Review],
+    expected: Expectations,
+    *,
+    dicom_seg: bool,
+) -> None:
+    """Writes a study's mask, pictures and indices, and what is to be told of it, errors too, into its entry."""
     try:
         output.mkdir(parents=True, exist_ok=True)
         write_mask(prediction.mask, study, output / f"{study.case}.nii.gz")
@@ -136,8 +155,13 @@ def _write(study: Study, prediction: Prediction, output: Path, entry: Entry, *, 
             "voxels": dict(zip(study.classes, counts.tolist(), strict=True)),
             "flags": list(prediction.flags),
         }
-        for flag in prediction.flags:
-            LOGGER.warning("%s: %s", study.case, flag)
+        review = reviews[study.case] = review_study(study, prediction, expected)
+        entry |= describe(review, prediction)
+        tell(study.case, review)
+        if review.indices.slices is not None:
+            write_lv_indices({study.case: review.indices.slices}, output / f"{study.case}_indices.csv")
+        if review.indices.volumes_ml:
+            write_volumes(review.indices.volumes_ml, output / f"{study.case}_volumes.csv")
         draw_prediction(study, prediction, output / f"{study.case}.png")
         _write_dicom_seg(prediction.mask, study, output / f"{study.case}_seg", wanted=dicom_seg)
     except InputError as error:

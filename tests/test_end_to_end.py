@@ -1,5 +1,6 @@
 """Files in, masks out: training, evaluation and prediction as a user runs them, on tiny phantoms."""
 
+import csv
 import dataclasses
 import json
 import os
@@ -16,9 +17,18 @@ from experiments import acdc, lvquan19, mmwhs2017, phantom
 from experiments.common import ROWS
 from foanet_jax import experiment, prediction
 from foanet_jax.data.folds import Fold, Folds, save_folds
-from foanet_jax.data.short_axis_phantom import short_axis_stack
+from foanet_jax.data.short_axis_phantom import short_axis_stack, short_axis_study
 from foanet_jax.data.writers import write_acdc
 from foanet_jax.errors import InputError
+from foanet_jax.experiment.model import load_description
+from foanet_jax.experiment.reviewing import calibrate, expectations
+from foanet_jax.indices.compare import read_pairs
+from foanet_jax.indices.tables import read_lv_indices
+from foanet_jax.quality.review import Expectations
+from foanet_jax.quality.table import read_quality
+from foanet_jax.report.clinical import clinical_tables
+from foanet_jax.sizes import read_sizes
+from foanet_jax.sweep.results import read_sweep
 from foanet_jax.training.runlog import read_log
 
 ROOT = Path(__file__).parents[1]
@@ -141,9 +151,80 @@ def test_prediction_writes_masks_on_the_inputs_grid(trained, tmp_path):
     report = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert set(report) == {"one", "broken"}
     assert "broken.nii.gz" in report["broken"]["message"]
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"one.nii.gz", "one.png", "predictions.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "one.nii.gz",
+        "one.png",
+        "one_indices.csv",
+        "one_volumes.csv",
+        "predictions.json",
+        "summary.csv",
+    }
     with pytest.raises(InputError, match="--overwrite"):
         prediction.predict(workdir, tmp_path / "in", tmp_path / "out", third_axis="slice", overwrite=False)
+
+
+def test_prediction_measures_what_it_wrote(trained, tmp_path):
+    workdir, _ = trained
+    study = short_axis_stack(2, size=80, slices=3, seed=4)
+    for frame in (1, 9):
+        image = nibabel.Nifti1Image(study.voxels[0].transpose(2, 1, 0) / frame, np.diag([1.4, 1.4, 9.0, 1.0]))
+        (tmp_path / "in").mkdir(exist_ok=True)
+        nibabel.save(image, tmp_path / "in" / f"p1_frame{frame:02d}.nii.gz")
+    prediction.predict(workdir, tmp_path / "in", tmp_path / "out", third_axis="slice", overwrite=False)
+    report = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    with (tmp_path / "out" / "summary.csv").open(newline="") as file:
+        rows = {row["study"]: row for row in csv.DictReader(file)}
+    # The two frames of a patient are a row of their own.
+    assert list(rows) == ["p1_frame01", "p1_frame09", "p1"]
+    assert rows["p1"]["frames"] == "p1_frame01 p1_frame09"
+    voxel_ml = 1.4 * 1.4 * 9 / 1000
+    for case, entry in report.items():
+        mask = np.asarray(nibabel.load(tmp_path / "out" / f"{case}.nii.gz").dataobj)
+        assert entry["quality"]["verdict"] == rows[case]["verdict"]
+        assert entry["quality"]["verdict"] in ("good", "check", "reject")
+        assert entry["indices"]["cavity_ml"] == pytest.approx((mask == 2).sum() * voxel_ml, rel=1e-6)
+        areas = read_lv_indices(tmp_path / "out" / f"{case}_indices.csv")[case].cavity_area_mm2
+        assert areas.shape == (1, 3)
+        assert {finding["code"] for finding in entry["quality"]["findings"]} == set(rows[case]["reasons"].split())
+        if mask.any():
+            assert 1 / 3 < entry["quality"]["confidence"]["foreground"] <= 1
+
+
+def test_evaluation_leaves_indices_and_what_confidence_was_worth(trained):
+    workdir, _ = trained
+    folder = workdir / "evaluation"
+    pairs = read_pairs(folder / "indices.csv")
+    scores = json.loads((folder / "indices.json").read_text())
+    assert set(scores) == {pair.index for pair in pairs} >= {"cavity_area_mm2", "rwt_is_mm", "dim_i_a_mm", "phase"}
+    assert "cavity_area_mm2" in (folder / "table.md").read_text()
+    # The areas are those of sizes.csv wherever they are of one piece; the truth's always are.
+    true = {(pair.case, pair.frame): pair.truth for pair in pairs if pair.index == "cavity_area_mm2"}
+    sizes = {(s.case, s.frame): s.truth for s in read_sizes(folder) if s.class_name == "cavity"}
+    assert true == {place: pytest.approx(size) for place, size in sizes.items()}
+    rows = read_quality(folder)
+    assert {row.class_name for row in rows} == {"myocardium", "cavity", "foreground"}
+    worth = json.loads((folder / "quality.json").read_text())
+    assert worth["classes"]["cavity"]["n"] == len({row.case for row in rows})
+    # There are fewer validation patients than a calibration takes.
+    assert not (workdir / "calibration.json").exists()
+    result = read_sweep(workdir)
+    assert [table.name for table in clinical_tables(result)] == ["indices", "quality"]
+
+
+def test_a_calibration_is_fitted_on_validation_studies_and_read_again(trained, tmp_path):
+    workdir, _ = trained
+    model = experiment.load_model(workdir)
+    studies = [short_axis_study(patient, size=96, frames=1) for patient in range(20, 28)]
+    fitted = calibrate(model, studies, tmp_path, checkpoint="best", memory_bytes=2**30)
+    description = load_description(workdir)
+    found = expectations(tmp_path, description)
+    assert found.calibration == fitted
+    assert set(found.trained) == {"row_mm", "column_mm", "rows", "columns", "contrast", "sharpness"}
+    assert found.trained["rows"] == [96, 96]
+    # Checkpoints of older versions do not tell what they were trained on.
+    assert expectations(tmp_path, {}, checkpoint="last") == Expectations(None, None)
+    assert calibrate(model, studies[:4], tmp_path, checkpoint="best", memory_bytes=2**30) is None
+    assert not (tmp_path / "calibration.json").exists()
 
 
 @pytest.mark.parametrize("row", list(ROWS))

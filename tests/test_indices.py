@@ -18,9 +18,25 @@ from foanet_jax.data.whole_heart_phantom import whole_heart_study
 from foanet_jax.data.writers import write_lvquan19
 from foanet_jax.errors import InputError
 from foanet_jax.indices import short_axis
-from foanet_jax.indices.compare import compare_indices, from_lvquan19
+from foanet_jax.indices.compare import (
+    IndexPair,
+    compare_indices,
+    format_scores,
+    from_lvquan19,
+    pair_indices,
+    read_pairs,
+    score_pairs,
+    write_pairs,
+)
 from foanet_jax.indices.short_axis import LvIndices, cardiac_phase, lv_indices, septum_angle
-from foanet_jax.indices.tables import read_lv_indices, read_ventricles, write_lv_indices, write_ventricles
+from foanet_jax.indices.study import headline, join_frames, measure_study
+from foanet_jax.indices.tables import (
+    read_lv_indices,
+    read_ventricles,
+    write_lv_indices,
+    write_ventricles,
+    write_volumes,
+)
 from foanet_jax.indices.ventricle import VentricleIndices, structure_volumes, ventricle
 
 PX = 0.65
@@ -482,7 +498,77 @@ class TestVentricle:
             ventricle(ring(), classes=LV_CLASSES, spacing_mm=SPACING)
 
 
+class TestStudy:
+    ML = (10.0, 10.0, 10.0)
+
+    def test_a_cine_of_one_slice(self):
+        mask = np.concatenate([ring(20), ring(14), ring(17)])
+        indices = measure_study(mask, classes=LV_CLASSES, spacing_mm=SPACING)
+        assert (indices.ventricles, indices.volumes_ml) == (None, {})
+        found = headline(indices)
+        assert found["cavity_area_max_mm2"] == pytest.approx(math.pi * 400, rel=0.01)
+        assert found["cavity_area_min_mm2"] == pytest.approx(math.pi * 196, rel=0.01)
+        assert found["wall_at_max_mm"] == pytest.approx(9, abs=0.15)
+
+    def test_a_stack_over_time(self):
+        mask = TestVentricle.MASK
+        indices = measure_study(mask, classes=ACDC_CLASSES, spacing_mm=self.ML)
+        assert indices.slices.cavity_area_mm2.shape == (4, 2)
+        assert headline(indices)["lv_ef_percent"] == pytest.approx(60)
+        assert indices.ventricles.columns() == ventricle(mask, classes=ACDC_CLASSES, spacing_mm=self.ML).columns()
+
+    def test_a_whole_heart_has_its_seven_volumes(self):
+        study = whole_heart_study(0, shape=(24, 48, 48))
+        indices = measure_study(study.labels, classes=study.classes, spacing_mm=study.spacing_mm)
+        assert indices.slices is None
+        assert list(headline(indices)) == [f"{name.replace(' ', '_')}_ml" for name in WHOLE_HEART_CLASSES[1:]]
+
+    def test_classes_of_ones_own_have_volumes_alone(self):
+        mask = np.concatenate([blocks((30,)), blocks((20,))])
+        indices = measure_study(mask, classes=("background", "scar"), spacing_mm=self.ML)
+        assert (indices.slices, indices.ventricles) == (None, None)
+        np.testing.assert_array_equal(indices.volumes_ml["scar"], [30, 20])
+
+    def test_a_patients_frames_are_joined_in_their_order(self):
+        frames = {"a_frame12": (32, 64), "a_frame01": (80, 60), "b_frame01": (70, 60), "c": (60, 60)}
+        studies = {
+            case: measure_study(blocks((40, wall, blood)), classes=ACDC_CLASSES, spacing_mm=self.ML)
+            for case, (blood, wall) in frames.items()
+        }
+        joined = join_frames(studies, ACDC_CLASSES)
+        assert list(joined) == ["a"]
+        np.testing.assert_array_equal(joined["a"].left.volumes_ml, [80, 32])
+        assert joined["a"].left.ef_percent == pytest.approx(60)
+        assert joined["a"].mass_g == pytest.approx(63)
+        assert join_frames(studies, ("background", "scar", "fat", "blood")) == {}
+
+    def test_volumes_as_a_table(self, tmp_path):
+        write_volumes({"left atrium": np.array([30.5, 28.0])}, tmp_path / "v.csv")
+        assert (tmp_path / "v.csv").read_text().splitlines() == ["frame,left_atrium_ml", "0,30.5", "1,28.0"]
+
+
 class TestComparison:
+    def test_bias_and_its_spread_by_hand(self):
+        pairs = [
+            IndexPair("p", "c", t, None, "x_ml", truth + off, truth)
+            for t, (truth, off) in enumerate([(10.0, 1.0), (20.0, -3.0), (30.0, 5.0)])
+        ]
+        (score,) = score_pairs(pairs).values()
+        assert (score.mae, score.bias, score.sd) == (pytest.approx(3), pytest.approx(1), pytest.approx(4))
+        text = format_scores({"x_ml": score})
+        assert "+1.00 ± 4.00" in text
+        assert math.isnan(score_pairs(pairs[:1])["x_ml"].sd)
+
+    def test_pairs_have_their_place_and_come_back(self, tmp_path):
+        indices = measure(np.concatenate([np.concatenate([ring(r), ring(r - 2)], axis=1) for r in (20, 14)]))
+        pairs = pair_indices(indices, indices, patient="p", case="c")
+        areas = [(pair.frame, pair.slice_) for pair in pairs if pair.index == "cavity_area_mm2"]
+        assert areas == [(0, 0), (0, 1), (1, 0), (1, 1)]
+        assert [(pair.frame, pair.slice_) for pair in pairs if pair.index == "phase"] == [(0, None), (1, None)]
+        write_pairs(pairs, tmp_path / "pairs.csv")
+        assert read_pairs(tmp_path / "pairs.csv") == pairs
+        assert read_pairs(tmp_path / "none.csv") == []
+
     def test_by_hand(self):
         true = measure(np.concatenate([ring(20), ring(14), ring(17)]))
         predicted = dataclasses.replace(

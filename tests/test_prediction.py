@@ -88,7 +88,8 @@ def test_what_cannot_be_written_is_reported_and_the_rest_go_on(budgets, monkeypa
     assert re.search(told, found["c3"]["message"])
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "predictions.json",
-        *(f"{case}.nii.gz" for case in CASES if case != "c3"),
+        "summary.csv",
+        *(f"{case}{ending}" for case in CASES if case != "c3" for ending in (".nii.gz", "_volumes.csv")),
     }
 
 

@@ -217,7 +217,16 @@ def test_the_experiment_with_rows_of_its_own():
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/experiments.md", "docs/formats.md", "docs/performance.md", "docs/security.md"]
+    "page",
+    [
+        "README.md",
+        "docs/configuration.md",
+        "docs/experiments.md",
+        "docs/formats.md",
+        "docs/indices.md",
+        "docs/performance.md",
+        "docs/security.md",
+    ],
 )
 def test_what_a_page_links_to_is_there(page):
     text = (ROOT / page).read_text(encoding="utf-8")

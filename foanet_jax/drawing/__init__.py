@@ -9,6 +9,7 @@ Figures are 1200 px wide, the width of a page at 150 dpi and of a browser's colu
 
 from foanet_jax.drawing.agreement import Agreement, draw_agreement, measure_agreement
 from foanet_jax.drawing.boxplots import draw_summary
+from foanet_jax.drawing.confidence import draw_confidence
 from foanet_jax.drawing.curves import draw_learning_curves
 from foanet_jax.drawing.method import draw_foa_steps, draw_temporal_like
 from foanet_jax.drawing.overlay import draw_overlay
@@ -40,6 +41,7 @@ __all__ = [
     "class_colours",
     "draw_agreement",
     "draw_cases",
+    "draw_confidence",
     "draw_differences",
     "draw_foa_steps",
     "draw_learning_curves",

@@ -59,7 +59,10 @@ def measure_agreement(prediction: np.ndarray, truth: np.ndarray) -> Agreement:
     )
 
 
-def draw_agreement(sizes: Sequence[Size], *, title: str, path: str | Path) -> None:
+_WHAT = {"mm²": "area", "ml": "volume", "g": "mass", "%": "fraction"}
+
+
+def draw_agreement(sizes: Sequence[Size], *, title: str, path: str | Path, each: str = "frame") -> None:
     """Sizes of one class: prediction over truth with the identity, and Bland–Altman's differences over means.
 
     A dot is a frame and a cross a frame with a miss. Frames of one patient are not independent, so no confidence
@@ -69,6 +72,7 @@ def draw_agreement(sizes: Sequence[Size], *, title: str, path: str | Path) -> No
         sizes: of one class in one unit.
         title: printed above, before the counts.
         path: the picture to write.
+        each: what a size is of, to be counted.
 
     Raises:
         ValueError: there is none, or they are of several classes or units.
@@ -81,7 +85,7 @@ def draw_agreement(sizes: Sequence[Size], *, title: str, path: str | Path) -> No
     found = measure_agreement(prediction, truth)
     missed = (prediction > 0) != (truth > 0)
     ink = darker(class_colours(["background", class_name])[class_name])
-    what = "area" if unit == "mm²" else "volume"
+    what = _WHAT[unit]
 
     height = 600
     figure = Figure(figsize=(WIDTH / DPI, height / DPI), dpi=DPI, facecolor="white")
@@ -126,7 +130,7 @@ def draw_agreement(sizes: Sequence[Size], *, title: str, path: str | Path) -> No
         handles.append(Line2D([], [], color=ink, marker="x", markersize=6, linewidth=0, label="miss"))
     y = 1 - 32 / height
     figure.legend(handles=handles, loc="center right", bbox_to_anchor=(0.99, y), ncols=4, frameon=False, fontsize=11)
-    counts = f" · {count(len({size.patient for size in sizes}), 'patient')} · {count(found.n, 'frame')}"
+    counts = f" · {count(len({size.patient for size in sizes}), 'patient')} · {count(found.n, each)}"
     # The legend begins 590 px from the left at the most.
     heading = fitted(title, 475 - text_width(counts, 12), 12) + counts
     figure.text(85 / WIDTH, y, heading, fontsize=12, va="center", color="#222222", parse_math=False)

@@ -34,6 +34,7 @@ def require_description(description: Any, place: Path) -> None:
         "config.prediction": (dict,),
         "config.prediction.memory_mb": (int, None),
         "slice_axis": (str, type(None), None),
+        "training_range": (dict, None),
     }
     for name, types in expected.items():
         value: Any = description
@@ -50,6 +51,10 @@ def require_description(description: Any, place: Path) -> None:
         raise _damaged(place, f"its classes are not 2 to {MOST_CLASSES} different names")
     if description.get("slice_axis") not in (None, *SLICE_AXES):
         raise _damaged(place, f"its slice_axis is none of {', '.join(SLICE_AXES)}")
+    for name, limits in description.get("training_range", {}).items():
+        numbers = isinstance(limits, list) and all(type(limit) in (int, float) for limit in limits)
+        if not numbers or len(limits) != 2:
+            raise _damaged(place, f"its training_range.{name} is not two numbers")
     if description["config"]["localization"]["margin_px"] < 0:
         raise _damaged(place, "its margin_px is negative")
 

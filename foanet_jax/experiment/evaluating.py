@@ -12,14 +12,27 @@ from foanet_jax.data.study import Study
 from foanet_jax.drawing import draw_overlay, draw_summary
 from foanet_jax.errors import InputError
 from foanet_jax.evaluation import Summary, format_table, summarise, write_scores
-from foanet_jax.experiment.model import Runs, find_runs, load_model, require_unseen
+from foanet_jax.experiment.model import Runs, find_runs, load_description, load_model, require_unseen
 from foanet_jax.experiment.options import memory_bytes, require_choice, test_time_augmentation
 from foanet_jax.experiment.planes import choose_planes
 from foanet_jax.experiment.record import save_run, write_json, write_text
+from foanet_jax.experiment.reviewing import (
+    all_flags,
+    calibrate,
+    expectations,
+    index_table,
+    pair_patients,
+    pair_study,
+    tell,
+    write_reviews,
+)
 from foanet_jax.experiment.studies import Config, list_studies, load_studies, open_folds
 from foanet_jax.gallery import save_gallery
+from foanet_jax.indices.study import measure_study
 from foanet_jax.metrics import score_case
 from foanet_jax.pipeline import Prediction, predict_study
+from foanet_jax.quality.review import review_study
+from foanet_jax.quality.table import quality_rows
 from foanet_jax.sizes import measure_sizes, write_sizes
 
 LOGGER = logging.getLogger(__name__)
@@ -36,7 +49,9 @@ def evaluate(
     """Segments a fold's test patients, or all of a data set's, with checkpoints: scores, table, pictures.
 
     Leaves in `workdir/evaluation`: scores.csv, patients.csv, sizes.csv, summary.json, table.md, flags.json,
-    timing.json, boxplots.png, overlays of the first studies, and gallery.npz, from which a report draws.
+    timing.json, boxplots.png, overlays of the first studies, gallery.npz, from which a report draws; indices.csv and
+    indices.json, clinical indices beside the true ones; quality.csv and quality.json, what confidence and verdict were
+    worth. A run's evaluation in its own workdir also calibrates its confidence on the fold's validation patients.
 
     Args:
         config: the configuration.
@@ -50,18 +65,27 @@ def evaluate(
     require_choice("evaluation.patients", options["patients"], ("test", "all"))
     tta = test_time_augmentation(config)
     runs = find_runs(checkpoint)
-    model = load_model(runs, which=options["checkpoint"])
+    which = options["checkpoint"]
+    model = load_model(runs, which=which)
     refs = list_studies(config) if refs is None else refs
+    own = [run.resolve() for run in runs] == [workdir.resolve()]
     if options["patients"] == "all":
         patients = [ref.patient for ref in refs]
     else:
-        patients = list(open_folds(config, refs, workdir, *runs).folds[config["data"]["fold"]].test)
+        fold = open_folds(config, refs, workdir, *runs).folds[config["data"]["fold"]]
+        patients = list(fold.test)
         require_unseen(runs, patients)
+        if own:
+            validation = load_studies(refs, fold.validation, "validation studies")
+            calibrate(model, validation, workdir, checkpoint=which, memory_bytes=budget, tta=tta)
+            del validation
+    expected = expectations(runs, load_description(runs[0], which=which), checkpoint=which)
     studies = load_studies(refs, patients, "test studies")
     folder = workdir / "evaluation"
-    if [run.resolve() for run in runs] != [workdir.resolve()]:
+    if not own:
         save_run(config, workdir, command, checkpoint=",".join(map(str, runs)))
     scores, sizes, planes, flagged, seconds = [], [], [], {}, {}
+    pairs, rows, reviews, truths = [], [], {}, {}
     overlays = {study.case for study in studies[: options["overlays"]]}
     for study in tqdm(studies, desc="evaluating", unit="study", mininterval=1):
         if study.classes != model.classes:
@@ -71,37 +95,52 @@ def evaluate(
         begun = time.monotonic()
         prediction = predict_study(study, model, memory_bytes=budget, tta=tta)
         seconds[study.case] = time.monotonic() - begun
-        flagged[study.case] = list(prediction.flags)
+        review = reviews[study.case] = review_study(study, prediction, expected)
+        flagged[study.case] = all_flags(prediction, review)
         described = {
             "spacing_mm": study.spacing_mm,
             "classes": study.classes,
             "patient": study.patient,
             "case": study.case,
         }
-        scores += score_case(
+        scored = score_case(
             prediction.mask,
             study.labels,
             **described,
             pooled=options["pooled_hd95"],
             exclude_empty=options["exclude_empty"],
         )
+        scores += scored
+        true = truths[study.case] = measure_study(study.labels, classes=study.classes, spacing_mm=study.spacing_mm)
+        pairs += pair_study(study, review, true)
+        if prediction.confidence is not None:
+            reasons = [finding.code for finding in review.findings]
+            rows += quality_rows(
+                scored,
+                prediction.confidence,
+                verdict=review.verdict,
+                reasons=reasons,
+                expected_dice=review.expected_dice,
+            )
         sizes += measure_sizes(prediction.mask, study.labels, **described)
         planes += choose_planes(study, prediction, model, several=study is studies[0])
         if study.case in overlays:
             draw_prediction(study, prediction, folder / "overlays" / f"{study.case}.png")
+    indices = {case: review.indices for case, review in reviews.items()}
+    pairs = [*pair_patients(indices, truths, model.classes), *pairs]
     summary = summarise(scores)
     write_scores(scores, summary, folder)
     write_sizes(sizes, folder)
     save_gallery(planes, folder)
     draw_summary(scores, folder / "boxplots.png")
-    write_text(folder / "table.md", format_table(summary, markdown=True) + "\n")
+    write_text(folder / "table.md", f"{format_table(summary, markdown=True)}\n{index_table(pairs)}")
     write_json(folder / "flags.json", flagged)
     timing = {"evaluation": time.monotonic() - start, "studies": seconds}
     write_json(folder / "timing.json", timing)
     LOGGER.info("\n%s\n", format_table(summary))
-    for case, flags in flagged.items():
-        for flag in flags:
-            LOGGER.warning("%s: %s", case, flag)
+    write_reviews(pairs, rows, folder)
+    for case, review in reviews.items():
+        tell(case, review)
     LOGGER.info("scores, table and pictures are in %s", folder)
     return summary
 

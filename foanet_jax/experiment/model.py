@@ -126,6 +126,20 @@ def require_unseen(runs: Sequence[Path], patients: Sequence[str]) -> None:
             )
 
 
+def load_description(run: Path, *, which: str = "best") -> dict[str, Any]:
+    """What the segmentation network's checkpoint says of its training.
+
+    Raises:
+        InputError: there are no checkpoints, or they are damaged.
+    """
+    place = run / "segmentation"
+    with readable(place), open_checkpoints(place, write=False) as checkpoints:
+        epoch = checkpoints.best_epoch if which == "best" else checkpoints.last_epoch
+        description = checkpoints.description(epoch or 0)
+    require_description(description, place)
+    return description
+
+
 def _load_network(run: Path, stage: str, which: str) -> tuple[Network, dict[str, Any]]:
     with readable(run / stage), open_checkpoints(run / stage, write=False) as checkpoints:
         epoch = checkpoints.best_epoch if which == "best" else checkpoints.last_epoch

@@ -9,6 +9,7 @@ from foanet_jax.data.study import Study
 from foanet_jax.experiment.options import memory_bytes
 from foanet_jax.experiment.record import save_run
 from foanet_jax.experiment.studies import Config, list_studies, load_studies, open_folds, slice_axis_of
+from foanet_jax.quality.picture import training_range
 from foanet_jax.settings import STAGES, stage_settings, stages_of
 from foanet_jax.training.examples import Case, object_case, segmentation_case
 from foanet_jax.training.loop import train_network
@@ -48,7 +49,7 @@ def train(
     workdir.mkdir(parents=True, exist_ok=True)
     save_folds(folds, workdir / FOLDS)
     save_run(config, workdir, command)
-    classes = training[0].classes
+    classes, seen = training[0].classes, training_range(training)
     for stage in stages or stages_of(config):
         train_network(
             stage,
@@ -60,6 +61,7 @@ def train(
                 "stage": stage,
                 "classes": list(classes),
                 "slice_axis": slice_axis_of(config),
+                "training_range": seen,
                 "config": dict(config),
             },
             seed=config["seed"] + STAGES.index(stage),

@@ -12,6 +12,7 @@ from foanet_jax.atomic import atomic_path
 from foanet_jax.errors import InputError
 from foanet_jax.escaping import from_cell, to_cell
 from foanet_jax.indices.short_axis import DIMENSIONS, SECTORS, LvIndices
+from foanet_jax.indices.study import volume_column
 from foanet_jax.indices.ventricle import VentricleIndices, chamber
 
 
@@ -79,6 +80,15 @@ def read_ventricles(path: str | os.PathLike[str]) -> dict[str, VentricleIndices]
         return {from_cell(row["case"]): _ventricle(row) for row in _read(path)}
     except (IndexError, KeyError, ValueError, csv.Error) as error:
         raise _not_a_table(path, "ventricular indices", error) from None
+
+
+def write_volumes(volumes_ml: Mapping[str, np.ndarray], path: str | os.PathLike[str]) -> None:
+    """Writes a row for each frame of a stack: frame, and the volume of each class, "left_atrium_ml"."""
+    columns = {volume_column(name): volumes for name, volumes in volumes_ml.items()}
+    frames = len(next(iter(columns.values()), []))
+    _write(
+        [{"frame": t} | {name: float(curve[t]) for name, curve in columns.items()} for t in range(frames)], Path(path)
+    )
 
 
 def _lv_indices(rows: list[dict[str, str]]) -> LvIndices:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -103,10 +103,25 @@ def ventricle(
         InputError: as structure_volumes, or there is no such frame.
     """
     volumes = structure_volumes(mask, classes=classes, spacing_mm=spacing_mm)
-    blood = _shown(volumes[classes[index_of(classes, LV_CAVITY)]])
-    wall = _shown(volumes[classes[index_of(classes, [MYOCARDIUM])]])
+    return ventricle_of_volumes(volumes, classes=classes, ed=ed, es=es)
+
+
+def ventricle_of_volumes(
+    volumes_ml: Mapping[str, np.ndarray], *, classes: Sequence[str], ed: int | None = None, es: int | None = None
+) -> VentricleIndices:
+    """What `ventricle` measures, from volumes: of frames whose masks lie in several files, on grids of their own.
+
+    Args:
+        volumes_ml: (T,) of each foreground class, as from `structure_volumes`.
+        classes, ed, es: as `ventricle` takes them.
+
+    Raises:
+        InputError: the classes cannot be used, or there is no such frame.
+    """
+    blood = _shown(volumes_ml[classes[index_of(classes, LV_CAVITY)]])
+    wall = _shown(volumes_ml[classes[index_of(classes, [MYOCARDIUM])]])
     labelled = any(name in RV_CAVITY for name in classes)
-    right = _shown(volumes[classes[index_of(classes, RV_CAVITY)]]) if labelled else np.full(len(blood), np.nan)
+    right = _shown(volumes_ml[classes[index_of(classes, RV_CAVITY)]]) if labelled else np.full(len(blood), np.nan)
     for name, frame in (("ed", ed), ("es", es)):
         if frame is not None and not 0 <= frame < len(blood):
             raise InputError("frame", f"{name}={frame}, but there are {len(blood)} frames, counted from 0")

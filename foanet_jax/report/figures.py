@@ -17,6 +17,7 @@ from foanet_jax.gallery import Plane
 from foanet_jax.image.boxes import crop
 from foanet_jax.image.foa import foa_weights
 from foanet_jax.metrics import PatientScore
+from foanet_jax.report.clinical import clinical_figures
 from foanet_jax.sweep.results import RowResult, SweepResult
 
 Galleries = dict[str, list[Plane]]
@@ -87,6 +88,7 @@ def _figures(result: SweepResult) -> Iterator[_Figure]:
     yield from _cases(result, main, planes)
     yield from _worst(result, main, planes)
     yield from _agreement(result, main)
+    yield from (_Figure(*figure) for figure in clinical_figures(main))
     yield from _curves(result, rows)
 
 

@@ -19,7 +19,9 @@ from typing import Any
 from foanet_jax.errors import InputError
 from foanet_jax.evaluation import read_scores
 from foanet_jax.gallery import Plane, load_gallery
+from foanet_jax.indices.compare import IndexPair, read_pairs
 from foanet_jax.metrics import PatientScore, Score, patient_means
+from foanet_jax.quality.table import QualityRow, read_quality
 from foanet_jax.settings import STAGES
 from foanet_jax.sizes import Size, read_sizes
 from foanet_jax.sweep.rows import require_names
@@ -42,6 +44,8 @@ class RunResult:
         sizes: the same units' areas or volumes.
         flags: what was flagged, by case.
         logs: the training log's records of each network, by its name.
+        indices: clinical indices beside the true ones; empty where an older version evaluated.
+        quality: confidence and verdict of every test study; empty as well.
     """
 
     folder: Path
@@ -52,6 +56,8 @@ class RunResult:
     sizes: tuple[Size, ...]
     flags: Mapping[str, list[str]]
     logs: Mapping[str, list[dict[str, Any]]]
+    indices: tuple[IndexPair, ...] = ()
+    quality: tuple[QualityRow, ...] = ()
 
     def gallery(self) -> list[Plane]:
         """The image planes that the evaluation kept; read anew each time, they are large.
@@ -94,6 +100,16 @@ class RowResult:
     def sizes(self) -> list[Size]:
         """Of all finished folds."""
         return [size for run in self.runs for size in run.sizes]
+
+    @property
+    def indices(self) -> list[IndexPair]:
+        """Of all finished folds."""
+        return [pair for run in self.runs for pair in run.indices]
+
+    @property
+    def quality(self) -> list[QualityRow]:
+        """Of all finished folds."""
+        return [row for run in self.runs for row in run.quality]
 
     def patients(self, class_name: str) -> dict[str, PatientScore]:
         """The patients' means of one class, by patient."""
@@ -262,6 +278,8 @@ def _read_run(folder: Path, fold: int) -> RunResult:
         sizes=tuple(read_sizes(evaluation)),
         flags=read_json(evaluation / "flags.json"),
         logs={stage: read_log(folder / stage) for stage in STAGES},
+        indices=tuple(read_pairs(evaluation / "indices.csv")),
+        quality=tuple(read_quality(evaluation)),
     )
 
 

@@ -1,0 +1,56 @@
+"""A prediction's studies in one table: a row each, and one for each patient whose frames are studies of their own."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foanet_jax.atomic import atomic_path
+from foanet_jax.indices.study import headline, join_frames, patient_of_frame
+from foanet_jax.quality.finding import verdict, worst
+from foanet_jax.quality.plausible import check_ventricles
+from foanet_jax.quality.review import Review
+
+
+def summary_rows(reviews: Mapping[str, Review], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Study, frames, verdict, reasons and indices of each study, and below them of each patient joined from frames.
+
+    A patient's verdict is the worst of its frames' and of what its own volumes and ejection fraction give.
+
+    Args:
+        reviews: by case.
+        classes: names by index.
+    """
+    rows = [
+        _row(case, [], review.verdict, [finding.code for finding in review.findings], headline(review.indices))
+        | ({} if review.expected_dice is None else {"expected_dice": review.expected_dice})
+        for case, review in reviews.items()
+    ]
+    joined = join_frames({case: review.indices for case, review in reviews.items()}, classes)
+    for patient, ventricles in joined.items():
+        frames = {case: review for case, review in reviews.items() if patient_of_frame(case) == patient}
+        own = check_ventricles(ventricles)
+        codes = [finding.code for findings in (*(r.findings for r in frames.values()), own) for finding in findings]
+        told = worst([*(review.verdict for review in frames.values()), verdict(own)])
+        measured = {name: value for name, value in ventricles.columns().items() if np.isfinite(value)}
+        rows.append(_row(patient, sorted(frames), told, codes, measured))
+    return rows
+
+
+def write_summary(reviews: Mapping[str, Review], classes: Sequence[str], path: Path) -> None:
+    """Writes `summary_rows` as CSV, whole or not at all; what a row does not have is empty."""
+    rows = summary_rows(reviews, classes)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _row(
+    study: str, frames: Sequence[str], told: str, codes: Sequence[str], indices: Mapping[str, float]
+) -> dict[str, Any]:
+    reasons = " ".join(dict.fromkeys(codes))
+    return {"study": study, "frames": " ".join(frames), "verdict": told, "reasons": reasons} | dict(indices)
