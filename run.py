@@ -41,12 +41,13 @@ THIRD_AXIS = flags.DEFINE_enum("third_axis", "slice", ["slice", "time"], "predic
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "predict: replace masks that are there.")
 MEMORY_MB = flags.DEFINE_integer("memory_mb", None, "predict: MiB for a forward pass. [default: the training's]")
 TTA = flags.DEFINE_enum("tta", None, ["none", "flips", "turns"], "predict: mean over turned images. [the training's]")
+PAGES = flags.DEFINE_bool("pages", True, "predict: write a page of each study, and an index of them.")
 DICOM_SEG = flags.DEFINE_bool("dicom_seg", False, "predict: of DICOM input, write DICOM segmentations as well.")
 # Options that only some jobs read; elsewhere they are refused.
 READ_BY = (
     ((RESUME, TENSORBOARD), ("run", "train")),
     ((CHECKPOINT,), ("run", "evaluate", "predict")),
-    ((INPUT, OUTPUT, THIRD_AXIS, OVERWRITE, MEMORY_MB, TTA, DICOM_SEG), ("predict",)),
+    ((INPUT, OUTPUT, THIRD_AXIS, OVERWRITE, MEMORY_MB, TTA, PAGES, DICOM_SEG), ("predict",)),
     ((ROWS, FOLDS, PROCESSES), ("cv", "ablate")),
 )
 
@@ -71,6 +72,7 @@ def main(argv: list[str]) -> None:
             overwrite=OVERWRITE.value,
             dicom_seg=DICOM_SEG.value,
             memory_mb=MEMORY_MB.value,
+            pages=PAGES.value,
             tta=TTA.value,
         )
         sys.exit(failures > 0)

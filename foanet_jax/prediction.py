@@ -5,11 +5,12 @@ import glob
 import importlib.util
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from tqdm import tqdm
 
@@ -30,14 +31,39 @@ from foanet_jax.experiment import (
     write_json,
 )
 from foanet_jax.experiment.model import load_description
+from foanet_jax.experiment.pages import index_entry, study_result
 from foanet_jax.experiment.reviewing import expectations, tell
 from foanet_jax.indices.tables import write_lv_indices, write_volumes
 from foanet_jax.pipeline import Prediction, predict_study
 from foanet_jax.quality.review import Expectations, Review, describe, review_study
 from foanet_jax.quality.summary import write_summary
+from foanet_jax.study_page import IndexEntry, write_index_page, write_study_page
 
 LOGGER = logging.getLogger(__name__)
 Entry = dict[str, Any]
+INDEX = "index.html"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Writing:
+    """How studies are written, and what is kept of them for the tables of all.
+
+    Attributes:
+        output: folder.
+        expected: what the run knows of studies.
+        provenance: what made the masks, by name.
+        dicom_seg, pages: see `predict`.
+        reviews: by case, of the studies written.
+        listed: by case, their lines in the index of pages.
+    """
+
+    output: Path
+    expected: Expectations
+    provenance: Mapping[str, Any]
+    dicom_seg: bool
+    pages: bool
+    reviews: dict[str, Review] = dataclasses.field(default_factory=dict)
+    listed: dict[str, IndexEntry] = dataclasses.field(default_factory=dict)
 
 
 def predict(
@@ -49,15 +75,16 @@ def predict(
     overwrite: bool,
     dicom_seg: bool = False,
     memory_mb: int | None = None,
+    pages: bool = True,
     tta: str | None = None,
 ) -> int:
     """Segments a file or every file of a folder; returns how many could not be.
 
     Leaves in `output`, for each study: `CASE.nii.gz` on the input's grid and `CASE.png`; of short-axis hearts
     `CASE_indices.csv`, of stacks `CASE_volumes.csv`; with `dicom_seg` also `CASE_seg/`, its DICOM segmentations. And
-    `predictions.json` with boxes, flags, indices and the verdict, and `summary.csv`, a row a study. One bad study is
-    reported and the rest go on. While a study is segmented, the next is read and the one before it written: three are
-    in memory.
+    `predictions.json` with boxes, flags, indices and the verdict, and `summary.csv`, a row a study. With `pages` also
+    `CASE.html`, everything about a study to look at, and `index.html`. One bad study is reported and the rest go on.
+    While a study is segmented, the next is read and the one before it written: three are in memory.
 
     Args:
         checkpoint: the workdir of a training, or several whose networks predict together, see `find_runs`.
@@ -67,6 +94,7 @@ def predict(
         overwrite: replace masks that are there.
         dicom_seg: of DICOM input, write the masks as DICOM segmentations as well.
         memory_mb: MiB for a forward pass; by default what the (first) training's configuration says.
+        pages: write a page of each study.
         tta: test-time augmentation, "none", "flips" or "turns"; by default what that says.
 
     Raises:
@@ -90,14 +118,15 @@ def predict(
     if existing and not overwrite:
         raise InputError("output-exists", f"{existing[0]}: exists; pass --overwrite or another --output")
     report: dict[str, Entry] = {}
-    reviews: dict[str, Review] = {}
+    provenance = {"checkpoint": ", ".join(map(str, runs)), "test-time augmentation": turned, "JAX": jax.__version__}
+    writing = _Writing(output, expected, provenance, dicom_seg=dicom_seg, pages=pages)
     try:
         with (
             ThreadPoolExecutor(1) as reader,
             ThreadPoolExecutor(1) as writer,
             tqdm(total=len(refs), desc="predicting", unit="study", mininterval=1) as bar,
         ):
-            writing: Future[None] | None = None
+            written: Future[None] | None = None
             for ref, loading in _read_ahead(refs, reader):
                 entry = report[ref.case] = {}
                 try:
@@ -106,11 +135,9 @@ def predict(
                 except InputError as error:
                     _note(error, error.code, entry)
                 else:
-                    if writing is not None:
-                        writing.result()
-                    writing = writer.submit(
-                        _review_and_write, study, prediction, output, entry, reviews, expected, dicom_seg=dicom_seg
-                    )
+                    if written is not None:
+                        written.result()
+                    written = writer.submit(_review_and_write, study, prediction, entry, writing)
                 bar.update()
     finally:
         # What was segmented is told, whatever ended the rest.
@@ -118,8 +145,11 @@ def predict(
         segmented = sum("voxels" in entry for entry in report.values())
         if segmented:
             write_json(output / "predictions.json", report)
-            if reviews:
-                write_summary(reviews, model.classes, output / "summary.csv")
+            if writing.reviews:
+                write_summary(writing.reviews, model.classes, output / "summary.csv")
+            if writing.listed:
+                failed = {c: IndexEntry(c, reason=e["message"]) for c, e in report.items() if "error" in e}
+                write_index_page(list((writing.listed | failed).values()), output / INDEX)
             LOGGER.info("%d of %d studies segmented, in %s", segmented, len(refs), output)
     return sum("error" in entry for entry in report.values())
 
@@ -134,17 +164,9 @@ def _read_ahead(refs: Iterable[StudyRef], reader: Executor) -> Iterator[tuple[St
     yield from reading
 
 
-def _review_and_write(
-    study: Study,
-    prediction: Prediction,
-    output: Path,
-    entry: Entry,
-    reviews: dict[str, Review],
-    expected: Expectations,
-    *,
-    dicom_seg: bool,
-) -> None:
+def _review_and_write(study: Study, prediction: Prediction, entry: Entry, writing: _Writing) -> None:
     """Writes a study's mask, pictures and indices, and what is to be told of it, errors too, into its entry."""
+    output = writing.output
     try:
         output.mkdir(parents=True, exist_ok=True)
         write_mask(prediction.mask, study, output / f"{study.case}.nii.gz")
@@ -155,7 +177,7 @@ def _review_and_write(
             "voxels": dict(zip(study.classes, counts.tolist(), strict=True)),
             "flags": list(prediction.flags),
         }
-        review = reviews[study.case] = review_study(study, prediction, expected)
+        review = writing.reviews[study.case] = review_study(study, prediction, writing.expected)
         entry |= describe(review, prediction)
         tell(study.case, review)
         if review.indices.slices is not None:
@@ -163,7 +185,11 @@ def _review_and_write(
         if review.indices.volumes_ml:
             write_volumes(review.indices.volumes_ml, output / f"{study.case}_volumes.csv")
         draw_prediction(study, prediction, output / f"{study.case}.png")
-        _write_dicom_seg(prediction.mask, study, output / f"{study.case}_seg", wanted=dicom_seg)
+        if writing.pages:
+            result = study_result(study, prediction, review, {"file": study.name, **writing.provenance})
+            write_study_page(result, output / f"{study.case}.html")
+            writing.listed[study.case] = index_entry(result, f"{study.case}.html")
+        _write_dicom_seg(prediction.mask, study, output / f"{study.case}_seg", wanted=writing.dicom_seg)
     except InputError as error:
         _note(error, error.code, entry)
     except OSError as error:

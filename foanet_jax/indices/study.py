@@ -23,11 +23,13 @@ class StudyIndices:
         ventricles: of a stack over time; None of single slices, of a single frame, which is neither end diastole nor
             end systole for certain, and of classes without an LV.
         volumes_ml: (T,) of each foreground class; empty of single slices.
+        septum_degrees: (Z,) direction of the septum that the slices were measured with; None where it is not known.
     """
 
     slices: LvIndices | None
     ventricles: VentricleIndices | None
     volumes_ml: Mapping[str, np.ndarray]
+    septum_degrees: np.ndarray | None = None
 
 
 def is_short_axis(classes: Sequence[str]) -> bool:
@@ -50,14 +52,15 @@ def measure_study(mask: np.ndarray, *, classes: Sequence[str], spacing_mm: Seque
         InputError: the mask or the spacing cannot be used.
     """
     grid = {"classes": classes, "spacing_mm": spacing_mm}
-    slices = None
+    slices, septum = None, None
     if is_short_axis(classes):
-        with_rv = any(name in RV_CAVITY for name in classes)
-        septum = septum_angle(mask, **grid) if with_rv else CANONICAL_SEPTUM  # type: ignore[arg-type]
-        slices = lv_indices(mask, septum_degrees=septum, **grid)  # type: ignore[arg-type]
+        if any(name in RV_CAVITY for name in classes):
+            septum = septum_angle(mask, **grid)  # type: ignore[arg-type]
+        direction = CANONICAL_SEPTUM if septum is None else septum
+        slices = lv_indices(mask, septum_degrees=direction, **grid)  # type: ignore[arg-type]
     volumes = structure_volumes(mask, **grid) if mask.shape[1] > 1 else {}  # type: ignore[arg-type]
     beats = _has_ventricle(classes) and mask.shape[0] > 1 and bool(volumes)
-    return StudyIndices(slices, ventricle_of_volumes(volumes, classes=classes) if beats else None, volumes)
+    return StudyIndices(slices, ventricle_of_volumes(volumes, classes=classes) if beats else None, volumes, septum)
 
 
 def patient_of_frame(case: str) -> str | None:

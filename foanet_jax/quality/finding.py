@@ -43,9 +43,14 @@ class Finding:
     frame: int | None = None
     slice_: int | None = None
 
+    @property
+    def place(self) -> str:
+        """ "frame 3, slice 2"; "" where it is the whole study."""
+        places = (("frame", self.frame), ("slice", self.slice_))
+        return ", ".join(f"{name} {at}" for name, at in places if at is not None)
+
     def __str__(self) -> str:
-        place = [f"{name} {at}" for name, at in (("frame", self.frame), ("slice", self.slice_)) if at is not None]
-        return f"{self.message} ({', '.join(place)})" if place else self.message
+        return f"{self.message} ({self.place})" if self.place else self.message
 
 
 def verdict(findings: Iterable[Finding]) -> str:

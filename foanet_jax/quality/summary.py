@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from foanet_jax.atomic import atomic_path
+from foanet_jax.escaping import to_cell
 from foanet_jax.indices.study import headline, join_frames, patient_of_frame
 from foanet_jax.quality.finding import verdict, worst
 from foanet_jax.quality.plausible import check_ventricles
@@ -53,4 +54,4 @@ def _row(
     study: str, frames: Sequence[str], told: str, codes: Sequence[str], indices: Mapping[str, float]
 ) -> dict[str, Any]:
     reasons = " ".join(dict.fromkeys(codes))
-    return {"study": study, "frames": " ".join(frames), "verdict": told, "reasons": reasons} | dict(indices)
+    return {"study": to_cell(study), "frames": " ".join(frames), "verdict": told, "reasons": reasons} | dict(indices)

@@ -48,7 +48,7 @@ def write_index_page(entries: Sequence[IndexEntry], path: str | os.PathLike[str]
         path: the HTML file.
         title: of the page.
     """
-    order = ["reject", "review", "", "accept"]
+    order = ["reject", "check", "", "good"]
 
     def rank(entry: IndexEntry) -> int:
         verdict = entry.verdict.lower()

@@ -11,12 +11,13 @@ from foanet_jax.errors import InputError
 from foanet_jax.image.boxes import Box
 from foanet_jax.indices.short_axis import LvIndices
 from foanet_jax.indices.ventricle import VentricleIndices
+from foanet_jax.quality.finding import CHECK, GOOD, REJECT
 
-# What is said of each verdict, and the class of style.css that colours it; other verdicts stand as they are, grey.
+# What is said of each verdict of `quality.finding`, a class of study.css; other verdicts stand as they are, grey.
 VERDICTS = {
-    "accept": "No check found anything odd.",
-    "review": "Look at the contours before using a number.",
-    "reject": "Do not use these numbers.",
+    GOOD: "No check found anything odd.",
+    CHECK: "Look at the contours before using a number.",
+    REJECT: "Do not use these numbers.",
 }
 
 

@@ -26,7 +26,7 @@ def stack_result(size: int = 64, slices: int = 4, frames: int = 4) -> StudyResul
         ventricle=ventricle(study.labels, **known),
         volumes_ml=structure_volumes(study.labels, **known),
         flags=[Flag("leak", "The right ventricle leaks.", "frame 2")],
-        verdict="review",
+        verdict="check",
         confidence=0.81,
         frame_seconds=0.05,
         provenance={"model": {"checkpoint": "runs/acdc"}},
@@ -39,7 +39,7 @@ def cine_result() -> StudyResult:
     indices = lv_indices(
         study.labels, classes=study.classes, spacing_mm=study.spacing_mm, septum_degrees=CANONICAL_SEPTUM
     )
-    return StudyResult(study, study.labels, indices=indices, verdict="accept")
+    return StudyResult(study, study.labels, indices=indices, verdict="good")
 
 
 def volume_result() -> StudyResult:

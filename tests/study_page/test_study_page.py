@@ -99,7 +99,7 @@ def test_verdict_and_reasons_stand_first(pages):
     places = [text.index(said) for said in order]
     assert places == sorted(places)
     kinds = [attributes.get("class") for tag, attributes in pages["stack"].tags if tag == "section"]
-    assert kinds[0] == "verdict review"
+    assert kinds[0] == "verdict check"
     assert "verdict" not in pages["volume"].ids
 
 
@@ -187,8 +187,8 @@ def test_nothing_segmented(tmp_path):
 def test_index(tmp_path):
     thumbnail = np.full((200, 100, 3), 90, np.uint8)
     entries = [
-        IndexEntry("good", "good.html", "accept", "", 61.25, thumbnail),
-        IndexEntry(HOSTILE, f"//evil/javascript:{HOSTILE}.html", "review", f"leaky {HOSTILE}"),
+        IndexEntry("good", "good.html", "good", "", 61.25, thumbnail),
+        IndexEntry(HOSTILE, f"//evil/javascript:{HOSTILE}.html", "check", f"leaky {HOSTILE}"),
         IndexEntry("bad", "", "reject", "no heart", float("nan")),
         IndexEntry("odd", "a b/c#d?e.html", "unreadable", "damaged"),
     ]

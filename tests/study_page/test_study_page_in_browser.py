@@ -37,7 +37,7 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     write_study_page(stack_result(), folder / "study.html")
     thumbnail = np.full((96, 96, 3), 90, np.uint8)
-    entries = [IndexEntry("x" * 60, "study.html", "review", "y" * 300, 50.0, thumbnail), IndexEntry("failed")]
+    entries = [IndexEntry("x" * 60, "study.html", "check", "y" * 300, 50.0, thumbnail), IndexEntry("failed")]
     write_index_page(entries, folder / "index.html")
     return {name: folder / f"{name}.html" for name in ("study", "index")}
 

@@ -1,0 +1,54 @@
+"""The page of a predicted study, and its line among the others'."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from foanet_jax.check.thumbnail import thumbnail_of
+from foanet_jax.data.study import Study
+from foanet_jax.pipeline import Prediction
+from foanet_jax.quality.review import Review
+from foanet_jax.study_page import IndexEntry, StudyResult
+
+
+def study_result(study: Study, prediction: Prediction, review: Review, provenance: Mapping[str, Any]) -> StudyResult:
+    """What the page of a study tells.
+
+    Args:
+        study: as it was read.
+        prediction: of it.
+        review: of the prediction.
+        provenance: what made it, by name.
+    """
+    boxes = () if prediction.object_box is None else (prediction.object_box, prediction.box)
+    confidence = None if prediction.confidence is None else prediction.confidence.foreground
+    return StudyResult(
+        study=study,
+        mask=prediction.mask,
+        boxes=boxes,
+        indices=review.indices.slices,
+        septum_degrees=review.indices.septum_degrees,
+        ventricle=review.indices.ventricles,
+        volumes_ml=review.indices.volumes_ml,
+        flags=[(finding.code, finding.message, finding.place) for finding in review.findings],
+        verdict=review.verdict,
+        confidence=confidence,
+        provenance=provenance,
+    )
+
+
+def index_entry(result: StudyResult, page: str) -> IndexEntry:
+    """A study's line among the others'.
+
+    Args:
+        result: of the study.
+        page: path of its page, relative to the index.
+    """
+    return IndexEntry(
+        case=result.study.case,
+        page=page,
+        verdict=result.verdict,
+        reason=result.flags[0][1] if result.flags else "",
+        ef_percent=None if result.ventricle is None else result.ventricle.left.ef_percent,
+        thumbnail=thumbnail_of(dataclasses.replace(result.study, labels=result.mask)),
+    )
