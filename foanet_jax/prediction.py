@@ -15,13 +15,12 @@ from tqdm import tqdm
 
 from foanet_jax.data.catalogue import is_dicom_input, read_input
 from foanet_jax.data.dicom import write_mask_dicom_seg
-from foanet_jax.data.nifti import write_mask
+from foanet_jax.data.nifti import ThirdAxis, write_mask
 from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import Study
 from foanet_jax.errors import InputError
-from foanet_jax.experiment import draw_prediction, load_model, memory_bytes, slice_axis_of, write_json
+from foanet_jax.experiment import describe_run, draw_prediction, load_model, memory_bytes, write_json
 from foanet_jax.pipeline import Prediction, predict_study
-from foanet_jax.training.checkpoint import open_checkpoints
 
 LOGGER = logging.getLogger(__name__)
 Entry = dict[str, Any]
@@ -32,7 +31,7 @@ def predict(
     source: Path,
     output: Path,
     *,
-    third_axis: str,
+    third_axis: ThirdAxis,
     overwrite: bool,
     dicom_seg: bool = False,
     memory_mb: int | None = None,
@@ -59,13 +58,9 @@ def predict(
     if dicom_seg:
         _require_dicom_seg(source)
     model = load_model(run)
-    with open_checkpoints(run / "segmentation", write=False) as checkpoints:
-        description = checkpoints.description(checkpoints.best_epoch or 0)
-    config = description["config"]
-    budget = memory_bytes(config if memory_mb is None else {"prediction": {"memory_mb": memory_mb}})
-    # Checkpoints of older versions do not tell it.
-    slice_axis = description["slice_axis"] if "slice_axis" in description else slice_axis_of(config)
-    refs = read_input(source, third_axis=third_axis, classes=model.classes, slice_axis=slice_axis)  # type: ignore[arg-type]
+    facts = describe_run(run)
+    budget = facts.memory_bytes if memory_mb is None else memory_bytes({"prediction": {"memory_mb": memory_mb}})
+    refs = read_input(source, third_axis=third_axis, classes=model.classes, slice_axis=facts.slice_axis)
     endings = (".nii.gz", "_seg") if dicom_seg else (".nii.gz",)
     paths = [output / f"{ref.case}{ending}" for ref in refs for ending in endings]
     existing = [path for path in paths if path.exists()]

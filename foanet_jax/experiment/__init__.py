@@ -2,7 +2,7 @@
 
 from foanet_jax.experiment.checking import check
 from foanet_jax.experiment.evaluating import draw_prediction, evaluate
-from foanet_jax.experiment.model import load_model
+from foanet_jax.experiment.model import describe_run, load_model
 from foanet_jax.experiment.options import memory_bytes
 from foanet_jax.experiment.record import save_run, write_json, write_text
 from foanet_jax.experiment.studies import Config, list_studies, load_studies, open_folds, slice_axis_of
@@ -13,6 +13,7 @@ __all__ = [
     "STAGES",
     "Config",
     "check",
+    "describe_run",
     "draw_prediction",
     "evaluate",
     "list_studies",
