@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from foanet_jax.data.catalogue import is_dicom_input, read_input
 from foanet_jax.data.dicom import write_mask_dicom_seg
-from foanet_jax.data.nifti import ThirdAxis, write_mask
+from foanet_jax.data.nifti import write_mask
 from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import Study
 from foanet_jax.errors import InputError
@@ -31,7 +31,7 @@ def predict(
     source: Path,
     output: Path,
     *,
-    third_axis: ThirdAxis,
+    third_axis: str,
     overwrite: bool,
     dicom_seg: bool = False,
     memory_mb: int | None = None,
@@ -60,7 +60,7 @@ def predict(
     model = load_model(run)
     facts = describe_run(run)
     budget = facts.memory_bytes if memory_mb is None else memory_bytes({"prediction": {"memory_mb": memory_mb}})
-    refs = read_input(source, third_axis=third_axis, classes=model.classes, slice_axis=facts.slice_axis)
+    refs = read_input(source, third_axis=third_axis, classes=model.classes, slice_axis=facts.slice_axis)  # type: ignore[arg-type]
     endings = (".nii.gz", "_seg") if dicom_seg else (".nii.gz",)
     paths = [output / f"{ref.case}{ending}" for ref in refs for ending in endings]
     existing = [path for path in paths if path.exists()]

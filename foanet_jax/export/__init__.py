@@ -76,7 +76,8 @@ def _write_stage(name: str, network: Network, output: Path, kind: str) -> dict[s
         files["weights"] = f"{name}.npz"
         _write(output / files["network"], serialise(network))
         with io.BytesIO() as file:
-            np.savez(file, **{key: np.asarray(value) for key, value in dotted(network.variables).items()})
+            weights: Any = {key: np.asarray(value) for key, value in dotted(network.variables).items()}
+            np.savez(file, **weights)
             _write(output / files["weights"], file.getvalue())
     return {
         **files,

@@ -48,9 +48,9 @@ class Graph:
         for axis, lead in ((2, (1, 1, -1, 1)), (3, (1, 1, 1, -1))):
             side = self.add("Gather", shape, self.constant(np.int64(axis)))
             places = self.add("Range", self.constant(np.int64(0)), side, self.constant(np.int64(1)))
-            size = self.add("Gather", sizes, self.constant(np.int64([axis - 2])), axis=1)
-            places = self.add("Reshape", places, self.constant(np.int64(lead)))
-            size = self.add("Reshape", size, self.constant(np.int64([-1, 1, 1, 1])))
+            size = self.add("Gather", sizes, self.constant(np.array([axis - 2])), axis=1)
+            places = self.add("Reshape", places, self.constant(np.array(lead)))
+            size = self.add("Reshape", size, self.constant(np.array([-1, 1, 1, 1])))
             inside.append(self.add("Less", places, size))
         self.masks[1] = self.add("Cast", self.add("And", *inside), to=TensorProto.FLOAT)
         for stride in STRIDES[1:]:

@@ -9,6 +9,7 @@
 It needs numpy and scipy, and jax and flatbuffers for networks of StableHLO or onnxruntime for those of ONNX.
 """
 
+import functools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -90,7 +91,8 @@ class Model:
         spacing = np.asarray(spacing_mm[1:], np.float64)
         frames = voxels.reshape(-1, *voxels.shape[2:])
         triples = neighbours(*voxels.shape[:2], cyclic=self.facts["cyclic"])
-        box, flags = everything, []
+        box = everything
+        flags: list[str] = []
         if self._localization is not None:
             box, flags = self._localize(self._localization, frames, voxels.shape, spacing, triples, memory_bytes)
         found = self._segment(frames, voxels.shape[1], box, spacing, triples, memory_bytes)
@@ -107,8 +109,8 @@ class Model:
         prepared = prepare(frames, everything, spacing, stage.prepare)
         together = slices_together(stage, prepared.images, len(triples), memory_bytes)
         parts = [restore(maps, prepared, everything) for maps in forward(stage, prepared, triples, together)]
-        foreground = keep_greatest(np.concatenate(parts).reshape(shape)).any((0, 1))
-        rows, columns = np.flatnonzero(foreground.any(1)), np.flatnonzero(foreground.any(0))
+        foreground = keep_greatest(np.concatenate(parts).reshape(shape))
+        rows, columns = (np.flatnonzero(foreground.any(axis)) for axis in ((0, 1, 3), (0, 1, 2)))
         if not rows.size:
             return everything, ["nothing localized: the whole image was segmented"]
         top, bottom, left, right = (int(n) for n in (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1))
@@ -160,8 +162,7 @@ def neighbours(frames: int, slices: int, *, cyclic: bool) -> np.ndarray:
     index = np.arange(frames * slices).reshape(frames, slices)
     axis = 0 if frames > 1 else 1
     places = np.arange(-1, index.shape[axis] + 1)
-    mode = "wrap" if cyclic and frames > 1 else "clip"
-    padded = np.take(index, places, axis, mode=mode)
+    padded = np.take(index, places, axis, mode="wrap" if cyclic and frames > 1 else "clip")
     before, after = (np.take(padded, np.arange(index.shape[axis]) + shift, axis) for shift in (0, 2))
     return np.stack([before, index, after], axis=-1).reshape(-1, 3)
 
@@ -217,7 +218,7 @@ def resample(images: np.ndarray, scale, shift, shape: Sequence[int], method: str
             * np.expand_dims(weight, tuple(range(1, images.ndim - axis)))
             for index, weight in _taps(at, method)
         )
-        images = sum(parts, np.float32(0))
+        images = functools.reduce(np.add, parts)
     return images
 
 
