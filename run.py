@@ -4,6 +4,7 @@ python run.py                                                        the phantom
 python run.py --config experiments/acdc.py --config.data.root=DIR    another experiment
 python run.py --mode ablate --config experiments/lvquan19.py --config.data.root=DIR     Table I, five folds
 python run.py --mode predict --checkpoint RUN --input FILE_OR_FOLDER --output DIR
+python run.py --mode export --checkpoint RUN --output DIR            networks that run without this project
 """
 
 import sys
@@ -14,6 +15,7 @@ from ml_collections import config_flags
 
 from foanet_jax import commandline, experiment
 from foanet_jax.errors import InputError
+from foanet_jax.export import FORMATS, export_model
 from foanet_jax.prediction import predict
 from foanet_jax.report import make_report
 from foanet_jax.sweep.work import sweep
@@ -22,7 +24,7 @@ MODES = """run: train, evaluate, report. cv: that on all folds. ablate: all rows
 report: tables, figures and a page of what the workdir holds."""
 CONFIG = config_flags.DEFINE_config_file("config", None, "FILE.py or FILE.py:ROW. [default: the phantom's]")
 MODE = flags.DEFINE_enum(
-    "mode", "run", ["run", "train", "evaluate", "predict", "check", "cv", "ablate", "report"], MODES
+    "mode", "run", ["run", "train", "evaluate", "predict", "check", "cv", "ablate", "report", "export"], MODES
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. [default: runs/NAME, runs/NAME-cv or -ablate]")
 CHECKPOINT = flags.DEFINE_string(
@@ -36,18 +38,21 @@ ROWS = flags.DEFINE_list("rows", [], "ablate: only these rows of the table.")
 FOLDS = flags.DEFINE_list("folds", [], "cv, ablate: only these folds.")
 PROCESSES = flags.DEFINE_integer("processes", 0, "cv, ablate: runs at a time. [default: one a GPU; without, 1]")
 INPUT = flags.DEFINE_string("input", None, "predict: a file or a folder of files.")
-OUTPUT = flags.DEFINE_string("output", None, "predict: folder for masks and pictures.")
+OUTPUT = flags.DEFINE_string("output", None, "predict, export: folder for what is written.")
 THIRD_AXIS = flags.DEFINE_enum("third_axis", "slice", ["slice", "time"], "predict: what a 3D file's third axis is.")
-OVERWRITE = flags.DEFINE_bool("overwrite", False, "predict: replace masks that are there.")
+OVERWRITE = flags.DEFINE_bool("overwrite", False, "predict, export: replace what is there.")
 MEMORY_MB = flags.DEFINE_integer("memory_mb", None, "predict: MiB for a forward pass. [default: the training's]")
 TTA = flags.DEFINE_enum("tta", None, ["none", "flips", "turns"], "predict: mean over turned images. [the training's]")
 PAGES = flags.DEFINE_bool("pages", True, "predict: write a page of each study, and an index of them.")
 DICOM_SEG = flags.DEFINE_bool("dicom_seg", False, "predict: of DICOM input, write DICOM segmentations as well.")
+FORMAT = flags.DEFINE_enum("format", "stablehlo", FORMATS, "export: what the networks are written as.")
 # Options that only some jobs read; elsewhere they are refused.
 READ_BY = (
     ((RESUME, TENSORBOARD), ("run", "train")),
-    ((CHECKPOINT,), ("run", "evaluate", "predict")),
-    ((INPUT, OUTPUT, THIRD_AXIS, OVERWRITE, MEMORY_MB, TTA, PAGES, DICOM_SEG), ("predict",)),
+    ((CHECKPOINT,), ("run", "evaluate", "predict", "export")),
+    ((OUTPUT, OVERWRITE), ("predict", "export")),
+    ((INPUT, THIRD_AXIS, MEMORY_MB, TTA, PAGES, DICOM_SEG), ("predict",)),
+    ((FORMAT,), ("export",)),
     ((ROWS, FOLDS, PROCESSES), ("cv", "ablate")),
 )
 
@@ -59,15 +64,11 @@ def main(argv: list[str]) -> None:
         raise InputError("arguments", f"left over: {' '.join(argv[1:])}; write every option as --name=value")
     commandline.refuse_unread(MODE.value, READ_BY)
     if MODE.value == "predict":
-        paths = {flag.name: flag.value for flag in (CHECKPOINT, INPUT, OUTPUT)}
-        missing = [f"--{name}" for name, value in paths.items() if not value]
-        if missing:
-            raise InputError("arguments", f"--mode predict also needs {', '.join(missing)}")
-        checkpoint, source, output = (str(value) for value in paths.values())
+        run, source, output = commandline.paths(MODE.value, CHECKPOINT, INPUT, OUTPUT)
         failures = predict(
-            commandline.folders(checkpoint),
-            Path(source),
-            Path(output),
+            commandline.folders(str(run)),
+            source,
+            output,
             third_axis=THIRD_AXIS.value,
             overwrite=OVERWRITE.value,
             dicom_seg=DICOM_SEG.value,
@@ -76,6 +77,10 @@ def main(argv: list[str]) -> None:
             tta=TTA.value,
         )
         sys.exit(failures > 0)
+    if MODE.value == "export":
+        run, output = commandline.paths(MODE.value, CHECKPOINT, OUTPUT)
+        export_model(run, output, kind=FORMAT.value, overwrite=OVERWRITE.value)
+        return
     config = CONFIG.value.to_dict()
     workdir = Path(WORKDIR.value or f"runs/{config['name']}")
     if MODE.value == "check":

@@ -1,3 +1,24 @@
-"""FOANet: two-stage segmentation of the heart in cardiac MR, in JAX."""
+"""FOANet: two-stage segmentation of the heart in cardiac MR, in JAX.
+
+import foanet_jax
+
+model = foanet_jax.load("runs/acdc")
+result = model.predict("study.nii.gz")
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from foanet_jax.api import Result, Segmenter, load
 
 __version__ = "0.1.0"
+__all__ = ["Result", "Segmenter", "__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """`load` and its classes, imported when they are asked for: JAX and all readers take seconds (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from foanet_jax import api
+
+    return getattr(api, name)

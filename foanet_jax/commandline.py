@@ -65,6 +65,18 @@ def refuse_unread(mode: str, read_by: Iterable[tuple[Iterable[flags.FlagHolder],
                 )
 
 
+def paths(mode: str, *options: flags.FlagHolder) -> list[Path]:
+    """The paths that a job needs.
+
+    Raises:
+        InputError: one was not given.
+    """
+    missing = [f"--{option.name}" for option in options if not option.value]
+    if missing:
+        raise InputError("arguments", f"--mode {mode} also needs {', '.join(missing)}")
+    return [Path(option.value) for option in options]
+
+
 def whole_numbers(option: str, values: Sequence[str]) -> list[int]:
     """The values of an option as whole numbers.
 

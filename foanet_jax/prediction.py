@@ -22,15 +22,14 @@ from foanet_jax.data.study import Study
 from foanet_jax.errors import InputError
 from foanet_jax.experiment import (
     Runs,
+    describe_run,
     draw_prediction,
     find_runs,
+    load_description,
     load_model,
     memory_bytes,
-    slice_axis_of,
-    test_time_augmentation,
     write_json,
 )
-from foanet_jax.experiment.model import load_description
 from foanet_jax.experiment.pages import index_entry, study_result
 from foanet_jax.experiment.reviewing import expectations, tell
 from foanet_jax.indices.tables import write_lv_indices, write_volumes
@@ -106,12 +105,10 @@ def predict(
     runs = find_runs(checkpoint)
     model = load_model(runs)
     description = load_description(runs[0])
-    config, expected = description["config"], expectations(runs, description)
-    budget = memory_bytes(config if memory_mb is None else {"prediction": {"memory_mb": memory_mb}})
-    turned = test_time_augmentation(config if tta is None else {"prediction": {"tta": tta}})
-    # Checkpoints of older versions do not tell it.
-    slice_axis = description["slice_axis"] if "slice_axis" in description else slice_axis_of(config)
-    refs = read_input(source, third_axis=third_axis, classes=model.classes, slice_axis=slice_axis)  # type: ignore[arg-type]
+    facts, expected = describe_run(description), expectations(runs, description)
+    budget = facts.memory_bytes if memory_mb is None else memory_bytes({"prediction": {"memory_mb": memory_mb}})
+    turned = tta or facts.tta
+    refs = read_input(source, third_axis=third_axis, classes=model.classes, slice_axis=facts.slice_axis)  # type: ignore[arg-type]
     endings = (".nii.gz", "_seg") if dicom_seg else (".nii.gz",)
     paths = [output / f"{ref.case}{ending}" for ref in refs for ending in endings]
     existing = [path for path in paths if path.exists()]

@@ -39,7 +39,7 @@ def budgets(monkeypatch, tmp_path):
         return Prediction(mask, [None], None, Box(0, 0, 4, 5), ())
 
     monkeypatch.setattr(prediction, "load_model", lambda _: SimpleNamespace(classes=("background", "heart")))
-    monkeypatch.setattr(prediction, "open_checkpoints", open_checkpoints)
+    monkeypatch.setattr("foanet_jax.experiment.model.open_checkpoints", open_checkpoints)
     monkeypatch.setattr(prediction, "predict_study", predict_study)
     monkeypatch.setattr(prediction, "draw_prediction", lambda *_: None)
     for number, case in enumerate(CASES):

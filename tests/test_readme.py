@@ -117,13 +117,13 @@ def call(arguments, folder):
 def run_all(lines, folder, small):
     """Runs commands, two at a time, those of one run after each other: trainings before predictions."""
     chains = {}
-    for line in sorted(lines, key=lambda line: "predict" in line or "report" in line):
+    for line in sorted(lines, key=lambda line: any(word in line for word in ("predict", "report", "export"))):
         match = re.search(r"runs/([a-z0-9]+)", line) or re.search(r"experiments/(phantom).py:quick", line)
         chains.setdefault(match[1] if match else line, []).append(shlex.split(line))
 
     def run_chain(chain):
         for words in chain:
-            options = [] if {"predict", "check", "report"} & set(words) else small
+            options = [] if {"predict", "check", "report", "export"} & set(words) else small
             if "ablate" in words:
                 options = [*small, "--rows=i", "--folds=0"]
             elif "cv" in words:
@@ -140,7 +140,7 @@ def run_all(lines, folder, small):
 def test_the_readme_has_the_commands_that_this_file_knows():
     setup = [command for command in commands(README) if command.startswith("python3 -m venv")]
     assert len(setup) == 1  # run by CI, as is the other, which does not name run.py
-    assert len(commands(README)) == 10
+    assert len(commands(README)) == 11
     assert len(blocks(README, "python")) == 1
     assert len(commands(FORMATS)) == 2 * 6 + 5
 
@@ -151,8 +151,10 @@ def test_every_command_runs(folder):
     assert (folder / "runs" / "acdc-again" / "evaluation" / "table.md").exists()
     assert (folder / "runs" / "no-foa-no-ssim" / "evaluation" / "table.md").exists()
     assert (folder / "runs" / "acdc" / "check" / "check.png").exists()
+    assert (folder / "EXPORT" / "model.json").exists()
     for program in blocks(README, "python"):
         call([sys.executable, "-c", program], folder)
+    assert nibabel.load(folder / "mask.nii.gz").shape == nibabel.load(folder / "study.nii.gz").shape
     shutil.rmtree(folder / "runs")
     shutil.rmtree(folder / "OUT")
 
@@ -217,16 +219,7 @@ def test_the_experiment_with_rows_of_its_own():
 
 
 @pytest.mark.parametrize(
-    "page",
-    [
-        "README.md",
-        "docs/configuration.md",
-        "docs/experiments.md",
-        "docs/formats.md",
-        "docs/indices.md",
-        "docs/performance.md",
-        "docs/security.md",
-    ],
+    "page", ["README.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md")))]
 )
 def test_what_a_page_links_to_is_there(page):
     text = (ROOT / page).read_text(encoding="utf-8")

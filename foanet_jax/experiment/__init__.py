@@ -2,7 +2,7 @@
 
 from foanet_jax.experiment.checking import check
 from foanet_jax.experiment.evaluating import draw_prediction, evaluate
-from foanet_jax.experiment.model import Runs, find_runs, load_model
+from foanet_jax.experiment.model import Runs, describe_run, find_runs, load_description, load_model
 from foanet_jax.experiment.options import memory_bytes, test_time_augmentation
 from foanet_jax.experiment.record import save_run, write_json, write_text
 from foanet_jax.experiment.studies import Config, list_studies, load_studies, open_folds, slice_axis_of
@@ -14,10 +14,12 @@ __all__ = [
     "Config",
     "Runs",
     "check",
+    "describe_run",
     "draw_prediction",
     "evaluate",
     "find_runs",
     "list_studies",
+    "load_description",
     "load_model",
     "load_studies",
     "memory_bytes",

@@ -1,5 +1,6 @@
 """The networks of one or several runs, from their checkpoints."""
 
+import dataclasses
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -9,9 +10,11 @@ from typing import Any
 import jax
 
 from foanet_jax.data.folds import FOLDS
+from foanet_jax.data.orientation import SliceAxis
 from foanet_jax.errors import InputError
 from foanet_jax.experiment.description import readable, require_description
-from foanet_jax.experiment.options import require_choice
+from foanet_jax.experiment.options import memory_bytes, require_choice, test_time_augmentation
+from foanet_jax.experiment.studies import slice_axis_of
 from foanet_jax.network import init_network
 from foanet_jax.pipeline import Model, Network
 from foanet_jax.settings import STAGES, stage_settings, stages_of
@@ -19,6 +22,29 @@ from foanet_jax.training.checkpoint import FOLDER, open_checkpoints
 
 LOGGER = logging.getLogger(__name__)
 Runs = Path | Sequence[Path]
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFacts:
+    """What a prediction takes from a run besides its networks.
+
+    Attributes:
+        memory_bytes: what a forward pass may take.
+        tta: test-time augmentation.
+        slice_axis: axis of the world along which NIfTI volumes are sliced; None: as they are.
+    """
+
+    memory_bytes: int
+    tta: str
+    slice_axis: SliceAxis | None
+
+
+def describe_run(description: Mapping[str, Any]) -> RunFacts:
+    """What the description of a run's checkpoint tells of how it reads studies."""
+    config = description["config"]
+    # Checkpoints of older versions do not tell it.
+    slice_axis: Any = description["slice_axis"] if "slice_axis" in description else slice_axis_of(config)
+    return RunFacts(memory_bytes(config), test_time_augmentation(config), slice_axis)
 
 
 def find_runs(folders: Runs) -> list[Path]:

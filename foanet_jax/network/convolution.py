@@ -9,7 +9,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import export, lax
 
 from foanet_jax.network import winograd
 
@@ -145,7 +145,12 @@ def _images_gradient_by_patches(gradient, kernel, *, dilation: int):
 
 
 def takes_winograd(images, channels: int, dilation: int) -> bool:
-    """Whether a convolution of images (B, H, W, C) from or to `channels` maps has enough for Winograd's form."""
+    """Whether a convolution of images (B, H, W, C) from or to `channels` maps has enough for Winograd's form.
+
+    Of symbolic shapes, those of exported networks, nobody knows.
+    """
+    if any(map(export.is_symbolic_dim, images.shape)):
+        return False
     batch, height, width, own = images.shape
     tiles = winograd.tile_count(batch * dilation**2, -(-height // dilation), -(-width // dilation))
     return tiles >= FEWEST_TILES and min(own, channels) >= FEWEST_CHANNELS

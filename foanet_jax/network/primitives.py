@@ -5,11 +5,12 @@ Every feature map lives on a grid that may be larger than its image: rows and co
 image then does not depend on how far that image was padded to reach a shape already compiled.
 """
 
-import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export
 
 from foanet_jax.network.convolution import convolve
 
@@ -66,15 +67,20 @@ def _max_pool_backward(residuals, gradient):
 max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
-@functools.lru_cache(maxsize=64)
-def up_matrix(size: int, stride: int) -> np.ndarray:
+def _computes(size) -> Any:
+    """What computes matrices of this size: NumPy, before compilation, unless the size is symbolic."""
+    return jnp if export.is_symbolic_dim(size) else np
+
+
+def up_matrix(size: int, stride: int):
     """(size·stride, size) fixed bilinear up-convolution along one axis, zero beyond the borders.
 
     A transposed convolution of kernel 2·stride, stride `stride`, with triangle weights on half-pixel
     centres: the usual initial value of a fully convolutional network's up-convolution.
     """
-    fine = (np.arange(size * stride) + 0.5) / stride - 0.5
-    return np.maximum(0, 1 - np.abs(fine[:, None] - np.arange(size)[None, :])).astype(np.float32)
+    xp = _computes(size)
+    fine = (xp.arange(size * stride, dtype=np.float32) + 0.5) / stride - 0.5
+    return xp.maximum(0, 1 - xp.abs(fine[:, None] - xp.arange(size, dtype=np.float32)[None, :]))
 
 
 def _tap_matrices(size: int, stride: int, valid):
@@ -82,11 +88,12 @@ def _tap_matrices(size: int, stride: int, valid):
 
     Row x of tap d reads the up-sampled row x + d − 1, which is zero outside the image (`valid` pixels).
     """
-    up = up_matrix(size, stride)
-    shifted = np.stack([np.pad(up, ((1, 1), (0, 0)))[tap : tap + len(up)] for tap in range(3)], axis=1)
+    xp, fine = _computes(size), size * stride
+    padded = xp.pad(up_matrix(size, stride), ((1, 1), (0, 0)))
+    shifted = xp.stack([padded[tap : tap + fine] for tap in range(3)], axis=1)
     if valid is None:
         return jnp.asarray(shifted)[None]
-    source = np.arange(len(up))[:, None] + np.arange(3)[None, :] - 1
+    source = xp.arange(fine)[:, None] + np.arange(3)[None, :] - 1
     return jnp.where((source < valid[:, None, None])[..., None], shifted, 0)
 
 

@@ -1,0 +1,260 @@
+"""FOANet without its project: a folder's two exported networks and, in NumPy, all that lies between them.
+
+    import foanet_runtime
+
+    model = foanet_runtime.load()                    # this file's own folder; load(FOLDER) another
+    found = model.predict(voxels, (8.0, 1.4, 1.4))   # (T, Z, H, W); mm between slices, rows and columns
+    found.mask                                       # (T, Z, H, W) uint8, indices into model.classes
+
+It needs numpy and scipy, and jax and flatbuffers for networks of StableHLO or onnxruntime for those of ONNX.
+"""
+
+import functools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+MEMORY_BYTES = 2 * 2**30
+MOST_TOGETHER = 32  # slices a forward pass
+
+
+class Box(NamedTuple):
+    """Half-open pixel rectangle: rows top ≤ a < bottom, columns left ≤ b < right."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+
+class Found(NamedTuple):
+    """A study's segmentation: class indices on its own grid, the box that was segmented, and warnings in words."""
+
+    mask: np.ndarray
+    box: Box
+    flags: tuple[str, ...]
+
+
+class Stage(NamedTuple):
+    """One network, (B, H, W, 3) images and (B, 2) extents to (B, H, W, C) probabilities, and what it reads."""
+
+    network: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    prepare: dict[str, Any]
+    bytes_a_pixel: int
+
+
+class Prepared(NamedTuple):
+    """(N, H, W) images on a network's grid, the rows and columns in use, and its map to the study's: scale, shift."""
+
+    images: np.ndarray
+    extent: tuple[int, int]
+    scale: np.ndarray
+    shift: np.ndarray
+
+
+class Model:
+    """Both networks of a folder that `--mode export` wrote; `facts` is its model.json."""
+
+    def __init__(self, folder: Path):
+        self.facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        self.classes: tuple[str, ...] = tuple(self.facts["classes"])
+        stages = {
+            name: Stage(_load_network(folder, stage), stage["prepare"], stage["bytes_a_pixel"])
+            for name, stage in self.facts["stages"].items()
+        }
+        self._localization, self._segmentation = stages.get("localization"), stages["segmentation"]
+
+    def predict(self, voxels: np.ndarray, spacing_mm: Sequence[float], *, memory_bytes: int = MEMORY_BYTES) -> Found:
+        """Localizes and segments a study.
+
+        Args:
+            voxels: (T, Z, H, W): T frames in time, Z slices.
+            spacing_mm: distances between slices, rows and columns.
+            memory_bytes: what a forward pass may take.
+
+        Raises:
+            ValueError: the array or the spacing cannot be used.
+        """
+        voxels = np.asarray(voxels, np.float32)
+        if voxels.ndim != 4 or not voxels.size or not np.isfinite(voxels).all():
+            raise ValueError(f"voxels of shape {voxels.shape}; pass finite numbers of (T, Z, H, W), none of them 0")
+        if len(spacing_mm) != 3 or not all(np.isfinite(s) and s > 0 for s in spacing_mm):
+            raise ValueError(f"spacing {spacing_mm}; pass mm between slices, rows and columns, all positive")
+        everything = Box(0, 0, *voxels.shape[2:])
+        if np.ptp(voxels) == 0:
+            flag = f"every voxel is {float(voxels.flat[0]):g} (σ = 0): nothing can be segmented"
+            return Found(np.zeros(voxels.shape, np.uint8), everything, (flag,))
+        spacing = np.asarray(spacing_mm[1:], np.float64)
+        frames = voxels.reshape(-1, *voxels.shape[2:])
+        box = everything
+        flags: list[str] = []
+        if self._localization is not None:
+            box, flags = self._localize(self._localization, frames, voxels.shape, spacing, memory_bytes)
+        found = self._segment(frames, voxels.shape[1], box, spacing, memory_bytes)
+        mask: np.ndarray = np.zeros(voxels.shape, np.uint8)
+        mask[..., box.top : box.bottom, box.left : box.right] = found.reshape(*voxels.shape[:2], *found.shape[1:])
+        if not mask.any():
+            flags.append("nothing segmented: the mask is empty")
+        return Found(mask, box, tuple(flags))
+
+    def _localize(self, stage, frames, shape, spacing, memory_bytes) -> tuple[Box, list[str]]:
+        """The box around what the first network finds in all slices, with the margin, and what to tell of it."""
+        height, width = shape[2:]
+        triples = self._neighbours(stage, shape[0], shape[1])
+        everything = Box(0, 0, height, width)
+        prepared = prepare(frames, everything, spacing, stage.prepare)
+        together = slices_together(stage, prepared.images, len(triples), memory_bytes)
+        parts = [restore(maps, prepared, everything) for maps in forward(stage, prepared, triples, together)]
+        foreground = keep_greatest(np.concatenate(parts).reshape(shape))
+        rows, columns = (np.flatnonzero(foreground.any(axis)) for axis in ((0, 1, 3), (0, 1, 2)))
+        if not rows.size:
+            return everything, ["nothing localized: the whole image was segmented"]
+        top, bottom, left, right = (int(n) for n in (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1))
+        at_border = top == 0 or left == 0 or bottom == height or right == width
+        margin = self.facts["margin_px"]
+        box = Box(max(0, top - margin), max(0, left - margin), min(height, bottom + margin), min(width, right + margin))
+        return box, ["the localized object touches the border of the image"] if at_border else []
+
+    def _neighbours(self, stage, frames: int, slices: int) -> np.ndarray:
+        return neighbours(frames, slices, cyclic=self.facts["cyclic"], along=stage.prepare["neighbours"])
+
+    def _segment(self, frames, slices: int, box: Box, spacing, memory_bytes) -> np.ndarray:
+        """Labels (T·Z, *box) of the second network, of each frame the greatest component."""
+        stage = self._segmentation
+        triples = self._neighbours(stage, len(frames) // slices, slices)
+        prepared = prepare(frames, box, spacing, stage.prepare)
+        rows, columns = prepared.extent
+        held = max(1, slices_together(stage, prepared.images, len(triples), memory_bytes) // slices) * slices
+        together = slices_together(stage, prepared.images, held, memory_bytes)
+        masks = []
+        for start in range(0, len(triples), held):
+            maps = np.concatenate(list(forward(stage, prepared, triples[start : start + held], together)))
+            maps = maps[:, :rows, :columns].copy()
+            labels = maps.argmax(-1).reshape(-1, slices, rows, columns)
+            stray = ((labels > 0) & ~keep_greatest(labels)).reshape(maps.shape[:3])
+            maps[stray] = np.arange(maps.shape[-1]) == 0
+            masks.append(restore(maps, prepared, box))
+        return np.concatenate(masks)
+
+
+def load(folder: str | Path | None = None) -> Model:
+    """The model of an exported folder, by default of the folder that this file lies in."""
+    return Model(Path(__file__).parent if folder is None else Path(folder))
+
+
+def _load_network(folder: Path, facts: dict[str, Any]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    path = folder / facts["network"]
+    if path.suffix == ".onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
+        return lambda images, extent: session.run(None, {"images": images, "extent": extent})[0]
+    import jax
+
+    with np.load(folder / facts["weights"]) as file:
+        weights = jax.device_put(dict(file))
+    call = jax.jit(jax.export.deserialize(bytearray(path.read_bytes())).call)
+    return lambda images, extent: np.asarray(call(weights, images, extent))
+
+
+def neighbours(frames: int, slices: int, *, cyclic: bool, along: str) -> np.ndarray:
+    """(T·Z, 3) indices of each slice and what lies before and after it.
+
+    `along` is "frames", "slices", "auto" for frames where there is more than one, or "none" for the slice itself.
+    """
+    index = np.arange(frames * slices).reshape(frames, slices)
+    if along == "none":
+        return np.repeat(index.reshape(-1, 1), 3, axis=1)
+    in_time = along == "frames" or (along == "auto" and frames > 1)
+    axis = 0 if in_time else 1
+    places = np.arange(-1, index.shape[axis] + 1)
+    padded = np.take(index, places, axis, mode="wrap" if cyclic and in_time else "clip")
+    before, after = (np.take(padded, np.arange(index.shape[axis]) + shift, axis) for shift in (0, 2))
+    return np.stack([before, index, after], axis=-1).reshape(-1, 3)
+
+
+def prepare(frames: np.ndarray, box: Box, spacing: np.ndarray, facts: dict[str, Any]) -> Prepared:
+    """A box of (N, H, W) frames resized, weighted by the focus of attention and Gauss-normalised, padded with zeros."""
+    sides = np.array([box.bottom - box.top, box.right - box.left])
+    target = np.full(2, facts["spacing_mm"]) if facts["spacing_mm"] else spacing
+    extent = tuple(max(1, round(n * a / b)) for n, a, b in zip(sides.tolist(), spacing, target, strict=True))
+    scale = target / spacing
+    shift = np.array(box[:2]) + 0.5 * scale - 0.5
+    images = resample(frames, scale, shift, extent, facts["image_method"])
+    if facts["foa"]:
+        delta = np.float32(facts["delta_ratio"] * sum(extent) / 2)
+        rows, columns = (np.arange(n, dtype=np.float32) - np.float32((n - 1) / 2) for n in extent)
+        images *= np.exp(-(rows[:, None] ** 2 + columns**2) / delta**2)
+    mean, sigma = images.mean(dtype=np.float64), images.std(dtype=np.float64)
+    images = (images - np.float32(mean)) / np.float32(sigma) if sigma > 1e-6 * abs(mean) else np.zeros_like(images)
+    padding = [(0, -n % facts["bucket"]) for n in extent]
+    return Prepared(np.pad(images, [(0, 0), *padding]), extent, scale, shift)
+
+
+def slices_together(stage: Stage, images: np.ndarray, count: int, memory_bytes: int) -> int:
+    """How many slices a forward pass takes: as even a share of `count` as stays within the memory, one at least."""
+    most = int(np.clip(memory_bytes // (stage.bytes_a_pixel * images[0].size), 1, MOST_TOGETHER))
+    return -(-count // -(-count // most))
+
+
+def forward(stage: Stage, prepared: Prepared, triples: np.ndarray, together: int) -> Iterator[np.ndarray]:
+    """Probabilities of the slices, `together` at a time; the last pass is filled up so that one shape is compiled."""
+    extent = np.tile(np.array(prepared.extent, np.int32), (together, 1))
+    for start in range(0, len(triples), together):
+        chunk = triples[np.minimum(np.arange(start, start + together), len(triples) - 1)]
+        images = prepared.images[chunk].transpose(0, 2, 3, 1)
+        yield stage.network(np.ascontiguousarray(images), extent)[: len(triples) - start]
+
+
+def restore(maps: np.ndarray, prepared: Prepared, box: Box) -> np.ndarray:
+    """(N, *box) uint8: the likeliest class of each of the box's own pixels, of (N, H, W, C) maps resampled to them."""
+    rows, columns = prepared.extent
+    shape = (box.bottom - box.top, box.right - box.left)
+    shift = (np.array(box[:2]) - prepared.shift) / prepared.scale
+    back = resample(maps[:, :rows, :columns], 1 / prepared.scale, shift, shape, "linear")
+    return back.argmax(-1).astype(np.uint8)
+
+
+def resample(images: np.ndarray, scale, shift, shape: Sequence[int], method: str) -> np.ndarray:
+    """(N, H, W[, C]) images read at rows and columns scale · (0, 1, …) + shift; the border repeats beyond itself."""
+    for axis, size in enumerate(shape, start=1):
+        at = np.float32(scale[axis - 1]) * np.arange(size, dtype=np.float32) + np.float32(shift[axis - 1])
+        parts = (
+            np.take(images, np.clip(index, 0, images.shape[axis] - 1).astype(int), axis)
+            * np.expand_dims(weight, tuple(range(1, images.ndim - axis)))
+            for index, weight in _taps(at, method)
+        )
+        images = functools.reduce(np.add, parts)
+    return images
+
+
+def _taps(at: np.ndarray, method: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The pixels that are read for each coordinate, and their weights."""
+    if method == "nearest":
+        return [(np.floor(at + np.float32(0.5)), np.ones_like(at))]
+    base = np.floor(at)
+    t = at - base
+    if method == "linear":
+        return [(base, 1 - t), (base + 1, t)]
+    weights = (  # Keys' cubic convolution, a = −1/2
+        ((-0.5 * t + 1) * t - 0.5) * t,
+        (1.5 * t - 2.5) * t * t + 1,
+        ((-1.5 * t + 2) * t + 0.5) * t,
+        (0.5 * t - 0.5) * t * t,
+    )
+    return [(base + offset, weight) for offset, weight in zip((-1, 0, 1, 2), weights, strict=True)]
+
+
+def keep_greatest(labels: np.ndarray) -> np.ndarray:
+    """Where each frame of labels (T, Z, H, W) is foreground of its greatest face-connected component."""
+    kept = np.zeros(labels.shape, bool)
+    for frame, out in zip(labels, kept, strict=True):
+        components, count = ndimage.label(frame > 0)
+        if count:
+            sizes = np.bincount(components.ravel())
+            out[...] = components == 1 + sizes[1:].argmax()
+    return kept

@@ -1,0 +1,115 @@
+"""`foanet_jax.load(RUN).predict(FILE_OR_ARRAY)` around a network whose answer is known."""
+
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import nibabel as nib
+import numpy as np
+import pytest
+
+import foanet_jax
+from foanet_jax import pipeline
+from foanet_jax.api import Segmenter
+from foanet_jax.data.nifti import write_nifti
+from foanet_jax.data.study import LV_CLASSES
+from foanet_jax.errors import InputError
+from foanet_jax.image.prepare import PrepareSpec
+from foanet_jax.network import NetworkSpec
+from foanet_jax.pipeline import Model, Network
+
+SPACING = (8.0, 1.37, 1.25)
+
+
+@pytest.fixture
+def segmenter(monkeypatch):
+    """Brighter than the mean is class 1."""
+
+    def bright(variables, images, spec, extent=None):
+        return jnp.eye(spec.classes)[(images[..., 1] > 0).astype(int)]
+
+    monkeypatch.setattr(pipeline, "probabilities", bright)
+    network = Network(NetworkSpec("net2", 3), PrepareSpec(), {})
+    return Segmenter(Model(LV_CLASSES, None, network, margin_px=0, cyclic=True))
+
+
+def square(*leading):
+    image = np.zeros((*leading, 20, 24), np.int16)
+    image[..., 5:12, 6:16] = 100
+    return image
+
+
+@pytest.mark.parametrize(
+    ("leading", "third_axis", "grid"),
+    [((), "slice", (1, 1)), ((3,), "slice", (1, 3)), ((3,), "time", (3, 1)), ((2, 3), "slice", (2, 3))],
+)
+def test_arrays_of_every_shape(segmenter, leading, third_axis, grid, tmp_path):
+    image = square(*leading)
+    result = segmenter.predict(image, spacing_mm=SPACING, third_axis=third_axis)
+    np.testing.assert_array_equal(result.mask, image > 0)
+    assert result.mask.dtype == np.uint8
+    assert result.study.voxels.shape == (*grid, 20, 24)
+    assert (result.classes, result.flags) == (LV_CLASSES, ())
+    assert (result.box.top, result.box.right) == (0, 24)
+    result.save(tmp_path / "mask.nii.gz")
+    saved = nib.load(tmp_path / "mask.nii.gz")
+    np.testing.assert_allclose(saved.header.get_zooms()[:3], SPACING[::-1], rtol=1e-6)
+    np.testing.assert_allclose(saved.affine, np.diag([1.25, 1.37, 8.0, 1.0]), rtol=1e-6)
+    expected = (image > 0).reshape(*grid, 20, 24).T
+    np.testing.assert_array_equal(np.asarray(saved.dataobj).reshape(expected.shape), expected)
+
+
+def test_a_file_and_the_mask_beside_it(segmenter, tmp_path):
+    path, affine = tmp_path / "study.nii", np.diag([-1.25, 1.37, 8.0, 1.0])
+    write_nifti(square(1, 3).astype(np.float32), affine=affine, spacing_mm=SPACING, path=path)
+    for source, third_axis, shape in ((path, "slice", (1, 3, 20, 24)), (str(path), "time", (3, 1, 20, 24))):
+        result = segmenter.predict(source, third_axis=third_axis)
+        np.testing.assert_array_equal(result.mask, square(*shape[:2]) > 0)
+    result.save(tmp_path / "mask.nii.gz")
+    saved = nib.load(tmp_path / "mask.nii.gz")
+    np.testing.assert_array_equal(saved.affine, nib.load(path).affine)
+    np.testing.assert_array_equal(np.asarray(saved.dataobj), square(3).T > 0)
+
+
+@pytest.mark.parametrize(
+    ("array", "options", "message"),
+    [
+        (square(), {}, "spacing_mm is missing"),
+        (square(), {"spacing_mm": (1.4, 1.4)}, "spacing"),
+        (square(), {"spacing_mm": (8.0, 0.0, 1.4)}, "all three must be positive"),
+        (square(), {"spacing_mm": ("a", 1, 1)}, "real numbers"),
+        (np.zeros(7), {"spacing_mm": SPACING}, r"shape \(7,\)"),
+        (square(1, 1, 1), {"spacing_mm": SPACING}, r"pass \(H, W\)"),
+        (np.zeros((0, 4)), {"spacing_mm": SPACING}, "none empty"),
+        (np.full((4, 4), np.nan), {"spacing_mm": SPACING}, "NaN"),
+        (np.array([["x"]]), {"spacing_mm": SPACING}, "real numbers"),
+        (square(), {"spacing_mm": SPACING, "third_axis": "z"}, "choose 'slice' or 'time'"),
+        ("study.nii", {"spacing_mm": SPACING}, "arrays only"),
+        ("nowhere.nii", {}, "no such file"),
+    ],
+)
+def test_what_is_refused(segmenter, array, options, message):
+    with pytest.raises(InputError, match=message):
+        segmenter.predict(array, **options)
+
+
+def test_a_folder_of_several_studies_is_refused(segmenter, tmp_path):
+    for name in "ab":
+        write_nifti(
+            square(1, 2).astype(np.float32), affine=np.eye(4), spacing_mm=SPACING, path=tmp_path / f"{name}.nii"
+        )
+    with pytest.raises(InputError, match="2 studies"):
+        segmenter.predict(tmp_path)
+
+
+def test_a_folder_that_is_no_run(tmp_path):
+    with pytest.raises(InputError, match="no checkpoints"):
+        foanet_jax.load(tmp_path)
+
+
+def test_importing_the_package_imports_nothing_else():
+    program = "import sys, foanet_jax; foanet_jax.__version__; assert not {'jax', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert foanet_jax.Segmenter is Segmenter
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = foanet_jax.nothing
