@@ -15,7 +15,7 @@ from jax import export
 import foanet_jax
 from foanet_jax.atomic import atomic_path
 from foanet_jax.errors import InputError
-from foanet_jax.experiment import describe_run, load_description, load_model, write_json
+from foanet_jax.experiment import describe_run, find_runs, load_description, load_model, write_json
 from foanet_jax.network import COARSEST, forward_bytes, probabilities
 from foanet_jax.pipeline import Network
 from foanet_jax.settings import dotted, nested
@@ -48,9 +48,10 @@ def export_model(run: Path, output: Path, *, kind: str = "stablehlo", overwrite:
         raise InputError("missing-package", f"--format={kind} needs {package}; pip install -r {requirements}")
     if (output / "model.json").exists() and not overwrite:
         raise InputError("output-exists", f"{output}/model.json: exists; pass --overwrite or another --output")
-    model = load_model(run)
-    if len(model.segmentation) > 1:
-        raise InputError("ensemble", f"{run}: {len(model.segmentation)} runs; an export holds one: name one of them")
+    runs = find_runs(run)
+    if len(runs) > 1:
+        raise InputError("ensemble", f"{run}: {len(runs)} runs, of which an export holds one; name it, as {runs[0]}")
+    model = load_model(runs)
     networks = {"segmentation": model.segmentation[0]}
     if model.localization:
         networks["localization"] = model.localization[0]
@@ -64,7 +65,7 @@ def export_model(run: Path, output: Path, *, kind: str = "stablehlo", overwrite:
         "classes": model.classes,
         "margin_px": model.margin_px,
         "cyclic": model.cyclic,
-        "slice_axis": describe_run(load_description(run)).slice_axis,
+        "slice_axis": describe_run(load_description(runs[0])).slice_axis,
         "stages": {name: _write_stage(name, networks[name], output, kind) for name in sorted(networks)},
     }
     _write(output / RUNTIME, (Path(__file__).parent / "runtime.py").read_bytes())
