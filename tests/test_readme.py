@@ -192,11 +192,11 @@ def test_every_command_of_the_experiments_runs(folder):
     """Each on one row and one fold, then the report; of the script of a cluster only which run each task does."""
     lines = [*re.findall(r"`(python run\.py [^`]*)`", EXPERIMENTS), *commands(EXPERIMENTS)]
     lines = [line for line in lines if line.startswith("python run.py --mode") and "--workdir runs/table1" not in line]
-    assert len(lines) == 6
+    assert len(lines) == 7
     small = [*SMALL, "--config.data.patients=5", "--config.data.phantom.frames=2", "--config.data.phantom.size=96"]
     run_all(lines, folder, small)
     ablations = (f"{name}-ablate/rows/i" for name in ("lvquan19", "mmwhs2017", "phantom-quick", "phantom_whole_heart"))
-    for place in (*ablations, "acdc-cv/rows/acdc"):
+    for place in (*ablations, "acdc-cv/rows/acdc", "acdc-groups/rows/acdc-small"):
         assert (folder / "runs" / place / "fold0" / "done.json").exists(), place
     assert "BLP+FOA+CSD" in (folder / "runs" / "phantom-quick-ablate" / "report" / "report.html").read_text()
     shutil.rmtree(folder / "runs")

@@ -217,7 +217,7 @@ def test_the_command_leaves_tables_and_a_picture(tmp_path):
     assert len((output / "robustness.csv").read_text().splitlines()) == 1 + 18
     table = (output / "robustness.md").read_text()
     assert table.count("mirrored") == 3
-    assert "| up–down |" in table
+    assert " up–down |" in table
     assert (output / "robustness.png").stat().st_size > 0
     with pytest.raises(InputError, match="no zoom; there are gamma, scale, offset"):
         robustness.run(config, run, output, shifts=["zoom"])
