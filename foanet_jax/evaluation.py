@@ -114,7 +114,8 @@ def align_table(header: Sequence[str], body: Sequence[Sequence[str]], *, markdow
         markdown: as a pipe table; else for the terminal.
         apart: last rows that a rule stands above, in the terminal.
     """
-    widths = [max(len(line[i]) for line in [header, *body]) for i in range(len(header))]
+    # Markdown's rule takes two characters at least.
+    widths = [max(2, *(len(line[i]) for line in [header, *body])) for i in range(len(header))]
 
     def align(cells: Sequence[str]) -> list[str]:
         return [cells[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))]

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import re
 
 import nibabel as nib
 import numpy as np
@@ -557,6 +558,7 @@ class TestComparison:
         assert (score.mae, score.bias, score.sd) == (pytest.approx(3), pytest.approx(1), pytest.approx(4))
         text = format_scores({"x_ml": score})
         assert "+1.00 ± 4.00" in text
+        assert re.fullmatch(r"\| -+ \|( -+: \|)+", format_scores({"x_ml": score}, markdown=True).splitlines()[1])
         assert math.isnan(score_pairs(pairs[:1])["x_ml"].sd)
 
     def test_pairs_have_their_place_and_come_back(self, tmp_path):
