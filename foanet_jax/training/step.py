@@ -113,7 +113,8 @@ def _rate(spec: OptimiserSpec, total_steps: int) -> optax.Schedule:
     after = {
         "constant": optax.constant_schedule(spec.learning_rate),
         "cosine": optax.cosine_decay_schedule(spec.learning_rate, left),
-        "poly": optax.polynomial_schedule(spec.learning_rate, 0.0, POWER, left),
+        # Optax's own rounds to the power of a negative number at the end.
+        "poly": lambda step: spec.learning_rate * jnp.maximum(1 - step / left, 0) ** POWER,
     }[spec.schedule]
     if not spec.warmup_steps:
         return after

@@ -343,6 +343,7 @@ def test_bad_numbers_are_refused(bad):
         NetworkSpec("net2", classes=3, width=0.25, up="learned"),
         NetworkSpec("net1", classes=3, width=1 / 32, up="learned"),
         NetworkSpec("unet", classes=4, width=0.5),
+        NetworkSpec("net2", classes=3, width=0.25, norm="group"),
     ],
     ids=str,
 )
