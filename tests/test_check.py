@@ -20,6 +20,7 @@ from foanet_jax.data.phantoms import list_short_axis_phantom, list_stack_phantom
 from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import LV_CLASSES, Study
 from foanet_jax.errors import InputError
+from foanet_jax.markup import markdown
 
 SPACING = (8.0, 1.5, 1.5)
 SHAPE = (1, 6, 40, 36)
@@ -194,7 +195,7 @@ def test_reports_are_written_whole_and_strict(broken, tmp_path):
     plain = format_check(report)
     for finding in report.findings:
         assert finding.message in plain
-        assert f"- **{finding.severity}** {finding.message}" in text
+        assert f"- **{finding.severity}** {markdown(finding.message)}" in text
     assert "| class | studies | smallest | median | largest |" in text
 
 
