@@ -25,6 +25,7 @@ OTHERS = {
     "data.folds": "how many folds are made",
     "data.fold": "which one is trained and tested on",
     "data.folds_file": "folds that were made before; empty: made in the workdir",
+    "data.split": '"random", or what each fold\'s test patients are held out by: "group", "spacing", "size"',
     "data.validation_fraction": "share of a fold's training patients that chooses the best checkpoint",
     "data.cyclic": "whether a cine's last frame precedes its first",
     "data.slice_axis": "mmwhs2017: axial, coronal or sagittal",

@@ -1,6 +1,5 @@
 """A folder's prediction when something goes wrong in the middle of it, with networks that are made up."""
 
-import contextlib
 import errno
 import json
 import re
@@ -26,10 +25,6 @@ def budgets(monkeypatch, tmp_path):
     """Five files and a model that finds a heart in each; holds the memory that every study was given."""
     config: dict = {"prediction": {"batch_size": 8}}  # as version 0.0 had it
 
-    @contextlib.contextmanager
-    def open_checkpoints(*_, **__):
-        yield SimpleNamespace(best_epoch=1, description=lambda _: {"config": config, "slice_axis": None})
-
     given = []
 
     def predict_study(study, model, *, memory_bytes, tta):
@@ -39,7 +34,7 @@ def budgets(monkeypatch, tmp_path):
         return Prediction(mask, [None], None, Box(0, 0, 4, 5), ())
 
     monkeypatch.setattr(prediction, "load_model", lambda _: SimpleNamespace(classes=("background", "heart")))
-    monkeypatch.setattr("foanet_jax.experiment.model.open_checkpoints", open_checkpoints)
+    monkeypatch.setattr(prediction, "load_description", lambda _: {"config": config, "slice_axis": None})
     monkeypatch.setattr(prediction, "predict_study", predict_study)
     monkeypatch.setattr(prediction, "draw_prediction", lambda *_: None)
     for number, case in enumerate(CASES):
@@ -51,7 +46,7 @@ def budgets(monkeypatch, tmp_path):
 
 
 def predict(tmp_path, **options):
-    options = {"third_axis": "slice", "overwrite": False} | options
+    options = {"third_axis": "slice", "overwrite": False, "pages": False} | options
     return prediction.predict(tmp_path / "run", tmp_path / "in", tmp_path / "out", **options)
 
 

@@ -19,7 +19,7 @@ from foanet_jax.export import export_model, runtime
 from foanet_jax.image.boxes import Box
 from foanet_jax.image.components import keep_greatest
 from foanet_jax.image.prepare import PrepareSpec, open_source, prepare, restore_labels
-from foanet_jax.image.stack import neighbours
+from foanet_jax.image.stack import NEIGHBOURS, neighbours
 from foanet_jax.network import NetworkSpec, init_network, probabilities
 from foanet_jax.pipeline import Model, Network, predict_study
 
@@ -139,8 +139,10 @@ def test_every_network_as_onnx(options):
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5), (4, 1), (3, 2)])
 @pytest.mark.parametrize("cyclic", [True, False])
-def test_neighbours(shape, cyclic):
-    np.testing.assert_array_equal(runtime.neighbours(*shape, cyclic=cyclic), neighbours(*shape, cyclic=cyclic))
+@pytest.mark.parametrize("along", NEIGHBOURS)
+def test_neighbours(shape, cyclic, along):
+    options = {"cyclic": cyclic, "along": along}
+    np.testing.assert_array_equal(runtime.neighbours(*shape, **options), neighbours(*shape, **options))
 
 
 def test_the_greatest_component():
