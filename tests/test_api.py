@@ -30,7 +30,7 @@ def segmenter(monkeypatch):
 
     monkeypatch.setattr(pipeline, "probabilities", bright)
     network = Network(NetworkSpec("net2", 3), PrepareSpec(), {})
-    return Segmenter(Model(LV_CLASSES, None, network, margin_px=0, cyclic=True))
+    return Segmenter(Model(LV_CLASSES, (), (network,), margin_px=0, cyclic=True))
 
 
 def square(*leading):

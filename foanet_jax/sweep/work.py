@@ -8,6 +8,8 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import jax
+
 from foanet_jax.atomic import open_unlinked
 from foanet_jax.data.folds import FOLDS, Folds, load_folds, save_folds
 from foanet_jax.data.refs import StudyRef, kept_in_memory
@@ -142,6 +144,8 @@ def _run_here(
             f", about {_duration((time.monotonic() - start) / number * (len(waiting) - number))} left" if number else ""
         )
         LOGGER.info("\n%s (%s): run %d of %d%s", job, plan.rows[job.row].title, number + 1, len(waiting), left)
+        if number and job.row != waiting[number - 1].row:
+            jax.clear_caches()  # Another row compiles other programs; the old ones would stay in memory.
         run(plan, job, folder, refs, command)
 
 

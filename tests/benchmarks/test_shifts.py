@@ -178,7 +178,7 @@ def untrained(classes):
         spec = NetworkSpec("net1", count, width=1 / 32)
         variables = init_network(jax.random.key(number), spec)
         networks.append(Network(spec, PrepareSpec(spacing_mm=4.0, bucket=64, foa=number == 1), variables))
-    return Model(classes, *networks, margin_px=10, cyclic=False)
+    return Model(classes, *((network,) for network in networks), margin_px=10, cyclic=False)
 
 
 def test_the_scale_changes_no_prediction():
