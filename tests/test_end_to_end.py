@@ -152,6 +152,8 @@ def test_prediction_writes_masks_on_the_inputs_grid(trained, tmp_path):
     assert set(report) == {"one", "broken"}
     assert "broken.nii.gz" in report["broken"]["message"]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "index.html",
+        "one.html",
         "one.nii.gz",
         "one.png",
         "one_indices.csv",
@@ -159,6 +161,9 @@ def test_prediction_writes_masks_on_the_inputs_grid(trained, tmp_path):
         "predictions.json",
         "summary.csv",
     }
+    index = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert 'href="./one.html"' in index
+    assert "broken.nii.gz" in index
     with pytest.raises(InputError, match="--overwrite"):
         prediction.predict(workdir, tmp_path / "in", tmp_path / "out", third_axis="slice", overwrite=False)
 
@@ -217,12 +222,12 @@ def test_a_calibration_is_fitted_on_validation_studies_and_read_again(trained, t
     studies = [short_axis_study(patient, size=96, frames=1) for patient in range(20, 28)]
     fitted = calibrate(model, studies, tmp_path, checkpoint="best", memory_bytes=2**30)
     description = load_description(workdir)
-    found = expectations(tmp_path, description)
+    found = expectations([tmp_path], description)
     assert found.calibration == fitted
     assert set(found.trained) == {"row_mm", "column_mm", "rows", "columns", "contrast", "sharpness"}
     assert found.trained["rows"] == [96, 96]
     # Checkpoints of older versions do not tell what they were trained on.
-    assert expectations(tmp_path, {}, checkpoint="last") == Expectations(None, None)
+    assert expectations([tmp_path], {}, checkpoint="last") == Expectations(None, None)
     assert calibrate(model, studies[:4], tmp_path, checkpoint="best", memory_bytes=2**30) is None
     assert not (tmp_path / "calibration.json").exists()
 
