@@ -157,7 +157,7 @@ def test_train_evaluate_predict(name, tmp_path):
     assert summary.row("myocardium").n_units == chosen.units
 
     source = tmp_path / "data" / chosen.source
-    assert prediction.predict(run, source, tmp_path / "out", third_axis="slice", overwrite=False) == 0
+    assert prediction.predict(run, source, tmp_path / "out", third_axis="slice", overwrite=False, pages=False) == 0
     report = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert set(report) == set(chosen.masks)
     for ref in read_input(source):
@@ -172,5 +172,10 @@ def test_train_evaluate_predict(name, tmp_path):
     if name == "folder of 4D cines":
         # A scanner's folder, of a patient that no data set has.
         write_dicom(left_ventricle(4), tmp_path / "dicom" / "eva")
-        assert prediction.predict(run, tmp_path / "dicom", tmp_path / "out2", third_axis="slice", overwrite=False) == 0
+        assert (
+            prediction.predict(
+                run, tmp_path / "dicom", tmp_path / "out2", third_axis="slice", overwrite=False, pages=False
+            )
+            == 0
+        )
         assert nibabel.load(tmp_path / "out2" / "dicom.nii.gz").shape == (SIZE, SIZE, 4, 3)

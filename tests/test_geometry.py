@@ -130,7 +130,9 @@ def predict(tmp_path, no_pictures):
 
     def call(run, third_axis="slice", out="out", **options):
         source, output = tmp_path / "in", tmp_path / out
-        assert prediction.predict(run, source, output, third_axis=third_axis, overwrite=False, **options) == 0
+        assert (
+            prediction.predict(run, source, output, third_axis=third_axis, overwrite=False, pages=False, **options) == 0
+        )
         report = json.loads((output / "predictions.json").read_text())
         return [
             (nib.load(source / f"{case}.nii"), nib.load(output / f"{case}.nii.gz"), report[case]) for case in report
@@ -308,7 +310,7 @@ def cine(tmp_path):
 @pytest.mark.usefixtures("no_pictures")
 def test_dicom_becomes_nifti(models, cine, tmp_path):
     folder, bright = cine
-    assert prediction.predict(models(), folder, tmp_path / "out", third_axis="slice", overwrite=False) == 0
+    assert prediction.predict(models(), folder, tmp_path / "out", third_axis="slice", overwrite=False, pages=False) == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"anna.nii.gz", "predictions.json"}
     mask = nib.load(tmp_path / "out" / "anna.nii.gz")
     np.testing.assert_array_equal(np.asarray(mask.dataobj).transpose(3, 2, 1, 0) > 0, bright)
@@ -335,7 +337,7 @@ def test_dicom_segmentations_mark_the_right_images(models, cine, tmp_path):
     pytest.importorskip("highdicom")
     folder, _ = cine
     options = {"third_axis": "slice", "overwrite": False, "dicom_seg": True}
-    assert prediction.predict(models(), folder, tmp_path / "out", **options) == 0
+    assert prediction.predict(models(), folder, tmp_path / "out", pages=False, **options) == 0
     assert (tmp_path / "out" / "anna.nii.gz").exists()
     files = sorted((tmp_path / "out" / "anna_seg").iterdir())
     assert [path.name for path in files] == ["anna_frame1.dcm", "anna_frame3.dcm"]  # Nothing is in the second.
@@ -356,7 +358,7 @@ def test_dicom_segmentations_mark_the_right_images(models, cine, tmp_path):
             marked_images.append(source.ReferencedSOPInstanceUID)
     assert sorted(marked_images) == sorted(uid for uid, image in images.items() if image.pixel_array.any())
     with pytest.raises(InputError, match="--overwrite"):
-        prediction.predict(models(), folder, tmp_path / "out", **options)
+        prediction.predict(models(), folder, tmp_path / "out", pages=False, **options)
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -368,8 +370,8 @@ def test_what_was_segmented_before_does_not_stay(models, cine, tmp_path):
     stale.write_bytes(b"")
     options = {"third_axis": "slice", "dicom_seg": True}
     with pytest.raises(InputError, match="anna_seg: exists"):
-        prediction.predict(models(), folder, tmp_path / "out", overwrite=False, **options)
-    assert prediction.predict(models(), folder, tmp_path / "out", overwrite=True, **options) == 0
+        prediction.predict(models(), folder, tmp_path / "out", overwrite=False, pages=False, **options)
+    assert prediction.predict(models(), folder, tmp_path / "out", overwrite=True, pages=False, **options) == 0
     assert not stale.exists()
 
 
@@ -378,7 +380,7 @@ def test_dicom_segmentations_that_cannot_be(models, cine, tmp_path, monkeypatch)
     options = {"third_axis": "slice", "overwrite": False, "dicom_seg": True}
     save(tmp_path / "in" / "a.nii", in_tripod(world_of(SHAPE, AFFINE)), AFFINE)
     with pytest.raises(InputError, match="not DICOM") as caught:
-        prediction.predict(models(), tmp_path / "in", tmp_path / "out", **options)
+        prediction.predict(models(), tmp_path / "in", tmp_path / "out", pages=False, **options)
     assert caught.value.code == "not-dicom"
     # An image without a frame of reference: the mask is there, the segmentation is not, and that is told.
     for path in cine[0].iterdir():
@@ -386,10 +388,10 @@ def test_dicom_segmentations_that_cannot_be(models, cine, tmp_path, monkeypatch)
         del image.FrameOfReferenceUID
         image.save_as(path)
     pytest.importorskip("highdicom")
-    assert prediction.predict(models(), cine[0], tmp_path / "half", **options) == 1
+    assert prediction.predict(models(), cine[0], tmp_path / "half", pages=False, **options) == 1
     assert json.loads((tmp_path / "half" / "predictions.json").read_text())["anna"]["error"] == "segmentation"
     assert {path.name for path in (tmp_path / "half").iterdir()} == {"anna.nii.gz", "predictions.json"}
     monkeypatch.setitem(sys.modules, "highdicom", None)
     with pytest.raises(InputError, match="pip install highdicom"):
-        prediction.predict(models(), cine[0], tmp_path / "out", **options)
+        prediction.predict(models(), cine[0], tmp_path / "out", pages=False, **options)
     assert not (tmp_path / "out").exists()

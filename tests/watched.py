@@ -42,7 +42,7 @@ def main(run: str, source: str, output: str, config: str) -> None:
     from foanet_jax.prediction import predict
 
     watch()
-    assert predict(Path(run), Path(source), Path(output), third_axis="slice", overwrite=False) == 0
+    assert predict(Path(run), Path(source), Path(output), third_axis="slice", overwrite=False, pages=False) == 0
     evaluate(json.loads(Path(config).read_text()), Path(run), Path(run))
 
 
