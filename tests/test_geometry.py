@@ -37,6 +37,8 @@ THICK_MM = 2.2
 AXES = (None, "axial", "coronal", "sagittal")
 ORIENTATIONS = list(itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)))
 
+WRITTEN = {"anna.nii.gz", "anna_volumes.csv", "predictions.json", "summary.csv"}
+
 
 def in_tripod(world, corner=CORNER, size=1.0):
     """Whether points (…, 3) mm lie in one of three bars from the corner along the axes of the world."""
@@ -311,7 +313,7 @@ def cine(tmp_path):
 def test_dicom_becomes_nifti(models, cine, tmp_path):
     folder, bright = cine
     assert prediction.predict(models(), folder, tmp_path / "out", third_axis="slice", overwrite=False, pages=False) == 0
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"anna.nii.gz", "predictions.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == WRITTEN
     mask = nib.load(tmp_path / "out" / "anna.nii.gz")
     np.testing.assert_array_equal(np.asarray(mask.dataobj).transpose(3, 2, 1, 0) > 0, bright)
     # Places by the files' own tags, in DICOM's LPS+.
@@ -390,7 +392,7 @@ def test_dicom_segmentations_that_cannot_be(models, cine, tmp_path, monkeypatch)
     pytest.importorskip("highdicom")
     assert prediction.predict(models(), cine[0], tmp_path / "half", pages=False, **options) == 1
     assert json.loads((tmp_path / "half" / "predictions.json").read_text())["anna"]["error"] == "segmentation"
-    assert {path.name for path in (tmp_path / "half").iterdir()} == {"anna.nii.gz", "predictions.json"}
+    assert {path.name for path in (tmp_path / "half").iterdir()} == WRITTEN
     monkeypatch.setitem(sys.modules, "highdicom", None)
     with pytest.raises(InputError, match="pip install highdicom"):
         prediction.predict(models(), cine[0], tmp_path / "out", pages=False, **options)
