@@ -60,7 +60,7 @@ def predict(
         _require_dicom_seg(source)
     model = load_model(run)
     with open_checkpoints(run / "segmentation", write=False) as checkpoints:
-        description = checkpoints.description(checkpoints.best_epoch or 0)
+        description = checkpoints.description("best")
     config = description["config"]
     budget = memory_bytes(config if memory_mb is None else {"prediction": {"memory_mb": memory_mb}})
     # Checkpoints of older versions do not tell it.

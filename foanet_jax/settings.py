@@ -29,6 +29,9 @@ class TrainSpec:
         examples_per_epoch: slices drawn for an epoch; 0 takes all.
         box_jitter_px: how far each side of a training crop may move at random, px of the study.
         pretrained: file of VGG16's ImageNet weights; empty: He initialisation.
+        save_minutes: longest time between two checkpoints; 0: only at the ends of epochs.
+        keep_last: how many of the last checkpoints are kept, beside the best.
+        max_skipped: steps in a row that may have no finite gradients.
     """
 
     epochs: int = 10
@@ -36,8 +39,13 @@ class TrainSpec:
     examples_per_epoch: int = 0
     box_jitter_px: int = 0
     pretrained: str = ""
+    save_minutes: float = 10.0
+    keep_last: int = 1
+    max_skipped: int = 10
 
     def __post_init__(self):
+        if self.save_minutes < 0 or self.keep_last < 1 or self.max_skipped < 1:
+            raise ValueError(f"{self}: keep_last and max_skipped must be at least 1, save_minutes not negative")
         if self.epochs < 1 or self.batch_size < 1 or self.examples_per_epoch < 0 or self.box_jitter_px < 0:
             raise ValueError(f"{self}: epochs and batch_size must be at least 1, the others not negative")
 

@@ -28,7 +28,7 @@ def budgets(monkeypatch, tmp_path):
 
     @contextlib.contextmanager
     def open_checkpoints(*_, **__):
-        yield SimpleNamespace(best_epoch=1, description=lambda _: {"config": config, "slice_axis": None})
+        yield SimpleNamespace(description=lambda _: {"config": config, "slice_axis": None})
 
     given = []
 

@@ -216,7 +216,9 @@ def test_the_experiment_with_rows_of_its_own():
     assert found["get_config"]("narrow").segmentation.network.width == 0.5
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/experiments.md", "docs/formats.md", "docs/performance.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/experiments.md", "docs/formats.md", "docs/performance.md", "docs/survival.md"]
+)
 def test_what_a_page_links_to_is_there(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     headings = {

@@ -6,17 +6,17 @@ from typing import Any
 
 import jax
 
-from foanet_jax.errors import InputError
 from foanet_jax.experiment.options import require_choice
 from foanet_jax.network import init_network
 from foanet_jax.pipeline import Model, Network
 from foanet_jax.settings import stage_settings
-from foanet_jax.training.checkpoint import open_checkpoints
+from foanet_jax.training import parallel
+from foanet_jax.training.checkpoint import Which, open_checkpoints
 
 LOGGER = logging.getLogger(__name__)
 
 
-def load_model(run: Path, *, which: str = "best") -> Model:
+def load_model(run: Path, *, which: Which = "best") -> Model:
     """Both networks of a run, from its checkpoints alone.
 
     Args:
@@ -24,7 +24,7 @@ def load_model(run: Path, *, which: str = "best") -> Model:
         which: "best" by validation Dice, or "last".
 
     Raises:
-        InputError: there are no checkpoints.
+        InputError: there are no checkpoints, or all of them are damaged; one that is damaged is passed over.
     """
     require_choice("evaluation.checkpoint", which, ("best", "last"))
     segmentation, description = _load_network(run, "segmentation", which)
@@ -39,15 +39,13 @@ def load_model(run: Path, *, which: str = "best") -> Model:
     )
 
 
-def _load_network(run: Path, stage: str, which: str) -> tuple[Network, dict[str, Any]]:
+def _load_network(run: Path, stage: str, which: Which) -> tuple[Network, dict[str, Any]]:
     with open_checkpoints(run / stage, write=False) as checkpoints:
-        epoch = checkpoints.best_epoch if which == "best" else checkpoints.last_epoch
-        if epoch is None:
-            raise InputError("missing-checkpoint", f"{run / stage}: no finished checkpoint; let the training run on")
-        description = checkpoints.description(epoch)
-        classes = 2 if stage == "localization" else len(description["classes"])
-        settings = stage_settings(description["config"], stage, classes=classes)
-        shapes = jax.eval_shape(lambda: init_network(jax.random.key(0), settings.network))
-        variables = checkpoints.restore_variables(epoch, shapes)
-    LOGGER.info("%s: checkpoint after epoch %d (%s)", run / stage, epoch, which)
+        found = checkpoints.read(which)
+    description = found.description
+    classes = 2 if stage == "localization" else len(description["classes"])
+    settings = stage_settings(description["config"], stage, classes=classes)
+    shapes = jax.eval_shape(lambda: init_network(jax.random.key(0), settings.network))
+    variables = parallel.place(found.variables(shapes), 1)
+    LOGGER.info("%s: checkpoint after step %d, epoch %d (%s)", run / stage, found.step, found.epoch, which)
     return Network(settings.network, settings.prepare, variables), description
