@@ -86,18 +86,20 @@ def main(argv: list[str]) -> None:
     if MODE.value == "check":
         sys.exit(experiment.check(config, workdir) > 0)
     if MODE.value in ("cv", "ablate"):
-        failures = sweep(
-            config,
-            Path(WORKDIR.value or f"runs/{config['name']}-{MODE.value}"),
-            ablation=MODE.value == "ablate",
-            rows=ROWS.value,
-            folds=commandline.whole_numbers("folds", FOLDS.value),
-            processes=PROCESSES.value,
-            command=sys.argv,
-        )
+        with commandline.ending_in_order("the same command"):
+            failures = sweep(
+                config,
+                Path(WORKDIR.value or f"runs/{config['name']}-{MODE.value}"),
+                ablation=MODE.value == "ablate",
+                rows=ROWS.value,
+                folds=commandline.whole_numbers("folds", FOLDS.value),
+                processes=PROCESSES.value,
+                command=sys.argv,
+            )
         sys.exit(failures > 0)
     if MODE.value in ("run", "train"):
-        experiment.train(config, workdir, resume=RESUME.value, tensorboard=TENSORBOARD.value, command=sys.argv)
+        with commandline.ending_in_order("the same command and --resume"):
+            experiment.train(config, workdir, resume=RESUME.value, tensorboard=TENSORBOARD.value, command=sys.argv)
     if MODE.value in ("run", "evaluate"):
         folders = commandline.folders(CHECKPOINT.value or str(workdir))
         experiment.evaluate(config, workdir, folders, command=sys.argv)

@@ -3,12 +3,15 @@
 import contextlib
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO, cast
 
 from foanet_jax.errors import InputError
+
+TEMPORARY = re.compile(r"\.[0-9a-f]{16}(\..*)?")
 
 
 @contextlib.contextmanager
@@ -28,14 +31,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     # The file's name reaches the disk with its folder; some file systems do not open folders.
     with contextlib.suppress(OSError):
-        _sync(path.parent)
+        sync(path.parent)
 
 
 def open_unlinked(path: Path, mode: str) -> TextIO:
@@ -57,9 +60,17 @@ def open_unlinked(path: Path, mode: str) -> TextIO:
         raise InputError("link", f"{path}: a link to another file, which is not written to; remove the link") from None
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Returns once a file's content, or a folder's names, have reached the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def remove_stale(folder: Path) -> None:
+    """Removes the temporary files that `atomic_path` left in a folder where its process was killed."""
+    for path in folder.iterdir():
+        if TEMPORARY.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)

@@ -1,15 +1,18 @@
 """How a program starts and ends: its arguments read, its messages shown, bad input told in one line."""
 
+import contextlib
 import functools
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import jax
 from absl import app, flags
 
+from foanet_jax import interruption
+from foanet_jax.diskspace import disk_full, is_full
 from foanet_jax.errors import InputError
 from foanet_jax.memory import keep_freed_memory
 
@@ -29,7 +32,8 @@ def set_up() -> None:
     keep_freed_memory()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout, force=True)
     logging.getLogger("foanet_jax").setLevel(logging.INFO)
-    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells its options at every start.
+    # Orbax tells its options at every start, and its errors twice: they are raised as well.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "foanet_jax"))
     jax.config.update("jax_compilation_cache_dir", cache)
 
@@ -94,6 +98,17 @@ def folders(value: str) -> list[Path]:
     return [Path(name) for name in value.split(",") if name]
 
 
+@contextlib.contextmanager
+def ending_in_order(go_on: str) -> Iterator[None]:
+    """Ends a program that is told to in order, with a line that tells how to go on; see `interruption`."""
+    try:
+        with interruption.ending_in_order():
+            yield
+    except interruption.Interrupted as end:
+        sys.stdout.write(f"{end.message}; go on with {go_on}\n")
+        raise
+
+
 def _parse(_: list[str], *, default: Path) -> list[str]:
     """Reads the flags and the experiment file; returns what was not a flag."""
     sys.argv = with_experiment(sys.argv, default)  # config_flags looks for overrides there.
@@ -112,7 +127,11 @@ def _guarded(function: Callable) -> Callable:
     def call(argv: list[str]):
         try:
             return function(argv)
-        except InputError as error:
+        except (InputError, OSError) as error:
+            if isinstance(error, OSError):
+                if not is_full(error):
+                    raise
+                error = disk_full(Path(os.fsdecode(error.filename or Path.cwd())))
             sys.stderr.write(f"error: {error}\n")
             sys.exit(2)
 

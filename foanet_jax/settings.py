@@ -31,6 +31,9 @@ class TrainSpec:
         box_jitter_px: how far each side of a training crop may move at random, px of the study.
         box_scale: how much larger a training crop may be at random, as a share of its size.
         pretrained: file of VGG16's ImageNet weights; empty: He initialisation.
+        save_minutes: longest time between two checkpoints; 0: only at the ends of epochs.
+        keep_last: how many of the last checkpoints are kept, beside the best.
+        max_skipped: steps in a row that may have no finite gradients.
     """
 
     epochs: int = 10
@@ -39,8 +42,13 @@ class TrainSpec:
     box_jitter_px: int = 0
     box_scale: float = 0.0
     pretrained: str = ""
+    save_minutes: float = 10.0
+    keep_last: int = 1
+    max_skipped: int = 10
 
     def __post_init__(self):
+        if self.save_minutes < 0 or self.keep_last < 1 or self.max_skipped < 1:
+            raise ValueError(f"{self}: keep_last and max_skipped must be at least 1, save_minutes not negative")
         if (
             min(self.epochs, self.batch_size) < 1
             or min(self.examples_per_epoch, self.box_jitter_px, self.box_scale) < 0

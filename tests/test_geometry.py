@@ -102,7 +102,7 @@ def write_model(run, *, slice_axis, spacing_mm=0.0, foa=False):
             "config": config,
         }
         with open_checkpoints(run / stage, write=True) as checkpoints:
-            checkpoints.save(1, state, description, score=1.0)
+            checkpoints.save(state, description, epoch=1, score=1.0)
     return run
 
 

@@ -18,7 +18,8 @@ from foanet_jax.experiment.studies import slice_axis_of
 from foanet_jax.network import init_network
 from foanet_jax.pipeline import Model, Network
 from foanet_jax.settings import STAGES, stage_settings, stages_of
-from foanet_jax.training.checkpoint import FOLDER, open_checkpoints
+from foanet_jax.training import parallel
+from foanet_jax.training.checkpoint import FOLDER, Which, open_checkpoints
 
 LOGGER = logging.getLogger(__name__)
 Runs = Path | Sequence[Path]
@@ -68,7 +69,7 @@ def _runs_below(folder: Path) -> list[Path]:
     return folds or [folder]
 
 
-def load_model(folders: Runs, *, which: str = "best") -> Model:
+def load_model(folders: Runs, *, which: Which = "best") -> Model:
     """The networks of a run, or of several that predict together, from their checkpoints alone.
 
     Args:
@@ -76,7 +77,8 @@ def load_model(folders: Runs, *, which: str = "best") -> Model:
         which: "best" by validation Dice, or "last".
 
     Raises:
-        InputError: there are no checkpoints, they are damaged or not of this program, or the runs do not go together.
+        InputError: there are no checkpoints, all of them are damaged or not of this program, or the runs do not go
+            together; a checkpoint that is damaged is passed over.
     """
     require_choice("evaluation.checkpoint", which, ("best", "last"))
     runs = find_runs(folders)
@@ -152,30 +154,28 @@ def require_unseen(runs: Sequence[Path], patients: Sequence[str]) -> None:
             )
 
 
-def load_description(run: Path, *, which: str = "best") -> dict[str, Any]:
+def load_description(run: Path, *, which: Which = "best") -> dict[str, Any]:
     """What the segmentation network's checkpoint says of its training.
 
     Raises:
-        InputError: there are no checkpoints, or they are damaged.
+        InputError: there are no checkpoints, or all of them are damaged.
     """
     place = run / "segmentation"
     with readable(place), open_checkpoints(place, write=False) as checkpoints:
-        epoch = checkpoints.best_epoch if which == "best" else checkpoints.last_epoch
-        description = checkpoints.description(epoch or 0)
+        description = checkpoints.description(which)
     require_description(description, place)
     return description
 
 
-def _load_network(run: Path, stage: str, which: str) -> tuple[Network, dict[str, Any]]:
-    with readable(run / stage), open_checkpoints(run / stage, write=False) as checkpoints:
-        epoch = checkpoints.best_epoch if which == "best" else checkpoints.last_epoch
-        if epoch is None:
-            raise InputError("missing-checkpoint", f"{run / stage}: no finished checkpoint; let the training run on")
-        description = checkpoints.description(epoch)
-        require_description(description, run / stage)
+def _load_network(run: Path, stage: str, which: Which) -> tuple[Network, dict[str, Any]]:
+    place = run / stage
+    with readable(place), open_checkpoints(place, write=False) as checkpoints:
+        found = checkpoints.read(which)
+        description = found.description
+        require_description(description, place)
         classes = 2 if stage == "localization" else len(description["classes"])
         settings = stage_settings(description["config"], stage, classes=classes)
         shapes = jax.eval_shape(lambda: init_network(jax.random.key(0), settings.network))
-        variables = checkpoints.restore_variables(epoch, shapes)
-    LOGGER.info("%s: checkpoint after epoch %d (%s)", run / stage, epoch, which)
+        variables = parallel.place(found.variables(shapes), 1)
+    LOGGER.info("%s: checkpoint after step %d, epoch %d (%s)", place, found.step, found.epoch, which)
     return Network(settings.network, settings.prepare, variables), description

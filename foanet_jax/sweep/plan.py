@@ -9,12 +9,17 @@ from typing import Any
 
 from foanet_jax.errors import InputError
 from foanet_jax.experiment import Config, write_json
-from foanet_jax.settings import dotted, with_overrides
+from foanet_jax.settings import STAGES, dotted, with_overrides
 from foanet_jax.sweep.results import SWEEP, read_json
 from foanet_jax.sweep.rows import Row, require_names
+from foanet_jax.training.resuming import FREE
 
-# Where the data lie and how predictions are made of them may differ between the machines that share a sweep.
-ELSEWHERE = ("data.root", "data.fold", "data.folds_file", "prediction.memory_mb", "evaluation.overlays")
+# Where the data lie, when a training is saved and how predictions are made may differ between the machines that share a
+# sweep.
+ELSEWHERE = (
+    *("data.root", "data.fold", "data.folds_file", "prediction.memory_mb", "evaluation.overlays"),
+    *(f"{stage}.{field}" for stage in STAGES for field in FREE),
+)
 
 
 @dataclasses.dataclass(frozen=True)

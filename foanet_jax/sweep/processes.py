@@ -5,16 +5,16 @@ import importlib.util
 import logging
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 
+from foanet_jax import interruption
 from foanet_jax.atomic import open_unlinked
 from foanet_jax.experiment import write_json
 from foanet_jax.sweep.locks import locked
@@ -63,7 +63,7 @@ def devices_at_hand(processes: int) -> list[Device]:
 def run_in_processes(jobs: Sequence[Job], folder: Path, *, devices: Sequence[Device], command: Sequence[str]) -> None:
     """Does the jobs, as many at a time as there are devices; what a process says goes to output.log of its run.
 
-    Interrupted or told to end, it ends its processes as well; what they had begun can be taken up again.
+    Interrupted or told to end, it lets its processes save and end as well; what they had begun can be taken up again.
     """
     free: SimpleQueue[Device] = SimpleQueue()
     for device in devices:
@@ -84,7 +84,7 @@ def run_in_processes(jobs: Sequence[Job], folder: Path, *, devices: Sequence[Dev
         finally:
             free.put(device)
 
-    with _ending_on_sigterm(), ThreadPoolExecutor(len(devices)) as pool:
+    with ThreadPoolExecutor(len(devices)) as pool:
         try:
             for future in [pool.submit(work, job) for job in jobs]:
                 future.result()
@@ -92,23 +92,6 @@ def run_in_processes(jobs: Sequence[Job], folder: Path, *, devices: Sequence[Dev
             processes.end()
             pool.shutdown(cancel_futures=True)
             raise
-
-
-@contextlib.contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
-    """SIGTERM as an exception, where this is the main thread, which alone may say so."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(*_) -> None:
-        sys.exit(128 + signal.SIGTERM)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 class _Processes:
@@ -120,11 +103,11 @@ class _Processes:
         self._ended = False
 
     def end(self) -> None:
-        """Ends them all, and lets none begin."""
+        """Asks them all to save and end, and lets none begin."""
         with self._lock:
             self._ended = True
             for process in self._running:
-                process.terminate()
+                process.send_signal(interruption.ASKING)
 
     def run(self, job: Job, folder: Path, device: Device, command: Sequence[str]) -> bool:
         """One job; False where it was ended from here."""

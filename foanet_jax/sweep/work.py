@@ -176,7 +176,8 @@ def run(plan: Plan, job: Job, folder: Path, refs: Sequence[StudyRef], command: S
             _note_failure(place, error)
         else:
             write_json(place / DONE, {"row": job.row, "fold": job.fold})
-        (place / ATTEMPTS).unlink()
+        finally:
+            (place / ATTEMPTS).unlink()
 
 
 def _note_failure(place: Path, error: Exception) -> None:

@@ -1,104 +1,279 @@
 """Checkpoints: the only module that knows Orbax.
 
-A run keeps its best and its last checkpoint of each network. Each holds the variables that predict, what else training
-needs (the optimiser's state, and the variables behind an average), and a JSON description from which the network is
-rebuilt without any configuration file.
+A run keeps its best and its last checkpoints of each network, in `checkpoints/STEP`. Each holds the whole training
+state and a JSON description from which the network is rebuilt without any configuration file, and is sealed last
+(`seal.py`). What has no seal was interrupted; what differs from its seal is damaged, and never returned.
 """
 
 import contextlib
-from collections.abc import Iterator
+import dataclasses
+import logging
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
-from orbax.checkpoint.checkpoint_managers import preservation_policy
+from flax.traverse_util import flatten_dict, unflatten_dict
 
+from foanet_jax.atomic import remove_stale
+from foanet_jax.diskspace import require_space, telling_disk_full
 from foanet_jax.errors import InputError
-from foanet_jax.training import parallel
+from foanet_jax.training import seal as sealing
+from foanet_jax.training.seal import Damage, Seal
 from foanet_jax.training.step import TrainState
 
+LOGGER = logging.getLogger(__name__)
 FOLDER = "checkpoints"
-SCORE = "score"
+VARIABLES, TRAINING, DESCRIPTION = "variables", "training", "description"  # a checkpoint's parts
+ASIDE = "damaged-"
+KEPT_ASIDE = 3
+TEMPORARY = "*.orbax-checkpoint-tmp*"
+OVERHEAD_BYTES = 2**18  # of a checkpoint beyond its arrays
+Which = Literal["best", "last"]
+Tree = TypeVar("Tree")
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was found to be whole.
+
+    Attributes:
+        step: updates made.
+        epoch: the epoch that they end in, from 1.
+        description: the JSON saved with it.
+        arrays: in memory, by their names in a `TrainState`.
+        folder: where it lies.
+    """
+
+    step: int
+    epoch: int
+    description: dict[str, Any]
+    arrays: Mapping[str, np.ndarray]
+    folder: Path
+
+    def variables(self, like: Tree) -> Tree:
+        """The network's variables in the tree of `like`; InputError where names, shapes or dtypes differ."""
+        return self._fill({VARIABLES: like})[VARIABLES]
+
+    def state(self, like: TrainState) -> TrainState:
+        """The training state in the tree of `like`; InputError where names, shapes or dtypes differ."""
+        return _as_stored(self._fill(_as_stored(like)))
+
+    def _fill(self, like: Tree) -> Tree:
+        expected = _named(like)
+        for name in sorted(expected.keys() | self.arrays.keys()):
+            ours, theirs = (_kind(arrays.get(name)) for arrays in (expected, self.arrays))
+            if ours != theirs:
+                raise InputError(
+                    "other-network",
+                    f"{self.folder}: array {name} is {theirs} there and {ours} here; "
+                    "use the version and the configuration that it was trained with",
+                )
+        return jax.tree.unflatten(jax.tree.structure(like), [self.arrays[name] for name in expected])
+
+
+def _as_stored(state: TrainState) -> TrainState:
+    """The state with what predicts as its `variables`: an average and the variables behind it change places.
+
+    Done twice it gives the state again.
+    """
+    return state if state.average is None else state.replace(variables=state.average, average=state.variables)  # type: ignore[attr-defined]
+
+
+def _named(tree) -> dict[str, Any]:
+    """The leaves of a tree by name, such as optimiser/0/mu/block1_conv1/kernel, in the tree's order."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+def _kind(array) -> str:
+    return "missing" if array is None else f"{array.dtype}{list(array.shape)}"
+
+
+def _part(name: str) -> str:
+    return VARIABLES if name.startswith(f"{VARIABLES}/") else TRAINING
 
 
 class Checkpoints:
     """The checkpoints of one network's training; to be opened with `open_checkpoints`."""
 
-    def __init__(self, manager: ocp.CheckpointManager):
-        self._manager = manager
+    def __init__(self, path: Path, orbax: ocp.Checkpointer, *, write: bool, keep_last: int):
+        self._path, self._orbax, self._write, self._keep_last = path, orbax, write, keep_last
+        self._seals: dict[int, Seal | Damage] = {}
+        for folder in sorted(path.iterdir()) if path.is_dir() else ():
+            if folder.name.isdigit() and folder.is_dir():
+                self._find(folder)
 
-    @property
-    def last_epoch(self) -> int | None:
-        """Epochs done by the last checkpoint, None where there is none."""
-        return self._manager.latest_step()
+    def _find(self, folder: Path) -> None:
+        try:
+            found: Seal | Damage | None = sealing.read_seal(folder)
+        except Damage as damage:
+            found = damage
+        if found is not None:
+            self._seals[int(folder.name)] = found
+        elif self._write:
+            LOGGER.warning("%s: a checkpoint that was never finished; removed", folder)
+            shutil.rmtree(folder)
+        else:
+            LOGGER.warning("%s: a checkpoint that was never finished; ignored", folder)
 
-    @property
-    def best_epoch(self) -> int | None:
-        """Epochs done by the checkpoint with the highest score; where none has a score, the last one's."""
-        best = self._manager.best_step()
-        return self.last_epoch if best is None else best
+    def steps(self, which: Which) -> list[int]:
+        """The steps that checkpoints were sealed at, damaged ones too.
 
-    def save(self, epoch: int, state: TrainState, description: dict[str, Any], *, score: float | None) -> None:
-        """Writes a checkpoint after `epoch` epochs; without a `score` it only counts as the last one."""
-        self._manager.save(
-            epoch,
-            args=ocp.args.Composite(
-                variables=ocp.args.StandardSave(state.evaluated),
-                optimiser=ocp.args.StandardSave(_unseen(state)),
-                description=ocp.args.JsonSave(description),
-            ),
-            metrics=None if score is None else {SCORE: score},
+        Args:
+            which: "last": the last one first; "best": the highest score first, the later of two that are equal, then
+                those without a score.
+        """
+
+        def score(step: int) -> float:
+            seal = self._seals[step]
+            return seal.score if isinstance(seal, Seal) and seal.score is not None else -np.inf
+
+        return sorted(self._seals, key=lambda step: (score(step) if which == "best" else 0.0, step), reverse=True)
+
+    def save(self, state: TrainState, description: dict[str, Any], *, epoch: int, score: float | None) -> None:
+        """Writes and seals a checkpoint of the state's step, then removes those that are kept no longer.
+
+        Args:
+            state: of the training.
+            description: JSON to be stored with it.
+            epoch: that the step lies in, from 1.
+            score: of the validation; without one it counts only as the last checkpoint.
+
+        Raises:
+            InputError: there is no room for it, or a number of the state is not finite; nothing is left behind.
+        """
+        arrays = {name: np.asarray(leaf) for name, leaf in _named(_as_stored(jax.device_get(state))).items()}
+        step = int(arrays["step"])
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise InputError("diverged", f"{self._path}: step {step}: {name} is not finite; nothing is saved")
+        needed = sum(array.nbytes for array in arrays.values()) + OVERHEAD_BYTES
+        folder = self._path / str(step)
+        with telling_disk_full(folder, needed):
+            require_space(self._path, needed)
+            try:
+                self._orbax.save(folder, args=_to_save(arrays, description))
+                seal = Seal(
+                    step=step,
+                    epoch=epoch,
+                    score=score,
+                    description=sealing.digest_json(description),
+                    arrays={name: sealing.describe_array(array) for name, array in arrays.items()},
+                    files=sealing.digest_files(folder),
+                )
+                sealing.write_seal(folder, seal)
+            except BaseException:
+                _remove_temporary(self._path)
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+        self._seals[step] = seal
+        for old in set(self._seals) - {*self.steps("last")[: self._keep_last], self.steps("best")[0]}:
+            self._remove(old)
+
+    def _remove(self, step: int) -> None:
+        # Without its seal it is a checkpoint no more, wherever the removal may be interrupted.
+        (self._path / str(step) / sealing.NAME).unlink(missing_ok=True)
+        shutil.rmtree(self._path / str(step))
+        del self._seals[step]
+
+    def read(self, which: Which, *, training: bool = False) -> Checkpoint:
+        """The best or the last checkpoint that is whole; those that are damaged are told, and in a training set aside.
+
+        Args:
+            which: see `steps`.
+            training: with the optimiser's state; else only what a prediction needs is read, and checked.
+
+        Raises:
+            InputError: there is none.
+        """
+        return self._first_whole(which, (VARIABLES, TRAINING) if training else (VARIABLES,))
+
+    def description(self, which: Which) -> dict[str, Any]:
+        """The JSON description of the best or the last checkpoint; no array is read."""
+        return self._first_whole(which, ()).description
+
+    def _first_whole(self, which: Which, parts: tuple[str, ...]) -> Checkpoint:
+        damaged: dict[int, Damage] = {}
+        for step in self.steps(which):
+            try:
+                found = self._load(step, parts)
+            except Damage as damage:
+                LOGGER.warning("damaged checkpoint: %s", damage)
+                damaged[step] = damage
+            else:
+                if self._write:
+                    for other in damaged:
+                        self._set_aside(other)
+                return found
+        if not damaged:
+            raise InputError("missing-checkpoint", f"{self._path}: no finished checkpoint; let the training run on")
+        raise InputError(
+            "damaged-checkpoint",
+            f"{self._path}: every checkpoint is damaged ({next(iter(damaged.values()))}); "
+            "bring it back from a copy, or remove the folder and train again",
         )
 
-    def description(self, epoch: int) -> dict[str, Any]:
-        """The JSON description saved with a checkpoint."""
-        return self._manager.restore(epoch, args=ocp.args.Composite(description=ocp.args.JsonRestore()))["description"]
+    def _load(self, step: int, parts: tuple[str, ...]) -> Checkpoint:
+        """A checkpoint whose every byte was compared with its seal; raises Damage."""
+        seal, folder = self._seals[step], self._path / str(step)
+        if isinstance(seal, Damage):
+            raise seal
+        # Before Orbax sees them: what it does with damaged files is not ours to know.
+        sealing.verify_files(folder, seal, (*parts, DESCRIPTION))
+        items = {part: ocp.args.StandardRestore() for part in parts}
+        try:
+            restored = self._orbax.restore(folder, args=ocp.args.Composite(**items, description=ocp.args.JsonRestore()))
+            arrays = {
+                name: np.asarray(leaf) for part in parts for name, leaf in flatten_dict(restored[part], sep="/").items()
+            }
+        except Exception as error:
+            raise Damage(f"{folder}: cannot be restored ({error})") from error
+        sealing.verify_arrays(arrays, {name: of for name, of in seal.arrays.items() if _part(name) in parts}, folder)
+        if sealing.digest_json(restored[DESCRIPTION]) != seal.description:
+            raise Damage(f"{folder / DESCRIPTION}: its content has changed")
+        return Checkpoint(seal.step, seal.epoch, restored[DESCRIPTION], arrays, folder)
 
-    def restore_variables(self, epoch: int, like) -> Any:
-        """The variables of a checkpoint, in the tree, shapes and devices (the first, where it has none) of `like`."""
-        args = ocp.args.Composite(variables=ocp.args.StandardRestore(_abstract(like)))
-        return self._manager.restore(epoch, args=args)["variables"]
-
-    def restore_state(self, epoch: int, like: TrainState) -> TrainState:
-        """The whole training state of a checkpoint, in the tree, shapes and devices of `like`."""
-        args = ocp.args.Composite(
-            variables=ocp.args.StandardRestore(_abstract(like.evaluated)),
-            optimiser=ocp.args.StandardRestore(_abstract(_unseen(like))),
-        )
-        found = self._manager.restore(epoch, args=args)
-        unseen, evaluated = found["optimiser"], found["variables"]
-        optimiser = jax.tree.unflatten(jax.tree.structure(like.optimiser), jax.tree.leaves(unseen["optimiser"]))
-        if like.average is None:
-            return TrainState(unseen["step"], evaluated, optimiser)
-        return TrainState(unseen["step"], unseen["variables"], optimiser, evaluated)
-
-
-def _unseen(state: TrainState) -> dict[str, Any]:
-    """What of a state only training needs; the variables among it where an average stands for them."""
-    unseen = {"step": state.step, "optimiser": _plain(state.optimiser)}
-    return unseen if state.average is None else unseen | {"variables": state.variables}
-
-
-def _plain(optimiser) -> dict[str, Any]:
-    """Optax's named tuples as a flat dictionary in tree order, which any Orbax version stores alike."""
-    return {f"{index:04d}": leaf for index, leaf in enumerate(jax.tree.leaves(optimiser))}
+    def _set_aside(self, step: int) -> None:
+        place = self._path / f"{ASIDE}{step}"
+        shutil.rmtree(place, ignore_errors=True)
+        (self._path / str(step)).rename(place)
+        del self._seals[step]
+        LOGGER.warning("%s: the damaged checkpoint of step %d, set aside", place, step)
+        aside = sorted(self._path.glob(f"{ASIDE}*"), key=lambda path: path.stat().st_ctime_ns)
+        for old in aside[:-KEPT_ASIDE]:
+            shutil.rmtree(old)
 
 
-def _abstract(tree):
-    def abstract(leaf):
-        sharding = leaf.sharding or parallel.replicated(1)
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+def _to_save(arrays: Mapping[str, np.ndarray], description: dict[str, Any]) -> ocp.args.Composite:
+    trees = {
+        part: unflatten_dict({name: array for name, array in arrays.items() if _part(name) == part}, sep="/")
+        for part in (VARIABLES, TRAINING)
+    }
+    items = {part: ocp.args.StandardSave(tree) for part, tree in trees.items()}
+    return ocp.args.Composite(**items, description=ocp.args.JsonSave(description))
 
-    return jax.tree.map(abstract, tree)
+
+def _remove_temporary(path: Path) -> None:
+    for left in path.glob(TEMPORARY):
+        shutil.rmtree(left, ignore_errors=True)
+    remove_stale(path)
 
 
 @contextlib.contextmanager
-def open_checkpoints(folder: Path, *, write: bool) -> Iterator[Checkpoints]:
-    """The checkpoints below a network's folder; all writing is finished when the context ends.
+def open_checkpoints(folder: Path, *, write: bool, keep_last: int = 1) -> Iterator[Checkpoints]:
+    """The checkpoints below a network's folder.
+
+    Args:
+        folder: of the network.
+        write: for a training: what interrupted ones left behind is removed. Else nothing is changed.
+        keep_last: how many of the last checkpoints are kept, beside the best.
 
     Raises:
-        InputError: reading was asked for and there are none.
+        InputError: reading was asked for and there are none, or another training is at work there.
     """
     path = (folder / FOLDER).absolute()
     if not write and not path.is_dir():
@@ -106,23 +281,29 @@ def open_checkpoints(folder: Path, *, write: bool) -> Iterator[Checkpoints]:
             "missing-checkpoint",
             f"{path}: no checkpoints; --checkpoint (or --workdir) must name the folder of a run that trained",
         )
-    policy = preservation_policy.AnyPreservationPolicy(
-        [
-            preservation_policy.LatestN(1),
-            preservation_policy.BestN(
-                get_metric_fn=lambda metrics: metrics[SCORE], n=1, keep_checkpoints_without_metrics=False
-            ),
-        ]
-    )
-    options = ocp.CheckpointManagerOptions(
-        create=write,
-        read_only=not write,
-        preservation_policy=policy,
-        best_fn=lambda metrics: metrics[SCORE],
-        best_mode="max",
-    )
-    manager = ocp.CheckpointManager(path, options=options)
+    with contextlib.ExitStack() as stack:
+        if write:
+            path.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(_alone(path))
+            _remove_temporary(path)
+            remove_stale(folder)
+        orbax = stack.enter_context(contextlib.closing(ocp.Checkpointer(ocp.CompositeCheckpointHandler())))
+        yield Checkpoints(path, orbax, write=write, keep_last=keep_last)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """A folder of checkpoints for this process alone; the system takes the lock back from a process that ends."""
     try:
-        yield Checkpoints(manager)
-    finally:
-        manager.close()
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with (path / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                "in-use", f"{path}: another training is at work there; wait for it, or choose another --workdir"
+            ) from None
+        yield

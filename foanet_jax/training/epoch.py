@@ -3,6 +3,7 @@
 Everything random is a function of (seed, epoch, case), so that a run can be taken up anywhere.
 """
 
+import collections
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
@@ -183,9 +184,38 @@ def _put(images, labels, new_images, new_labels, start):
     return lax.dynamic_update_slice(images, new_images, where), lax.dynamic_update_slice(labels, new_labels, where)
 
 
+def split_blocks(plan: Sequence[Block], *, together: int, skip: int = 0) -> list[Block]:
+    """The blocks in parts of `together` batches where a block has as many, else of one, in the same order.
+
+    The parts are always the same ones: what `skip` leaves out is cut off from them, and only a part that it cuts
+    through comes in single batches.
+
+    Args:
+        plan: an epoch's blocks.
+        together: 1 … BLOCK.
+        skip: batches at the start that are left out.
+    """
+    parts = []
+    for block in plan:
+        whole = len(block.batches) // together * together
+        starts = [*range(0, whole, together), *range(whole, len(block.batches))]
+        for start, stop in zip(starts, [*starts[1:], len(block.batches)], strict=True):
+            left = block.batches[start:stop][skip:]
+            single = 0 < len(left) < stop - start
+            parts += [Block(block.shape, (batch,)) for batch in left] if single else [Block(block.shape, left)]
+            skip = max(0, skip - (stop - start))
+    return [part for part in parts if part.batches]
+
+
 def epoch_batches(
-    cases: Sequence[Case], spec: EpochSpec, epoch: int, *, sources: Sources | None = None, together: int = 1
-) -> Iterator[dict[str, jax.Array]]:
+    cases: Sequence[Case],
+    spec: EpochSpec,
+    epoch: int,
+    *,
+    sources: Sources | None = None,
+    together: int = 1,
+    skip: int = 0,
+) -> Iterator[tuple[Block, dict[str, jax.Array]]]:
     """An epoch's batches on the device, `together` of them at a time where a block has as many, else one.
 
     Args:
@@ -194,23 +224,21 @@ def epoch_batches(
         epoch: which.
         sources: the cases on the device, where they stay there from epoch to epoch.
         together: 1 … BLOCK; changes nothing but the number of batches that come at once.
+        skip: batches at the epoch's start that are left out, and not prepared.
 
     Yields:
-        `images` (S, B, H, W, 3) float32, `labels` (S, B, H, W) uint8 and `extent` (S, B, 2) int32, S being
-        `together` or 1.
+        Which examples the batches hold, and `images` (S, B, H, W, 3) float32, `labels` (S, B, H, W) uint8 and `extent`
+        (S, B, 2) int32, S being `together` or 1.
     """
     sources = sources or Sources(cases)
-    plan = plan_epoch(cases, spec, epoch)
-    left = {shape: sum(block.shape == shape for block in plan) for shape in {block.shape for block in plan}}
+    parts = split_blocks(plan_epoch(cases, spec, epoch), together=together, skip=skip)
+    left = collections.Counter(part.shape for part in parts)
     shelves: dict[Shape, Shelf] = {}
-    for block in plan:
-        if block.shape not in shelves:
-            numbers = {c for other in plan if other.shape == block.shape for batch in other.batches for c, _ in batch}
-            shelves[block.shape] = fill_shelf(cases, sorted(numbers), sources, spec, epoch, block.shape)
-        whole = len(block.batches) // together * together
-        parts = [block.batches[i : i + together] for i in range(0, whole, together)]
-        for part in [*parts, *((batch,) for batch in block.batches[whole:])]:
-            yield shelves[block.shape].collect(part)
-        left[block.shape] -= 1
-        if not left[block.shape]:
-            del shelves[block.shape]
+    for part in parts:
+        if part.shape not in shelves:
+            numbers = {c for other in parts if other.shape == part.shape for batch in other.batches for c, _ in batch}
+            shelves[part.shape] = fill_shelf(cases, sorted(numbers), sources, spec, epoch, part.shape)
+        yield part, shelves[part.shape].collect(part.batches)
+        left[part.shape] -= 1
+        if not left[part.shape]:
+            del shelves[part.shape]

@@ -1,58 +1,41 @@
-"""The training of one network, from its cases to its checkpoints, log and learning curves."""
+"""The training of one network, from its cases to its checkpoints, log and learning curves.
 
-import dataclasses
+It can end at any moment, and goes on from its last checkpoint to the same bits: batches are a function of seed and
+epoch, the log is cut back to the checkpoint's step, and a device is given the same batches at once.
+"""
+
 import functools
+import itertools
 import logging
-import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
+import optax
 from tqdm import tqdm
 
+from foanet_jax import interruption
 from foanet_jax.drawing import draw_learning_curves
 from foanet_jax.errors import InputError
-from foanet_jax.image.prepare import Prepared
-from foanet_jax.image.stack import neighbours
 from foanet_jax.memory import release_freed_memory
-from foanet_jax.metrics import dice
 from foanet_jax.network import count_parameters, init_network
 from foanet_jax.network.pretrained import load_pretrained, read_vgg16
-from foanet_jax.pipeline import Network, likeliest, probability_maps, slices_together
+from foanet_jax.pipeline import Network
 from foanet_jax.settings import StageSettings
 from foanet_jax.training import parallel
-from foanet_jax.training.checkpoint import open_checkpoints
-from foanet_jax.training.epoch import BLOCK, EpochSpec, Sources, count_steps, epoch_batches
+from foanet_jax.training.checkpoint import Checkpoints, open_checkpoints
+from foanet_jax.training.epoch import BLOCK, Block, EpochSpec, Sources, count_steps, epoch_batches
 from foanet_jax.training.examples import Case, prepare_case, require_window
+from foanet_jax.training.progress import Progress
+from foanet_jax.training.resuming import describe_training, require_same_training
 from foanet_jax.training.runlog import RunLog, read_log, truncate_log
 from foanet_jax.training.step import TrainState, init_state, make_optimiser, train_steps
+from foanet_jax.training.validation import Validation
 
 LOGGER = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Validation:
-    """The validation studies of one network, prepared once, and what a forward pass on them may take."""
-
-    cases: Sequence[Case]
-    prepared: Sequence[Prepared]
-    memory_bytes: int
-
-    def score(self, network: Network) -> float:
-        """Mean Dice over studies and foreground classes, each study one volume on its network's grid."""
-        values = []
-        for case, prepared in zip(self.cases, self.prepared, strict=True):
-            along = network.prepare.neighbours
-            triples = neighbours(*case.labels.shape[:2], cyclic=case.cyclic, along=along)
-            together = slices_together([network], prepared.images.shape[1:], len(triples), self.memory_bytes)
-            maps = probability_maps(network, prepared, triples, together=together)
-            rows, columns = prepared.extent
-            predicted = likeliest(maps)[:, :rows, :columns]
-            truth = np.asarray(prepared.labels)[:, :rows, :columns]
-            values += [dice(predicted == c, truth == c) for c in range(1, case.classes)]
-        return float(np.mean(values))
+CURVES = "curves.png"
+TRAINING = "training"  # of a description: what the numbers depend on
 
 
 def initial_variables(settings: StageSettings, *, seed: int):
@@ -89,14 +72,16 @@ def train_network(
         validation_cases: what the best checkpoint is chosen by; may be empty.
         settings: all about this network.
         folder: where to write; a folder with checkpoints is refused unless `resume`.
-        description: JSON stored with each checkpoint.
+        description: JSON stored with each checkpoint, the configuration as `config` in it.
         seed: of initialisation, order and augmentation.
         memory_bytes: for a forward pass of the validation.
         resume: go on from the last checkpoint, where there is one.
         tensorboard: write TensorBoard events as well.
 
     Raises:
-        InputError: no cases, a crop too small for the loss, or a folder that holds another training.
+        InputError: no cases, a crop too small for the loss, a folder that holds another training, a full disk, or
+            gradients that are not finite time after time.
+        Interrupted: the program was told to end, and what is done is saved.
     """
     if not cases:
         raise InputError("no-studies", f"no studies to train the {name} network on; check data.root and the folds")
@@ -126,42 +111,64 @@ def train_network(
         ),
         devices,
     )
-    with open_checkpoints(folder, write=True) as checkpoints:
-        if checkpoints.last_epoch is not None and not resume:
+    training = describe_training(name, settings, description["config"]["data"], cases, validation_cases, seed=seed)
+    with interruption.deferred(), open_checkpoints(folder, write=True, keep_last=train.keep_last) as checkpoints:
+        if checkpoints.steps("last") and not resume:
             raise InputError(
                 "run-exists", f"{folder}: holds a training already; go on with --resume or choose another --workdir"
             )
+        state, done = _begin(checkpoints, folder, settings, optimiser, training, seed=seed)
+        if done < sum(steps):
+            truncate_log(folder, done)
+            prepared = [prepare_case(case, settings.prepare) for case in validation_cases]
+            validation = Validation(validation_cases, prepared, memory_bytes)
+            sources = Sources(cases)
+            state = parallel.place(state, devices)
+            with (
+                RunLog(folder, tensorboard=tensorboard) as log,
+                tqdm(total=sum(steps), initial=done, desc=name, unit="step", mininterval=1) as bar,
+            ):
+                stored = {**description, TRAINING: training}
+                progress = Progress(folder, checkpoints, log, bar, cases=cases, train=train, description=stored)
+                for epoch, end in enumerate(itertools.accumulate(steps)):
+                    if end <= done:
+                        continue
+                    skip = max(0, done - (end - steps[epoch]))
+                    batches = epoch_batches(cases, spec, epoch, sources=sources, together=steps_together(), skip=skip)
+                    split = ((block, parallel.split(batch, devices)) for block, batch in batches)
+                    state = _train_epoch(state, split, step, epoch, end, progress)
+                    score = None
+                    if validation.cases:
+                        network = Network(settings.network, settings.prepare, jax.device_get(state.evaluated))
+                        score = validation.score(network)
+                        progress.note_validation(epoch, score)
+                    progress.save(state, epoch, score=score)
+                    release_freed_memory()
+    if done < sum(steps) or not (folder / CURVES).exists():
+        draw_learning_curves(read_log(folder), folder / CURVES)
+
+
+def _begin(
+    checkpoints: Checkpoints,
+    folder: Path,
+    settings: StageSettings,
+    optimiser: optax.GradientTransformation,
+    training: dict[str, Any],
+    *,
+    seed: int,
+) -> tuple[TrainState, int]:
+    """The state to go on from, and the steps that were made: the last checkpoint's, where there is one."""
+    if not checkpoints.steps("last"):
         variables = initial_variables(settings, seed=seed)
-        state = parallel.place(init_state(variables, optimiser, average=settings.optimiser.average), devices)
-        first = checkpoints.last_epoch or 0
-        if first:
-            state = checkpoints.restore_state(first, state)
-            LOGGER.info("%s: resumed after epoch %d of %d", folder, first, train.epochs)
-        truncate_log(folder, first)
-        prepared = [prepare_case(case, settings.prepare) for case in validation_cases]
-        validation = Validation(validation_cases, prepared, memory_bytes)
-        sources = Sources(cases)
-        score = None
-        with (
-            RunLog(folder, tensorboard=tensorboard) as log,
-            tqdm(total=sum(steps), initial=sum(steps[:first]), desc=name, unit="step", mininterval=1) as bar,
-        ):
-            for epoch in range(first, train.epochs):
-                start = time.monotonic()
-                batches = epoch_batches(cases, spec, epoch, sources=sources, together=steps_together())
-                split = (parallel.split(batch, devices) for batch in batches)
-                state = _train_epoch(state, split, step, epoch, log, bar)
-                if validation.cases:
-                    score = validation.score(
-                        Network(settings.network, settings.prepare, jax.device_get(state.evaluated))
-                    )
-                    log.write({"kind": "validation", "step": int(state.step), "epoch": epoch, "dice": score})
-                    bar.set_description(f"{name}, validation Dice {score:.3f}", refresh=False)
-                log.write_seconds(epoch, time.monotonic() - start)
-                log.flush()
-                checkpoints.save(epoch + 1, state, description, score=score)
-                release_freed_memory()
-    draw_learning_curves(read_log(folder), folder / "curves.png")
+        return init_state(variables, optimiser, average=settings.optimiser.average), 0
+    # Read before it is compared: what a damaged checkpoint says is not to be believed.
+    found = checkpoints.read("last", training=True)
+    require_same_training(found.description[TRAINING], training, folder)
+    shapes = jax.eval_shape(lambda: init_network(jax.random.key(0), settings.network))
+    begin = functools.partial(init_state, optimiser=optimiser, average=settings.optimiser.average)
+    state = found.state(jax.eval_shape(begin, shapes))
+    LOGGER.info("%s: goes on after step %d (epoch %d)", folder, found.step, found.epoch)
+    return state, found.step
 
 
 def steps_together() -> int:
@@ -170,26 +177,26 @@ def steps_together() -> int:
 
 
 def _train_epoch(
-    state: TrainState, batches: Iterable, step: Callable, epoch: int, log: RunLog, bar: tqdm
+    state: TrainState,
+    batches: Iterable[tuple[Block, dict[str, jax.Array]]],
+    step: Callable,
+    epoch: int,
+    end: int,
+    progress: Progress,
 ) -> TrainState:
-    """One pass over an epoch's batches; the numbers of some steps are read while the next ones run."""
-    done = int(state.step)
+    """The rest of an epoch, up to step `end`; the numbers of some steps are read while the next ones run."""
     waiting = None
-
-    def note(metrics) -> None:
-        nonlocal done
-        columns = {name: values.tolist() for name, values in jax.device_get(metrics).items()}
-        for numbers in (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)):
-            done += 1
-            log.write({"kind": "train", "step": done, "epoch": epoch, **numbers})
-            bar.set_postfix(loss=f"{numbers['loss']:.3f}", refresh=False)
-            bar.update()
-
-    for batch in batches:
+    for block, batch in batches:
         state, metrics = step(state, batch)
         if waiting is not None:
-            note(waiting)
-        waiting = metrics
+            progress.note(epoch, *waiting)
+        waiting = block, metrics
+        # The end of an epoch is saved with its validation. Blocks are whole here, so that they are the same ones when
+        # the training goes on.
+        if progress.due() and progress.step + len(block.batches) < end:
+            progress.note(epoch, *waiting)
+            waiting = None
+            progress.save(state, epoch)
     if waiting is not None:
-        note(waiting)
+        progress.note(epoch, *waiting)
     return state

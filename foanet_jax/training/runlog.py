@@ -1,11 +1,15 @@
 """The log of a training: JSON lines, TensorBoard by choice."""
 
+import itertools
 import json
 import math
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from foanet_jax.atomic import atomic_path, open_unlinked
+from foanet_jax.diskspace import telling_disk_full
 
 NAME, SECONDS = "log.jsonl", "seconds.jsonl"
 
@@ -13,12 +17,15 @@ NAME, SECONDS = "log.jsonl", "seconds.jsonl"
 class RunLog:
     """Appends records to `folder/log.jsonl`, and their numbers to TensorBoard where asked.
 
-    A record is {"kind": "train" | "validation", "step", "epoch", …numbers}. How long epochs took goes to a file of
-    its own, `folder/seconds.jsonl`, so that the log of the same training is the same.
+    A record is {"kind": "train" | "validation", "step", "epoch", …numbers}, or {"kind": "skipped", "step", "epoch",
+    "examples": [[case, slice, frame], …]} of a step whose gradients were not finite. How long it took goes to a file
+    of its own, `folder/seconds.jsonl`, so that the log of the same training is the same. A disk that is full is an
+    InputError.
     """
 
     def __init__(self, folder: Path, *, tensorboard: bool):
         folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
         self._file = open_unlinked(folder / NAME, "a")
         self._seconds = open_unlinked(folder / SECONDS, "a")
         self._writer = None
@@ -30,27 +37,31 @@ class RunLog:
     def write(self, record: dict[str, Any]) -> None:
         """Adds one record; numbers that are not finite become null."""
         clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
-        self._file.write(json.dumps(clean) + "\n")
+        with telling_disk_full(self._folder / NAME):
+            self._file.write(json.dumps(clean) + "\n")
         if self._writer is not None:
             for name, value in clean.items():
-                if name not in ("kind", "step", "epoch") and value is not None:
+                if name not in ("kind", "step", "epoch", "examples") and value is not None:
                     self._writer.add_scalar(f"{clean['kind']}/{name}", value, clean["step"])
 
-    def write_seconds(self, epoch: int, seconds: float) -> None:
-        """Adds how long an epoch took, its validation as well."""
-        self._seconds.write(json.dumps({"epoch": epoch, "seconds": round(seconds, 3)}) + "\n")
+    def write_seconds(self, step: int, epoch: int, seconds: float) -> None:
+        """Adds how long it took, validation as well, to come to this step from the one before that was noted."""
+        with telling_disk_full(self._folder / SECONDS):
+            self._seconds.write(json.dumps({"step": step, "epoch": epoch, "seconds": round(seconds, 3)}) + "\n")
 
     def flush(self) -> None:
-        """Hands what was written to the operating system."""
-        self._file.flush()
-        self._seconds.flush()
+        """Returns once what was written has reached the disk."""
+        for file in (self._file, self._seconds):
+            with telling_disk_full(Path(file.name)):
+                file.flush()
+                os.fsync(file.fileno())
 
     def __enter__(self) -> "RunLog":
         return self
 
     def __exit__(self, *_) -> None:
-        self._file.close()
-        self._seconds.close()
+        with telling_disk_full(self._folder), self._file, self._seconds:
+            pass
         if self._writer is not None:
             self._writer.close()
 
@@ -70,15 +81,22 @@ def read_log(folder: Path, name: str = NAME) -> list[dict[str, Any]]:
 
 
 def training_seconds(folder: Path) -> float | None:
-    """How long the training in a folder took, all its epochs together; None where that is not known."""
+    """How long the training in a folder took, all in all; None where that is not known."""
     records = read_log(folder, SECONDS)
     return sum(record["seconds"] for record in records) if records else None
 
 
-def truncate_log(folder: Path, epochs: int) -> None:
-    """Drops the records of epochs from number `epochs` on, which a resumed training will write again."""
+def skipped_in_a_row(records: Sequence[Mapping[str, Any]]) -> int:
+    """How many of the last steps had no finite gradients, one after the other."""
+    skipped = {record["step"] for record in records if record["kind"] == "skipped"}
+    steps = [record["step"] for record in records if record["kind"] == "train"]
+    return len(list(itertools.takewhile(skipped.__contains__, reversed(steps))))
+
+
+def truncate_log(folder: Path, step: int) -> None:
+    """Drops the records after a step, which a resumed training will write again."""
     for name in (NAME, SECONDS):
         if (folder / name).exists():
-            kept = [record for record in read_log(folder, name) if record["epoch"] < epochs]
-            with atomic_path(folder / name) as temporary:
+            kept = [record for record in read_log(folder, name) if record["step"] <= step]
+            with telling_disk_full(folder / name), atomic_path(folder / name) as temporary:
                 temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")

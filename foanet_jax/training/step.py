@@ -159,7 +159,8 @@ def train_step(
         axis_name: device axis over which gradients and metrics are averaged.
 
     Returns:
-        The new state, and scalar metrics: `loss` and its terms, `gradient_norm`.
+        The new state, and scalar metrics: `loss` and its terms, `gradient_norm`, and `skipped`, which is 1 where one of
+        them or of the new statistics is not finite: then only the step is counted, and all else stays as it was.
     """
 
     def objective(params):
@@ -186,7 +187,20 @@ def train_step(
     metrics["gradient_norm"] = optax.tree.norm(gradients)
     step = state.step + 1
     kept = None if state.average is None else averaged(state.average, variables, average, step)
-    return TrainState(step, variables, optimiser_state, kept), metrics
+    return keep_finite(TrainState(step, variables, optimiser_state, kept), state, metrics)
+
+
+def keep_finite(
+    new: TrainState, old: TrainState, metrics: dict[str, jax.Array]
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """The new state where loss, gradients and statistics are finite, else the old one at the new step; and `skipped`.
+
+    A norm that overflows counts as not finite: the squares in Adam's state would be too.
+    """
+    numbers = [metrics["loss"], metrics["gradient_norm"], *jax.tree.leaves(new.variables.get("statistics", {}))]
+    finite = jnp.all(jnp.stack([jnp.isfinite(number).all() for number in numbers]))
+    kept = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, old).replace(step=new.step)
+    return kept, {**metrics, "skipped": 1.0 - finite.astype(jnp.float32)}
 
 
 def train_steps(state: TrainState, batches: dict[str, jax.Array], **options) -> tuple[TrainState, dict[str, jax.Array]]:

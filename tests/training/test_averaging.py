@@ -114,10 +114,10 @@ def test_dice_of_the_whole_batch_has_the_same_gradient_on_two_devices():
 def test_checkpoint_predicts_with_the_average_and_resumes_with_both(tmp_path):
     state = parallel.place(trained()[0][-1], 1)
     with open_checkpoints(tmp_path, write=True) as checkpoints:
-        checkpoints.save(1, state, {}, score=None)
+        checkpoints.save(state, {}, epoch=1, score=None)
     with open_checkpoints(tmp_path, write=False) as checkpoints:
-        found = checkpoints.restore_state(1, parallel.place(trained()[0][0], 1))
-        predicting = checkpoints.restore_variables(1, state.variables)
+        found = checkpoints.read("last", training=True).state(trained()[0][0])
+        predicting = checkpoints.read("last").variables(state.variables)
     for one, other in ((found, state), (predicting, state.average)):
         assert jax.tree.structure(one) == jax.tree.structure(other)
         jax.tree.map(np.testing.assert_array_equal, one, other)

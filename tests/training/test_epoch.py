@@ -12,6 +12,7 @@ from foanet_jax.image.prepare import PrepareSpec
 from foanet_jax.training import epoch as epoch_module
 from foanet_jax.training.epoch import (
     BLOCK,
+    Block,
     EpochSpec,
     Sources,
     count_steps,
@@ -19,6 +20,7 @@ from foanet_jax.training.epoch import (
     epoch_order,
     fill_shelf,
     plan_epoch,
+    split_blocks,
 )
 from foanet_jax.training.examples import object_case, prepare_case, segmentation_case
 
@@ -53,7 +55,7 @@ def three_cases():
 
 def batches(cases, spec=PLAIN, epoch=0, **options):
     """Single batches, (B, …)."""
-    stacked = epoch_batches(cases, spec, epoch, **options)
+    stacked = (batch for _, batch in epoch_batches(cases, spec, epoch, **options))
     return [{name: value[n] for name, value in batch.items()} for batch in stacked for n in range(len(batch["images"]))]
 
 
@@ -105,13 +107,56 @@ def test_batches_are_a_function_of_seed_and_epoch():
 def test_batches_that_come_together_are_the_same_batches(together):
     cases = three_cases()
     spec = dataclasses.replace(CHANGED, batch_size=1)
-    single, stacked = batches(cases, spec), list(epoch_batches(cases, spec, 0, together=together))
+    single, stacked = batches(cases, spec), [batch for _, batch in epoch_batches(cases, spec, 0, together=together)]
     assert {len(batch["images"]) for batch in stacked} <= {1, together}
     if together < 5:
         assert any(len(batch["images"]) == together for batch in stacked)
     for a, b in zip(single, batches(cases, spec, together=together), strict=True):
         for name in a:
             np.testing.assert_array_equal(a[name], b[name])
+
+
+def test_parts_of_blocks_by_hand():
+    one, two = Block((16, 16), (((0, 0),), ((0, 1),), ((0, 2),), ((0, 3),), ((0, 4),))), Block((32, 16), (((1, 0),),))
+    first, second = one.batches[:2], one.batches[2:4]
+    rest = [one.batches[4:], two.batches]
+    assert [part.batches for part in split_blocks([one, two], together=2)] == [first, second, *rest]
+    assert [part.batches for part in split_blocks([one, two], together=2, skip=2)] == [second, *rest]
+    assert [part.batches for part in split_blocks([one, two], together=2, skip=3)] == [one.batches[3:4], *rest]
+    assert [part.batches for part in split_blocks([one, two], together=2, skip=5)] == [two.batches]
+    assert split_blocks([one, two], together=2, skip=6) == []
+    assert split_blocks([one, two], together=BLOCK) == split_blocks([one, two], together=1)
+
+
+@pytest.mark.parametrize("skip", [1, 6, 9, 11])
+def test_what_is_skipped_is_the_start_and_is_not_prepared(skip, monkeypatch):
+    cases = three_cases()
+    spec = dataclasses.replace(CHANGED, batch_size=1)
+    whole = list(epoch_batches(cases, spec, 0, together=3))
+    prepared = []
+    prepare = epoch_module.prepare_case
+    monkeypatch.setattr(
+        epoch_module,
+        "prepare_case",
+        lambda case, *args, **named: prepared.append(case) or prepare(case, *args, **named),
+    )
+    found = list(epoch_batches(cases, spec, 0, together=3, skip=skip))
+    examples = [batch for part, _ in found for batch in part.batches]
+    assert examples == [batch for part, _ in whole for batch in part.batches][skip:]
+    assert {id(case) for case in prepared} == {id(cases[number]) for ((number, _),) in examples}
+    images = [[np.asarray(image) for _, batch in parts for image in batch["images"]] for parts in (whole, found)]
+    for a, b in zip(images[0][skip:], images[1], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_batches_tell_their_examples():
+    cases = three_cases()
+    for part, batch in epoch_batches(cases, PLAIN, 0, together=2):
+        assert len(part.batches) == len(batch["images"])
+        for examples, images in zip(part.batches, batch["images"], strict=True):
+            for (number, slice_), image in zip(examples, images, strict=True):
+                expected = prepare_case(cases[number], PLAIN.prepare).images[slice_]
+                np.testing.assert_array_equal(image[..., 1], expected)
 
 
 def test_blocks_hold_one_shape_each_and_come_in_random_order():

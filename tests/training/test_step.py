@@ -10,7 +10,7 @@ import pytest
 
 from foanet_jax.losses import LossSpec
 from foanet_jax.network import NetworkSpec, init_network
-from foanet_jax.training.step import OptimiserSpec, init_state, make_optimiser, train_step
+from foanet_jax.training.step import OptimiserSpec, TrainState, init_state, keep_finite, make_optimiser, train_step
 
 NETWORK = NetworkSpec("net2", classes=3, width=1 / 32, side_maps=2)
 GOLDEN_LOSS = 2.824502
@@ -142,11 +142,31 @@ def test_golden_step():
     write the new numbers here, in the commit that makes the change. If you did not, this is the bug.
     """
     _, state, metrics = tiny_training(OptimiserSpec(), 30)
-    assert set(metrics[0]) == {"loss", "cce", "ssim", "dice", "gradient_norm"}
+    assert set(metrics[0]) == {"loss", "cce", "ssim", "dice", "gradient_norm", "skipped"}
+    assert metrics[0]["skipped"] == 0
     assert metrics[0]["loss"] == pytest.approx(GOLDEN_LOSS, rel=1e-4)
     assert metrics[0]["gradient_norm"] == pytest.approx(GOLDEN_GRADIENT_NORM, rel=1e-3)
     assert metrics[0]["loss"] == pytest.approx(sum(metrics[0][name] for name in ("cce", "ssim", "dice")), rel=1e-6)
     assert state.step == 30
+
+
+@pytest.mark.parametrize(
+    "bad", ["nothing", "loss", "gradient_norm", "statistics"], ids=["finite", "loss", "gradients", "statistics"]
+)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_an_update_that_is_not_finite_is_not_made(bad, value):
+    def state(step: int, number: float, statistics: float) -> TrainState:
+        variables = {"params": {"w": jnp.array([number, 2.0])}, "statistics": {"m": jnp.array([statistics])}}
+        return TrainState(jnp.int32(step), variables, {"mu": jnp.array(number), "count": jnp.int32(step)})
+
+    old = state(3, 1.0, 0.5)
+    new = state(4, 7.0, value if bad == "statistics" else 0.25)
+    metrics = {"loss": jnp.float32(1.0), "gradient_norm": jnp.float32(2.0)}
+    kept, found = keep_finite(new, old, metrics | {bad: jnp.float32(value)} if bad in metrics else metrics)
+    assert found["skipped"] == float(bad != "nothing")
+    assert kept.step == 4
+    expected = new if bad == "nothing" else old.replace(step=jnp.int32(4))
+    jax.tree.map(np.testing.assert_array_equal, kept, expected)
 
 
 def test_loss_falls_on_a_fixed_batch():

@@ -1,0 +1,166 @@
+"""Trainings that something happens to, each compared with one that nothing happened to."""
+
+import dataclasses
+import multiprocessing
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from foanet_jax.training.checkpoint import open_checkpoints
+from tests.faults import child
+from tests.faults.child import READY, Faults
+
+# Its server has imported everything and computed nothing, so that a child takes a moment to start.
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.faults.child"])
+EXIT_S = 30.0  # longest time from a signal or an error to the end of the process
+LONG_S = 600.0
+INTERRUPTED, ALL_STEPS = "go on with", "100%|"  # what a process says
+# Every epoch has steps that are skipped; some of the device's blocks hold several steps.
+FAULTS = (Faults(nan=((0, 1), (1, 3)), together=3), Faults(nan=((0, 1), (1, 3))))
+PER_TRAINING = 5
+
+
+@dataclasses.dataclass
+class Result:
+    """What a training left behind: arrays by step and name, and its log."""
+
+    arrays: dict[tuple[str, int, str], bytes]
+    log: bytes
+    seconds: float = 0.0
+
+    def same(self, other: "Result") -> bool:
+        """Whether both are the same, to the last bit."""
+        return (self.arrays, self.log) == (other.arrays, other.log)
+
+
+@dataclasses.dataclass
+class Trainings:
+    """Where trainings run, and what each should leave behind."""
+
+    place: Path
+    cache: Path
+    sound: dict[Faults, Result] = dataclasses.field(default_factory=dict)
+
+    def start(self, folder: Path, faults: Faults):
+        """A process that trains in a folder."""
+        process = CONTEXT.Process(
+            target=child.train, args=(str(folder), str(output_of(folder)), str(self.cache), faults), daemon=True
+        )
+        output_of(folder).unlink(missing_ok=True)
+        process.start()
+        return process
+
+    def finish(self, folder: Path, faults: Faults) -> Result:
+        """Goes on with a training up to its end."""
+        start = time.monotonic()
+        status = ended(self.start(folder, faults), LONG_S)
+        seconds = time.monotonic() - start
+        assert status == 0, f"status {status}: {output_of(folder).read_text()[-3000:]}"
+        found = result(folder)
+        found.seconds = seconds
+        return found
+
+    def reference(self, faults: Faults) -> Result:
+        """What a training leaves behind that only these faults happen to; the second one, which compiles nothing."""
+        if faults not in self.sound:
+            first, second = (self.finish(self.place / f"sound-{len(self.sound)}-{n}", faults) for n in range(2))
+            assert first.same(second), "two trainings that nothing happened to differ"
+            self.sound[faults] = second
+        return self.sound[faults]
+
+
+def output_of(folder: Path) -> Path:
+    """What the last process that trained in a folder said."""
+    return folder.with_name(folder.name + ".txt")
+
+
+def ended(process, seconds: float) -> int | None:
+    """The exit status of a process; None where it had to be killed after that time."""
+    process.join(seconds)
+    status = process.exitcode
+    if status is None:
+        process.kill()
+        process.join()
+    return status
+
+
+def result(folder: Path) -> Result:
+    """What a finished training left behind."""
+    arrays = {}
+    with open_checkpoints(folder, write=False) as checkpoints:
+        for which in ("best", "last"):
+            found = checkpoints.read(which, training=True)
+            arrays |= {(which, found.step, name): array.tobytes() for name, array in found.arrays.items()}
+    return Result(arrays, (folder / "log.jsonl").read_bytes())
+
+
+def kill(trainings: Trainings, number: int, seed: int, count: int) -> dict[str, Any]:
+    """Kills a training some times, and those after it; "different" are those that do not end as they should."""
+    return _disturb(
+        trainings, f"killed-{number}", number, seed, count, lambda process, _: process.kill() or -signal.SIGKILL
+    )
+
+
+def terminate(trainings: Trainings, number: int, seed: int, count: int) -> dict[str, Any]:
+    """As `kill`, with SIGTERM; "disorderly" counts the processes that did not end in order."""
+
+    def tell(process, output: Path) -> int:
+        process.terminate()
+        status = ended(process, EXIT_S)
+        text = output.read_text() if output.exists() else ""
+        # Before it can answer, and after the last step, there is nothing to save.
+        idle = READY not in text or ALL_STEPS in text
+        return 0 if (status == 0 and INTERRUPTED in text) or (status in (0, -signal.SIGTERM) and idle) else 1
+
+    return _disturb(trainings, f"ended-{number}", number, seed, count, tell)
+
+
+def _disturb(
+    trainings: Trainings, name: str, number: int, seed: int, count: int, tell: Callable[[Any, Path], int]
+) -> dict[str, Any]:
+    rng = random.Random(f"{seed} {name}")
+    faults = FAULTS[number % len(FAULTS)]
+    sound = trainings.reference(faults)
+    done = disorderly = different = rounds = 0
+    while done < count:
+        folder = trainings.place / f"{name}-{rounds}"
+        process = trainings.start(folder, faults)
+        process.join(rng.uniform(0, sound.seconds))
+        disturbed = process.exitcode is None
+        if disturbed:
+            status = tell(process, output_of(folder))
+            process.join()
+            done += 1
+            disorderly += status not in (0, -signal.SIGKILL)
+        if done == count or not disturbed:
+            different += not trainings.finish(folder, faults).same(sound)
+            rounds += 1
+    return {"times": done, "trainings": rounds, "disorderly": disorderly, "different": different}
+
+
+EXITS = {
+    "error": (("error",), 1),
+    "SIGINT": (("SIGINT",), 0),
+    "SIGTERM": (("SIGTERM",), 0),
+    "SIGUSR1": (("SIGUSR1", "SIGUSR1"), 0),
+    "SIGTERM twice": (("SIGTERM", "SIGTERM"), -signal.SIGTERM),
+}
+
+
+def leave(trainings: Trainings, name: str) -> dict[str, Any]:
+    """One training that something happens to in the middle of its third save, and that then goes on to its end."""
+    happening, expected = EXITS[name]
+    faults = FAULTS[0]
+    folder = trainings.place / f"left-{name.replace(' ', '-')}"
+    faulty = dataclasses.replace(faults, save=3, happening=happening)
+    start = time.monotonic()
+    process = trainings.start(folder, faulty)
+    status = ended(process, LONG_S)
+    seconds = time.monotonic() - start
+    wrong = status != expected or (expected == 0) != (INTERRUPTED in output_of(folder).read_text())
+    different = not trainings.finish(folder, faults).same(trainings.reference(faults))
+    return {"times": 1, "disorderly": int(wrong), "different": int(different), "seconds": round(seconds, 1)}
