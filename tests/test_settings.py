@@ -57,6 +57,9 @@ def test_defaults_leave_out_what_has_none_and_take_changes():
         "box_jitter_px": 0,
         "box_scale": 0.0,
         "pretrained": "",
+        "save_minutes": 10.0,
+        "keep_last": 1,
+        "max_skipped": 10,
     }
     assert defaults(OptimiserSpec)["epsilon"] == 0.001
 
