@@ -1,5 +1,6 @@
 """The log of a training: JSON lines, TensorBoard by choice."""
 
+import contextlib
 import itertools
 import json
 import math
@@ -26,8 +27,11 @@ class RunLog:
     def __init__(self, folder: Path, *, tensorboard: bool):
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._file = open_unlinked(folder / NAME, "a")
-        self._seconds = open_unlinked(folder / SECONDS, "a")
+        with contextlib.ExitStack() as opened:
+            self._file, self._seconds = (
+                opened.enter_context(open_unlinked(folder / name, "a")) for name in (NAME, SECONDS)
+            )
+            opened.pop_all()
         self._writer = None
         if tensorboard:
             from tensorboardX import SummaryWriter  # only with the option: it is slow to import

@@ -67,6 +67,7 @@ class Small(nn.Module):
     side_maps: int
     order: str
     up: str
+    side_heads: bool
     conv: object
 
     @nn.compact

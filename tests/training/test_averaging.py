@@ -81,7 +81,7 @@ def trained(steps=2, average=0.5):
 
 def test_training_keeps_the_average_of_parameters_and_statistics():
     (start, first, second), metrics = trained()
-    assert set(metrics) == {"loss", "cce", "dice", "side", "gradient_norm"}
+    assert set(metrics) == {"loss", "cce", "dice", "side", "gradient_norm", "skipped"}
     expected = averaged(averaged(start.variables, first.variables, 0.5, 1), second.variables, 0.5, 2)
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), second.average, expected)
     assert second.evaluated is second.average

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from foanet_jax.errors import InputError
+from foanet_jax.training import runlog
 from foanet_jax.training.runlog import NAME, SECONDS, RunLog, read_log, skipped_in_a_row, training_seconds, truncate_log
 
 
@@ -109,8 +110,11 @@ def test_steps_that_were_skipped_in_a_row(steps, expected):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is always full")
 @pytest.mark.parametrize("name", [NAME, SECONDS])
-def test_a_full_disk_is_told(tmp_path, name):
-    (tmp_path / name).symlink_to("/dev/full")
+def test_a_full_disk_is_told(tmp_path, monkeypatch, name):
+    def open_full(path, mode):
+        return open("/dev/full" if path.name == name else path, mode, encoding="utf-8")
+
+    monkeypatch.setattr(runlog, "open_unlinked", open_full)
 
     def fill():
         with RunLog(tmp_path, tensorboard=False) as log:
