@@ -3,7 +3,6 @@
 import ast
 import copy
 import csv
-import gc
 import json
 import os
 import pickle
@@ -196,7 +195,6 @@ HOSTILE = {
     "a-million-classes": changed("classes", [str(number) for number in range(1_000_000)]),
     "classes-not-a-list": changed("classes", "abc"),
     "classes-twice": changed("classes", ["a", "a"]),
-    "other-classes": changed("classes", [*CLASSES, "more"]),
     "slice-axis": changed("slice_axis", "os.system"),
     "stage-is-text": changed("config.segmentation", "evil.get_config"),
     "no-network": changed("config.segmentation.network", None),
@@ -204,12 +202,9 @@ HOSTILE = {
     "unknown-field": changed("config.segmentation.network.module", "evil"),
     "unhashable": changed("config.segmentation.prepare.foa", [True]),
     "not-finite": changed("config.segmentation.network.width", float("nan")),
-    "enormous": changed("config.segmentation.network.width", 1e12),
 }
 
 
-# Where shapes do not fit, Orbax leaves coroutines behind, of whose errors Python tells when it collects them.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_description_is_refused(saved, name):
     path = saved / "segmentation" / FOLDER / "1" / "description" / "metadata"
@@ -222,8 +217,6 @@ def test_a_hostile_description_is_refused(saved, name):
         path.write_text(sound)
     assert caught.value.code in ("damaged-checkpoint", "configuration")
     assert len(str(caught.value)) < 1000
-    del caught
-    gc.collect()
 
 
 def test_sound_checkpoints_are_read_and_older_ones_too(saved):
