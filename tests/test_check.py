@@ -20,7 +20,7 @@ from foanet_jax.data.phantoms import list_short_axis_phantom, list_stack_phantom
 from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import LV_CLASSES, Study
 from foanet_jax.errors import InputError
-from foanet_jax.markup import markdown
+from foanet_jax.escaping import markdown
 
 SPACING = (8.0, 1.5, 1.5)
 SHAPE = (1, 6, 40, 36)

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import re
 import threading
 from types import SimpleNamespace
@@ -11,11 +12,15 @@ import pydicom
 import pytest
 
 from foanet_jax import prediction
+from foanet_jax.confidence import Confidence
 from foanet_jax.data.dicom.files import quiet_pydicom
 from foanet_jax.data.nifti import write_nifti
+from foanet_jax.data.study import LV_CLASSES, Study
 from foanet_jax.errors import InputError
+from foanet_jax.experiment.pages import study_result
 from foanet_jax.image.boxes import Box
-from foanet_jax.pipeline import MEMORY_BYTES, Prediction
+from foanet_jax.pipeline import EMPTY, MEMORY_BYTES, Prediction
+from foanet_jax.quality.review import Expectations, review_study
 
 CASES = ("c1", "c2", "c3", "c4", "c5")
 
@@ -117,6 +122,14 @@ def test_the_memory_is_the_callers_the_trainings_or_the_default(budgets, tmp_pat
     assert set(budgets) == {3 * 2**20}
     with pytest.raises(InputError, match="memory_mb is 0"):
         predict(tmp_path, overwrite=True, memory_mb=0)
+
+
+def test_a_mask_without_foreground_has_no_confidence_on_its_page():
+    study = Study("p", "c", np.random.default_rng(0).random((1, 3, 8, 9)).astype(np.float32), (1, 1, 1), LV_CLASSES)
+    nothing = Confidence({"myocardium": math.nan, "cavity": math.nan}, math.nan, math.nan)
+    found = Prediction(np.zeros(study.voxels.shape, np.uint8), [None] * 3, None, Box(0, 0, 8, 9), (EMPTY,), nothing)
+    result = study_result(study, found, review_study(study, found, Expectations()), {})
+    assert (result.verdict, result.confidence) == ("reject", None)
 
 
 def test_threads_take_turns_in_keeping_pydicom_quiet():

@@ -216,6 +216,8 @@ HOSTILE = {
     "classes-twice": changed("classes", ["a", "a"]),
     "other-classes": changed("classes", [*CLASSES, "more"]),
     "slice-axis": changed("slice_axis", "os.system"),
+    "range-of-one": changed("training_range", {"rows": [1]}),
+    "range-of-text": changed("training_range", {"rows": ["a", "b"]}),
     "stage-is-text": changed("config.segmentation", "evil.get_config"),
     "no-network": changed("config.segmentation.network", None),
     "module-for-network": changed("config.segmentation.network.architecture", "evil:Network"),

@@ -28,6 +28,7 @@ from foanet_jax.experiment.reviewing import (
 )
 from foanet_jax.experiment.studies import Config, list_studies, load_studies, open_folds
 from foanet_jax.gallery import save_gallery
+from foanet_jax.indices.compare import score_pairs
 from foanet_jax.indices.study import measure_study
 from foanet_jax.metrics import score_case
 from foanet_jax.pipeline import Prediction, predict_study
@@ -128,17 +129,18 @@ def evaluate(
             draw_prediction(study, prediction, folder / "overlays" / f"{study.case}.png")
     indices = {case: review.indices for case, review in reviews.items()}
     pairs = [*pair_patients(indices, truths, model.classes), *pairs]
+    index_scores = score_pairs(pairs)
     summary = summarise(scores)
     write_scores(scores, summary, folder)
     write_sizes(sizes, folder)
     save_gallery(planes, folder)
     draw_summary(scores, folder / "boxplots.png")
-    write_text(folder / "table.md", f"{format_table(summary, markdown=True)}\n{index_table(pairs)}")
+    write_text(folder / "table.md", f"{format_table(summary, markdown=True)}\n{index_table(index_scores)}")
     write_json(folder / "flags.json", flagged)
     timing = {"evaluation": time.monotonic() - start, "studies": seconds}
     write_json(folder / "timing.json", timing)
     LOGGER.info("\n%s\n", format_table(summary))
-    write_reviews(pairs, rows, folder)
+    write_reviews(pairs, index_scores, rows, folder)
     for case, review in reviews.items():
         tell(case, review)
     LOGGER.info("scores, table and pictures are in %s", folder)

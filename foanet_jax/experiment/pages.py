@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from foanet_jax.check.thumbnail import thumbnail_of
 from foanet_jax.data.study import Study
 from foanet_jax.pipeline import Prediction
@@ -21,7 +23,9 @@ def study_result(study: Study, prediction: Prediction, review: Review, provenanc
         provenance: what made it, by name.
     """
     boxes = () if prediction.object_box is None else (prediction.object_box, prediction.box)
-    confidence = None if prediction.confidence is None else prediction.confidence.foreground
+    confidence = None
+    if prediction.confidence is not None and np.isfinite(prediction.confidence.foreground):
+        confidence = prediction.confidence.foreground
     return StudyResult(
         study=study,
         mask=prediction.mask,

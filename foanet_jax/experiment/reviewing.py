@@ -11,7 +11,7 @@ from tqdm import tqdm
 from foanet_jax.data.study import Study
 from foanet_jax.evaluation import json_ready
 from foanet_jax.experiment.record import write_json
-from foanet_jax.indices.compare import IndexPair, format_scores, pair_indices, score_pairs, write_pairs
+from foanet_jax.indices.compare import IndexPair, IndexScore, format_scores, pair_indices, write_pairs
 from foanet_jax.indices.study import StudyIndices, join_frames, patient_of_frame, volume_column
 from foanet_jax.metrics import FOREGROUND, score_case
 from foanet_jax.pipeline import Model, Prediction, predict_study
@@ -109,10 +109,11 @@ def pair_patients(
     ]
 
 
-def write_reviews(pairs: Sequence[IndexPair], rows: Sequence[QualityRow], folder: Path) -> None:
+def write_reviews(
+    pairs: Sequence[IndexPair], scores: Mapping[str, IndexScore], rows: Sequence[QualityRow], folder: Path
+) -> None:
     """Writes indices.csv and indices.json, where there are indices, quality.csv and quality.json; tells the indices."""
     if pairs:
-        scores = score_pairs(pairs)
         write_pairs(pairs, folder / "indices.csv")
         write_json(
             folder / "indices.json",
@@ -123,9 +124,9 @@ def write_reviews(pairs: Sequence[IndexPair], rows: Sequence[QualityRow], folder
     write_json(folder / "quality.json", json_ready(summarise_quality(rows)))
 
 
-def index_table(pairs: Sequence[IndexPair]) -> str:
+def index_table(scores: Mapping[str, IndexScore]) -> str:
     """The indices' scores as Markdown; empty where there are none."""
-    return f"\n{format_scores(score_pairs(pairs), markdown=True)}\n" if pairs else ""
+    return f"\n{format_scores(scores, markdown=True)}\n" if scores else ""
 
 
 def all_flags(prediction: Prediction, review: Review) -> list[str]:

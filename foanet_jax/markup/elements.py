@@ -7,6 +7,7 @@ import struct
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from foanet_jax import __version__
 from foanet_jax.atomic import atomic_path
 
 _STYLE = Path(__file__).with_name("page.css")
@@ -57,6 +58,11 @@ def write_document(path: str | os.PathLike[str], title: str, *content: str, styl
     with atomic_path(path) as temporary:
         # Names of files may hold bytes that are no UTF-8.
         temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
+
+
+def footer(text: str) -> Html:
+    """What every page ends with: the text and the version that wrote it."""
+    return tag("footer", f"{text} foanet-jax {__version__}.", class_="quiet")
 
 
 def sections(parts: dict[str, tuple[str, str]]) -> tuple[Html, Html]:

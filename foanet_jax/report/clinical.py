@@ -9,7 +9,7 @@ from foanet_jax.indices.compare import score_pairs
 from foanet_jax.metrics import FOREGROUND
 from foanet_jax.quality.finding import LOW_DICE
 from foanet_jax.quality.table import summarise_quality
-from foanet_jax.report.tables import Cell, Number, Table
+from foanet_jax.report.tables import Cell, Number, Table, table_of
 from foanet_jax.sizes import Size
 from foanet_jax.sweep.results import RowResult, SweepResult
 
@@ -86,12 +86,11 @@ def _index_table(result: SweepResult, row: RowResult) -> Table:
         )
         for name, score in scores.items()
     ]
-    return Table(
+    return table_of(
         name="indices",
         title=f"{result.title}: clinical indices, {row.title}",
-        header=tuple(columns.values()),
-        keys=tuple(columns),
-        rows=tuple(rows),
+        columns=columns,
+        rows=rows,
         notes=(
             "Over all frames and slices of all patients together, as LVQuan scores; volumes, mass and ejection "
             "fraction once a beat. Units are in the names; the phase's MAE is its error rate.",
@@ -119,11 +118,10 @@ def _quality_table(result: SweepResult, row: RowResult) -> Table:
     ]
     if expected["n"]:
         notes.append(f"The expected Dice is off by {expected['mae']:.3f} in the mean ({expected['n']} studies).")
-    return Table(
+    return table_of(
         name="quality",
         title=f"{result.title}: what confidence and verdict were worth, {row.title}",
-        header=tuple(columns.values()),
-        keys=tuple(columns),
-        rows=tuple(rows),
+        columns=columns,
+        rows=rows,
         notes=tuple(notes),
     )

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from foanet_jax import __version__
 from foanet_jax.data.folds import FOLDS
 from foanet_jax.evaluation import ClassSummary, Statistic, summarise
 from foanet_jax.markup.elements import (
@@ -16,6 +15,7 @@ from foanet_jax.markup.elements import (
     counted,
     details,
     enlargeable,
+    footer,
     join,
     numbers,
     sections,
@@ -62,8 +62,7 @@ def write_page(result: SweepResult, tables: Sequence[Table], figures: Sequence[F
         _key_numbers(result),
         links,
     )
-    footer = tag("footer", f"{_BESIDE} foanet-jax {__version__}.", class_="quiet")
-    write_document(path, f"{result.title} – FOANet", header, main, footer)
+    write_document(path, f"{result.title} – FOANet", header, main, footer(_BESIDE))
 
 
 def _wanted(result: SweepResult) -> int:

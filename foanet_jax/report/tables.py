@@ -198,6 +198,11 @@ class Table:
             yield bold.format(first) if (i, j) in self.best else first, *others
 
 
+def table_of(columns: Mapping[str, str], rows: Iterable[tuple[Cell, ...]], *, notes: Iterable[str], **fields) -> Table:
+    """A table whose columns' headings are given by their keys; `fields` are the others of `Table`."""
+    return Table(header=tuple(columns.values()), keys=tuple(columns), rows=tuple(rows), notes=tuple(notes), **fields)
+
+
 def cell_parts(cell: Cell) -> tuple[str, ...]:
     """A cell's text, the main number first; a second part may stand below it."""
     if cell is None:
@@ -289,12 +294,11 @@ def _main(result: SweepResult, scored: _Results) -> Table:
                 cells.append(Number(row.paper[measure]) if measure in row.paper else None)
         rows.append((*cells, *(getattr(found.summary, key) for key in counts)))
     paper_note = ["paper: the paper's own value; blank where it has none."] if with_paper else []
-    return Table(
+    return table_of(
         name="main",
         title=f"{result.title}: {result.class_name}",
-        header=tuple(columns.values()),
-        keys=tuple(columns),
-        rows=tuple(rows),
+        columns=columns,
+        rows=rows,
         notes=(*_estimate_notes(counts), *paper_note, *_fold_notes(result.rows)),
         best=_best(result.rows, scored, result.class_name, tuple(columns)),
     )
@@ -317,12 +321,11 @@ def _classes(result: SweepResult, scored: _Results) -> Table:
                     *(getattr(found.summary, key) for key in counts),
                 )
             )
-    return Table(
+    return table_of(
         name="classes",
         title=f"{result.title}: every class",
-        header=tuple(columns.values()),
-        keys=tuple(columns),
-        rows=tuple(rows),
+        columns=columns,
+        rows=rows,
         notes=(
             *_estimate_notes(counts),
             f"{FOREGROUND}: each patient's mean over the classes; its units and misses are summed over them.",
@@ -387,12 +390,11 @@ def _comparisons(result: SweepResult, reference: RowResult, summaries: Mapping[s
     ]
     if any(n < 6 for n in pair_counts):
         notes.append("Fewer than 6 pairs cannot give p < 0.05.")
-    return Table(
+    return table_of(
         name="comparisons",
         title=f"{result.title}: {result.class_name}, every row against {subject}",
-        header=tuple(columns.values()),
-        keys=tuple(columns),
-        rows=tuple(rows),
+        columns=columns,
+        rows=rows,
         notes=(*notes, *_fold_marks(result.rows)),
         grouped=True,
     )
@@ -405,12 +407,11 @@ def _timings(result: SweepResult) -> Table:
         known = [[run.timings[stage] for run in row.runs if stage in run.timings] for stage in _TIMED]
         means = [Seconds(statistics.fmean(times) if times else math.nan, len(times)) for times in known]
         rows.append((*_row_cells(row), *means))
-    return Table(
+    return table_of(
         name="timings",
         title=f"{result.title}: time",
-        header=tuple(columns.values()),
-        keys=tuple(columns),
-        rows=tuple(rows),
+        columns=columns,
+        rows=rows,
         notes=(
             "A fold's training of each network, its evaluation, and the prediction of a study (the fold's median): "
             "means over the finished folds whose time is known.",

@@ -11,8 +11,7 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
-from foanet_jax import __version__
-from foanet_jax.markup.elements import Html, counted, image, tag, titled_table, write_document
+from foanet_jax.markup.elements import Html, counted, footer, image, tag, titled_table, write_document
 from foanet_jax.study_page.page import PURPOSE, STYLE, verdict_kind
 from foanet_jax.study_page.result import VERDICTS
 
@@ -62,9 +61,8 @@ def write_index_page(entries: Sequence[IndexEntry], path: str | os.PathLike[str]
     rows = [[_name(entry), _badge(entry), _percent(entry.ef_percent), entry.reason or "–"] for entry in listed]
     header = tag("header", tag("p", "FOANet", class_="above"), tag("h1", title), tag("p", f"{summary}. {PURPOSE}"))
     table = titled_table("Studies", ["Study", "Verdict", "LV EF (%)", "Reason"], rows, numeric=[2], long=[3])
-    footer = tag("footer", f"{PURPOSE} foanet-jax {__version__}.", class_="quiet")
     style = STYLE.read_text(encoding="utf-8")
-    write_document(path, f"{title} – FOANet", header, tag("main", table, class_="index"), footer, style=style)
+    write_document(path, f"{title} – FOANet", header, tag("main", table, class_="index"), footer(PURPOSE), style=style)
 
 
 def _name(entry: IndexEntry) -> Html:

@@ -14,6 +14,7 @@ from foanet_jax.markup.elements import (
     counted,
     details,
     enlargeable,
+    footer,
     image,
     join,
     numbers,
@@ -62,8 +63,8 @@ def write_study_page(result: StudyResult, path: str | os.PathLike[str]) -> None:
         links,
         ENLARGE_HINT,
     )
-    footer = tag("footer", f"{PURPOSE} foanet-jax {__version__}.", class_="quiet")
-    write_document(path, f"{study.case} – FOANet", header, main, footer, style=STYLE.read_text(encoding="utf-8"))
+    style = STYLE.read_text(encoding="utf-8")
+    write_document(path, f"{study.case} – FOANet", header, main, footer(PURPOSE), style=style)
 
 
 def verdict_kind(verdict: str) -> str:
