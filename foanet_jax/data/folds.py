@@ -6,7 +6,7 @@ import logging
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +118,8 @@ def make_folds(
     # Dealt out like cards, group after group, so that neither groups nor folds come out uneven.
     dealt = [patient for patients in members for patient in patients]
     if split == "random":
-        tests = _brought_together([dealt[index::count] for index in range(count)], identical, group_of)
+        tests = [dealt[index::count] for index in range(count)]
+        tests = _none_left_empty(_brought_together(tests, identical, group_of), identical)
     else:
         held_out, tests = hold_out(refs, group_of, split=split, count=count, identical=identical)
     folds = []
@@ -195,7 +196,7 @@ def _groups(refs: Sequence[StudyRef]) -> dict[str, str]:
 
 
 def _brought_together(
-    parts: Sequence[Sequence[str]], sets: Iterable[Sequence[str]], group_of: Mapping[str, str]
+    parts: Sequence[Sequence[str]], sets: Sequence[Sequence[str]], group_of: Mapping[str, str]
 ) -> list[list[str]]:
     """The parts after each set's patients changed places with others until they are in one part, the largest first.
 
@@ -229,6 +230,21 @@ def _brought_together(
             choices.append((cost, moved))
         part_of = min(choices, key=lambda choice: choice[0])[1]
     return [[patient for patient, its in part_of.items() if its == number] for number in range(len(parts))]
+
+
+def _none_left_empty(parts: list[list[str]], sets: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The parts after empty ones were given what can be spared: the smallest of what must stay together elsewhere."""
+    bound = {patient: tuple(its) for its in sets for patient in its}
+    while True:
+        # What must stay together in each part: a set, or a patient alone.
+        units = [{bound.get(patient, (patient,)) for patient in part} for part in parts]
+        empty = next((n for n, its in enumerate(units) if not its), None)
+        donor = max(range(len(parts)), key=lambda n: (len(units[n]) > 1, len(parts[n])))
+        if empty is None or len(units[donor]) < 2:
+            return parts
+        given = min(units[donor], key=lambda its: (len(its), its))
+        parts[empty] = [patient for patient in parts[donor] if patient in given]
+        parts[donor] = [patient for patient in parts[donor] if patient not in given]
 
 
 def _spread(members: list[list[str]], fraction: float, random: np.random.Generator) -> set[str]:
