@@ -1,4 +1,4 @@
-"""A study predicted and two steps trained on one, two and four devices: `python -m tests.four_devices FOLDER`."""
+"""One, two and four devices predict a study, one and four train: `python -m tests.four_devices FOLDER`."""
 
 import sys
 from pathlib import Path
@@ -25,15 +25,18 @@ def random_model() -> Model:
 
 
 def main(folder: Path) -> None:
-    """Writes the mask and the variables of each to COUNT.npz."""
+    """Writes the mask and the variables to COUNT.npz."""
     assert jax.local_device_count() == max(COUNTS)
     for count in COUNTS:
         jax.local_device_count = lambda count=count: count
         # 15 slices do not go round.
         mask = predict_study(ring_study(frames=5, slices=3), random_model()).mask
-        variables, _ = trained("batch", count)
-        named = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(variables)}
-        np.savez(folder / f"{count}.npz", mask=mask, **named)
+        found = {"mask": mask}
+        if count != 2:  # Two are tested where they are.
+            variables, _ = trained("batch", count)
+            leaves = jax.tree_util.tree_leaves_with_path(variables)
+            found |= {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+        np.savez(folder / f"{count}.npz", **found)
 
 
 if __name__ == "__main__":

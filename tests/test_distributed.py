@@ -1,10 +1,19 @@
 """Several processes: how they find each other, and that a single one is asked for nothing."""
 
+import re
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
+import yaml
 
+from experiments.common import common
 from foanet_jax import distributed
 from foanet_jax.errors import InputError
+from foanet_jax.settings import dotted
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -112,3 +121,29 @@ def test_the_loss_of_another_process_is_told_from_other_errors(monkeypatch):
     assert not distributed.is_lost(ValueError("shapes differ"))
     assert not distributed.is_lost(InputError("x", "Gloo.nii: no such file"))
     assert not distributed.is_lost(OSError("NCCL"))
+
+
+def scripts():
+    """The scripts of docs/clusters.md; that of Kubernetes out of its Job."""
+    text = (ROOT / "docs" / "clusters.md").read_text(encoding="utf-8")
+    found = re.findall(r"^```bash\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    (manifest,) = re.findall(r"^```yaml\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    service, job = yaml.safe_load_all(manifest)
+    pod = job["spec"]["template"]["spec"]
+    # The first pod's name is known to the others.
+    assert pod["subdomain"] == service["metadata"]["name"]
+    (script,) = pod["containers"][0]["args"]
+    assert f"--coordinator={job['metadata']['name']}-0.{pod['subdomain']}:" in script
+    assert f"--processes={job['spec']['completions']} " in script
+    return [*found, script]
+
+
+def test_the_scripts_are_shell_with_options_that_there_are():
+    defined = re.findall(r'DEFINE_\w+\(\s*"(\w+)"', (ROOT / "run.py").read_text(encoding="utf-8"))
+    fields = dotted(common("any").to_dict())
+    assert len(scripts()) == 3
+    for script in scripts():
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+        (command,) = re.findall(r"python run\.py((?:.*\\\n)*.*)", script)
+        for option in re.findall(r"--([\w.]+)", command):
+            assert option in defined or option.removeprefix("config.") in fields, option
