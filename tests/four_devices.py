@@ -6,10 +6,12 @@ from pathlib import Path
 import jax
 import numpy as np
 
+import foanet_jax.network
 from foanet_jax import devices
 from foanet_jax.image.prepare import PrepareSpec
 from foanet_jax.network import NetworkSpec, init_network
 from foanet_jax.pipeline import Model, Network, predict_study
+from tests.faults.child import Small
 from tests.test_pipeline import LV_CLASSES, ring_study
 from tests.training.test_parallel import trained
 
@@ -27,6 +29,7 @@ def random_model() -> Model:
 def main(folder: Path) -> None:
     """Writes the mask and the variables to COUNT.npz."""
     assert jax.local_device_count() == max(COUNTS)
+    foanet_jax.network.FoaNet = Small  # type: ignore[assignment, misc]  # little to compile
     for count in COUNTS:
         jax.local_device_count = lambda count=count: count
         # 15 slices do not go round.
