@@ -13,7 +13,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from foanet_jax import commandline, experiment
+from foanet_jax import commandline, distributed, experiment
 from foanet_jax.errors import InputError
 from foanet_jax.export import FORMATS, export_model
 from foanet_jax.prediction import predict
@@ -36,7 +36,15 @@ RESUME = flags.DEFINE_bool("resume", False, "Go on from the last checkpoints in 
 TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "Write TensorBoard events beside the log.")
 ROWS = flags.DEFINE_list("rows", [], "ablate: only these rows of the table.")
 FOLDS = flags.DEFINE_list("folds", [], "cv, ablate: only these folds.")
-PROCESSES = flags.DEFINE_integer("processes", 0, "cv, ablate: runs at a time. [default: one a GPU; without, 1]")
+PROCESSES = flags.DEFINE_integer(
+    "processes",
+    0,
+    "cv, ablate: runs at a time. [default: one a GPU; without, 1] run, train: processes that train together, see "
+    "docs/clusters.md. [default: as SLURM, MPI or Kubernetes has started]",
+)
+COORDINATOR = flags.DEFINE_string("coordinator", "", "HOST:PORT of the first process. [default: the launcher's]")
+PROCESS = flags.DEFINE_integer("process", None, "Which of the processes this is, from 0. [default: the launcher's]")
+DETERMINISTIC = flags.DEFINE_bool("deterministic", False, "The same bits every time on GPUs too; it takes longer.")
 INPUT = flags.DEFINE_string("input", None, "predict: a file or a folder of files.")
 OUTPUT = flags.DEFINE_string("output", None, "predict, export: folder for what is written.")
 THIRD_AXIS = flags.DEFINE_enum("third_axis", "slice", ["slice", "time"], "predict: what a 3D file's third axis is.")
@@ -48,17 +56,19 @@ DICOM_SEG = flags.DEFINE_bool("dicom_seg", False, "predict: of DICOM input, writ
 FORMAT = flags.DEFINE_enum("format", "stablehlo", FORMATS, "export: what the networks are written as.")
 # Options that only some jobs read; elsewhere they are refused.
 READ_BY = (
-    ((RESUME, TENSORBOARD), ("run", "train")),
+    ((RESUME, TENSORBOARD, COORDINATOR, PROCESS), ("run", "train")),
     ((CHECKPOINT,), ("run", "evaluate", "predict", "export")),
     ((OUTPUT, OVERWRITE), ("predict", "export")),
     ((INPUT, THIRD_AXIS, MEMORY_MB, TTA, PAGES, DICOM_SEG), ("predict",)),
     ((FORMAT,), ("export",)),
-    ((ROWS, FOLDS, PROCESSES), ("cv", "ablate")),
+    ((ROWS, FOLDS), ("cv", "ablate")),
+    ((PROCESSES,), ("run", "train", "cv", "ablate")),
+    ((DETERMINISTIC,), ("run", "train", "evaluate", "predict", "cv", "ablate")),
 )
 
 
 def main(argv: list[str]) -> None:
-    commandline.set_up()
+    commandline.set_up(deterministic=DETERMINISTIC.value)
     if len(argv) > 1:
         # `--config.foa false` would mean True and leave "false" behind.
         raise InputError("arguments", f"left over: {' '.join(argv[1:])}; write every option as --name=value")
@@ -98,8 +108,13 @@ def main(argv: list[str]) -> None:
             )
         sys.exit(failures > 0)
     if MODE.value in ("run", "train"):
-        with commandline.ending_in_order("the same command and --resume"):
+        with (
+            commandline.training_together(COORDINATOR.value, PROCESSES.value, PROCESS.value),
+            commandline.ending_in_order("the same command and --resume"),
+        ):
             experiment.train(config, workdir, resume=RESUME.value, tensorboard=TENSORBOARD.value, command=sys.argv)
+        if not distributed.is_first():
+            return  # The first process does the rest.
     if MODE.value in ("run", "evaluate"):
         folders = commandline.folders(CHECKPOINT.value or str(workdir))
         experiment.evaluate(config, workdir, folders, command=sys.argv)

@@ -5,13 +5,15 @@ import functools
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import jax
 from absl import app, flags
 
-from foanet_jax import interruption
+from foanet_jax import distributed, interruption
+from foanet_jax.determinism import make_deterministic
 from foanet_jax.diskspace import disk_full, is_full
 from foanet_jax.errors import InputError
 from foanet_jax.memory import keep_freed_memory
@@ -27,8 +29,14 @@ def start(main: Callable[[list[str]], None], *, default: Path) -> None:
     app.run(_guarded(main), flags_parser=_guarded(functools.partial(_parse, default=default)))
 
 
-def set_up() -> None:
-    """Messages to the terminal, compiled programs to a cache that later runs read, freed memory kept."""
+def set_up(*, deterministic: bool = False) -> None:
+    """Messages to the terminal, compiled programs to a cache that later runs read, freed memory kept.
+
+    Args:
+        deterministic: see `determinism.make_deterministic`.
+    """
+    if deterministic:
+        make_deterministic()
     keep_freed_memory()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout, force=True)
     logging.getLogger("foanet_jax").setLevel(logging.INFO)
@@ -109,6 +117,30 @@ def ending_in_order(go_on: str) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def training_together(coordinator: str, processes: int, process: int | None) -> Iterator[None]:
+    """A block that several processes do together, see `distributed.join`; a single one is on its own.
+
+    One that fails ends at once, so that the others, who wait for it, notice.
+    """
+    distributed.join(coordinator, processes, process)
+    if not distributed.joined():
+        yield
+        return
+    if not distributed.is_first():
+        logging.getLogger("foanet_jax").setLevel(logging.ERROR)  # The first one tells what all of them do.
+    try:
+        yield
+    except BaseException as error:
+        if not distributed.joined():
+            raise  # All have parted.
+        status = _tell(error)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    distributed.part()
+
+
 def _parse(_: list[str], *, default: Path) -> list[str]:
     """Reads the flags and the experiment file; returns what was not a flag."""
     sys.argv = with_experiment(sys.argv, default)  # config_flags looks for overrides there.
@@ -128,11 +160,27 @@ def _guarded(function: Callable) -> Callable:
         try:
             return function(argv)
         except (InputError, OSError) as error:
-            if isinstance(error, OSError):
-                if not is_full(error):
-                    raise
-                error = disk_full(Path(os.fsdecode(error.filename or Path.cwd())))
-            sys.stderr.write(f"error: {error}\n")
-            sys.exit(2)
+            if isinstance(error, OSError) and not is_full(error):
+                raise
+            sys.exit(_tell(error))
 
     return call
+
+
+def _tell(error: BaseException) -> int:
+    """Tells what ends the program, and returns its exit status."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    if isinstance(error, OSError) and is_full(error):
+        error = disk_full(Path(os.fsdecode(error.filename or Path.cwd())))
+    elif distributed.is_lost(error):
+        error = InputError(
+            "lost-process",
+            f"process {jax.process_index()} has lost another one, which has died or failed; its own messages say why. "
+            "Start all of them again with --resume",
+        )
+    if not isinstance(error, InputError):
+        traceback.print_exception(error)
+        return 1
+    sys.stderr.write(f"error: {error}\n")
+    return 2

@@ -43,7 +43,7 @@ def requested() -> bool:
 
 def interrupt(where: str) -> None:
     """Raises Interrupted; `where` says how far the work has come."""
-    raise Interrupted(f"{_REQUEST.signal}: {where}")
+    raise Interrupted(f"{_REQUEST.signal or 'another process was told to end'}: {where}")
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import numpy as np
 
 from foanet_jax.confidence import Confidence, confidence_of, tally
 from foanet_jax.data.study import Study
+from foanet_jax.devices import spread, telling_out_of_memory
 from foanet_jax.image.boxes import Box, paste, slice_boxes, union_box, whole_image
 from foanet_jax.image.components import keep_greatest
 from foanet_jax.image.prepare import Prepared, PrepareSpec, Source, open_source, prepare, restore_labels
@@ -19,7 +20,7 @@ from foanet_jax.image.stack import neighbours, temporal_like
 from foanet_jax.network import NetworkSpec, forward_bytes, probabilities
 
 MEMORY_BYTES = 2 * 2**30
-MOST_TOGETHER = 32  # slices a forward pass; more of them gain nothing
+MOST_TOGETHER = 32  # slices a forward pass on a device; more of them gain nothing
 # How images are turned at prediction: transposed or not, then which of rows and columns were mirrored before.
 _FLIPS = ((), (0,), (1,), (0, 1))
 SYMMETRIES = {
@@ -85,12 +86,17 @@ class Prediction:
 
 
 def slices_together(networks: Sequence[Network], shape: Sequence[int], count: int, memory_bytes: int) -> int:
-    """How many slices a forward pass takes: as even a share of `count` as stays within the memory, one at least."""
+    """How many slices a forward pass takes on all devices of this process together, equally many on each.
+
+    They are as even a share of `count` as stays within the memory, which is that of each device; one on each at least.
+    """
+    devices = jax.local_device_count()
     needed = max(forward_bytes(network.spec, shape) for network in networks)
     most = int(np.clip(memory_bytes // needed, 1, MOST_TOGETHER))
-    size = -(-count // -(-count // most))
+    passes = -(-count // (most * devices))
+    size = -(-count // (passes * devices))
     # Even numbers are half as many shapes to compile, at the cost of one slice in nine at most.
-    return size if size <= 8 else min(-(-size // 2) * 2, most)
+    return devices * (size if size <= 8 else min(-(-size // 2) * 2, most))
 
 
 def probability_maps(
@@ -122,7 +128,7 @@ def _as_seen(network: Network, batch: jax.Array, extent: tuple[int, int], transp
     extents = np.tile(np.array([extent], np.int32), (len(batch), 1))
     if transposed:
         turned, extents = turned.swapaxes(1, 2), extents[:, ::-1]
-    maps = probabilities(network.variables, turned, network.spec, extents)
+    maps = spread(probabilities, network.variables, turned, network.spec, extents)
     return _mirrored(maps.swapaxes(1, 2) if transposed else maps, extent, axes)
 
 
@@ -251,10 +257,19 @@ def predict_study(study: Study, model: Model, *, memory_bytes: int = MEMORY_BYTE
     Args:
         study: what to segment; its labels are not looked at.
         model: both networks.
-        memory_bytes: what a forward pass may take. Beside it there are the study's frames, a padded and a resampled
-            copy of them, and the probability maps of as many slices, of a frame at least, on both grids.
+        memory_bytes: what a forward pass may take on each device. Beside it there are, on the first one, the study's
+            frames, a padded and a resampled copy of them, and the probability maps of as many slices as all devices
+            take together, of a frame at least, on both grids.
         tta: test-time augmentation of all networks, see `probability_maps`.
+
+    Raises:
+        InputError: the device's memory does not even hold a slice.
     """
+    with telling_out_of_memory(study.name):
+        return _predict_study(study, model, memory_bytes=memory_bytes, tta=tta)
+
+
+def _predict_study(study: Study, model: Model, *, memory_bytes: int, tta: str) -> Prediction:
     shape = study.voxels.shape[-2:]
     boxes: list[Box | None] = [None] * (study.voxels.shape[0] * study.voxels.shape[1])
     if float(np.ptp(study.voxels)) == 0:

@@ -97,7 +97,9 @@ def test_a_run_leaves_everything_it_promises(trained):
     folds = json.loads((workdir / "folds.json").read_text())
     record = json.loads((workdir / "run.json").read_text())
     assert record["config"]["data"]["name"] == "phantom"
-    assert set(record) == {"config", "command", "versions", "devices", "platform", "commit"}
+    facts = {"config", "command", "versions", "devices", "processes", "determinism", "platform", "commit"}
+    assert set(record) == facts
+    assert record["determinism"].startswith("the same bits on this kind of processor")
     names = {path.name for path in (workdir / "evaluation").iterdir()}
     assert names >= {"scores.csv", "patients.csv", "summary.json", "table.md", "boxplots.png", "flags.json"}
     assert names >= {"sizes.csv", "timing.json", "gallery.npz", "overlays"}

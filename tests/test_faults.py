@@ -5,7 +5,19 @@ import pytest
 
 from tests.faults.child import Faults
 from tests.faults.corruption import corrupt
-from tests.faults.trainings import EXITS, FAULTS, LONG_S, Trainings, ended, kill, leave, output_of, result, terminate
+from tests.faults.trainings import (
+    EXITS,
+    FAULTS,
+    LONG_S,
+    Trainings,
+    ended,
+    kill,
+    leave,
+    lose,
+    output_of,
+    result,
+    terminate,
+)
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +49,14 @@ def test_a_training_that_is_left_in_the_middle_of_a_save(trainings, name):
     assert name in EXITS
     found = leave(trainings, name)
     assert (found["disorderly"], found["different"]) == (0, 0)
+
+
+def test_two_processes_train_as_one_and_end_together(trainings):
+    folder, faults = trainings.place / "together", FAULTS[0]
+    # One dies, and the other notices; one is told to end, and both save the same step; then they go on.
+    assert lose(trainings, folder, faults, "SIGKILL", 1, 2)
+    assert lose(trainings, folder, faults, "SIGTERM", 1, 3)
+    assert trainings.finish_together(folder, faults).same(trainings.reference(faults))
 
 
 def test_a_training_that_sees_only_nan_gives_up_and_saves_nothing_of_it(trainings):

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import nibabel as nib
 import numpy as np
@@ -65,6 +66,7 @@ def seen(monkeypatch):
         return jnp.eye(spec.classes)[label_of(images, spec, extent)]
 
     monkeypatch.setattr(pipeline, "probabilities", oracle)
+    monkeypatch.setattr(jax, "local_device_count", lambda: 1)  # Of several, each would see its own images.
     return batches
 
 

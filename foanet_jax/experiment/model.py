@@ -11,6 +11,7 @@ import jax
 
 from foanet_jax.data.folds import FOLDS
 from foanet_jax.data.orientation import SliceAxis
+from foanet_jax.devices import everywhere
 from foanet_jax.errors import InputError
 from foanet_jax.experiment.description import readable, require_description
 from foanet_jax.experiment.options import memory_bytes, require_choice, test_time_augmentation
@@ -18,7 +19,6 @@ from foanet_jax.experiment.studies import slice_axis_of
 from foanet_jax.network import init_network
 from foanet_jax.pipeline import Model, Network
 from foanet_jax.settings import STAGES, stage_settings, stages_of
-from foanet_jax.training import parallel
 from foanet_jax.training.checkpoint import FOLDER, Which, open_checkpoints
 
 LOGGER = logging.getLogger(__name__)
@@ -176,6 +176,6 @@ def _load_network(run: Path, stage: str, which: Which) -> tuple[Network, dict[st
         classes = 2 if stage == "localization" else len(description["classes"])
         settings = stage_settings(description["config"], stage, classes=classes)
         shapes = jax.eval_shape(lambda: init_network(jax.random.key(0), settings.network))
-        variables = parallel.place(found.variables(shapes), 1)
+        variables = everywhere(found.variables(shapes))
     LOGGER.info("%s: checkpoint after step %d, epoch %d (%s)", place, found.step, found.epoch, which)
     return Network(settings.network, settings.prepare, variables), description

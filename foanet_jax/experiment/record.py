@@ -11,17 +11,27 @@ from typing import Any
 import jax
 
 from foanet_jax.atomic import atomic_path
+from foanet_jax.determinism import promise
 from foanet_jax.experiment.studies import Config
 
 
 def save_run(config: Config, workdir: Path, command: Sequence[str], *, checkpoint: str = "") -> None:
-    """Writes `run.json`: configuration, command line, versions, devices and commit; the checkpoint if of other runs."""
+    """Writes `run.json`: configuration, command line, versions, devices, what a repetition gives, and commit.
+
+    Args:
+        config: the configuration.
+        workdir: where to write.
+        command: what the user typed.
+        checkpoint: that of other runs, where one is evaluated.
+    """
     packages = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "nibabel")
     record = {
         "config": dict(config),
         "command": list(command),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "devices": [str(device) for device in jax.devices()],
+        "processes": jax.process_count(),
+        "determinism": promise(),
         "platform": platform.platform(),
         "commit": _commit(),
         **({"checkpoint": checkpoint} if checkpoint else {}),

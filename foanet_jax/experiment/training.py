@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from foanet_jax import distributed
 from foanet_jax.data.folds import FOLDS, save_folds
 from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import Study
@@ -46,9 +47,10 @@ def train(
     fold = folds.folds[config["data"]["fold"]]
     training = load_studies(refs, fold.train, "training studies")
     validation = load_studies(refs, fold.validation, "validation studies")
-    workdir.mkdir(parents=True, exist_ok=True)
-    save_folds(folds, workdir / FOLDS)
-    save_run(config, workdir, command)
+    if distributed.is_first():
+        workdir.mkdir(parents=True, exist_ok=True)
+        save_folds(folds, workdir / FOLDS)
+        save_run(config, workdir, command)
     classes, seen = training[0].classes, training_range(training)
     for stage in stages or stages_of(config):
         train_network(

@@ -97,7 +97,8 @@ class ConvRelu(nn.Module):
             return values.sum((1, 2)).reshape(batch, groups, -1).sum(axis=-1, keepdims=True) / count
 
         def each_channel(values):
-            return jnp.repeat(values[..., 0], channels // groups, axis=1)[:, None, None, :]
+            # Not jnp.repeat: its gradient is a scatter, which GPUs add up in any order.
+            return jnp.broadcast_to(values, (batch, groups, channels // groups)).reshape(batch, 1, 1, channels)
 
         mean = each_channel(mean_inside(products))
         return mean, each_channel(mean_inside(jnp.square(products - mean)))

@@ -287,8 +287,16 @@ def open_checkpoints(folder: Path, *, write: bool, keep_last: int = 1) -> Iterat
             stack.enter_context(_alone(path))
             _remove_temporary(path)
             remove_stale(folder)
-        orbax = stack.enter_context(contextlib.closing(ocp.Checkpointer(ocp.CompositeCheckpointHandler())))
+        orbax = stack.enter_context(contextlib.closing(_checkpointer()))
         yield Checkpoints(path, orbax, write=write, keep_last=keep_last)
+
+
+def _checkpointer() -> ocp.Checkpointer:
+    """Orbax for this process alone: of several that train together it would wait for the others."""
+    own = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
+    handler = ocp.CompositeCheckpointHandler(composite_options=ocp.CompositeOptions(multiprocessing_options=alone))
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 @contextlib.contextmanager

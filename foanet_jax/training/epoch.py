@@ -215,6 +215,7 @@ def epoch_batches(
     sources: Sources | None = None,
     together: int = 1,
     skip: int = 0,
+    share: slice = slice(None),
 ) -> Iterator[tuple[Block, dict[str, jax.Array]]]:
     """An epoch's batches on the device, `together` of them at a time where a block has as many, else one.
 
@@ -225,10 +226,11 @@ def epoch_batches(
         sources: the cases on the device, where they stay there from epoch to epoch.
         together: 1 … BLOCK; changes nothing but the number of batches that come at once.
         skip: batches at the epoch's start that are left out, and not prepared.
+        share: which examples of each batch are wanted; of the others nothing is prepared.
 
     Yields:
-        Which examples the batches hold, and `images` (S, B, H, W, 3) float32, `labels` (S, B, H, W) uint8 and `extent`
-        (S, B, 2) int32, S being `together` or 1.
+        Which examples the batches hold, and of those that are wanted `images` (S, B, H, W, 3) float32, `labels`
+        (S, B, H, W) uint8 and `extent` (S, B, 2) int32, S being `together` or 1.
     """
     sources = sources or Sources(cases)
     parts = split_blocks(plan_epoch(cases, spec, epoch), together=together, skip=skip)
@@ -236,9 +238,10 @@ def epoch_batches(
     shelves: dict[Shape, Shelf] = {}
     for part in parts:
         if part.shape not in shelves:
-            numbers = {c for other in parts if other.shape == part.shape for batch in other.batches for c, _ in batch}
+            alike = [batch[share] for other in parts if other.shape == part.shape for batch in other.batches]
+            numbers = {number for batch in alike for number, _ in batch}
             shelves[part.shape] = fill_shelf(cases, sorted(numbers), sources, spec, epoch, part.shape)
-        yield part, shelves[part.shape].collect(part.batches)
+        yield part, shelves[part.shape].collect([batch[share] for batch in part.batches])
         left[part.shape] -= 1
         if not left[part.shape]:
             del shelves[part.shape]

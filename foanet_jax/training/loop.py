@@ -4,6 +4,7 @@ It can end at any moment, and goes on from its last checkpoint to the same bits:
 epoch, the log is cut back to the checkpoint's step, and a device is given the same batches at once.
 """
 
+import contextlib
 import functools
 import itertools
 import logging
@@ -15,7 +16,8 @@ import jax
 import optax
 from tqdm import tqdm
 
-from foanet_jax import interruption
+from foanet_jax import distributed, interruption
+from foanet_jax.devices import everywhere
 from foanet_jax.drawing import draw_learning_curves
 from foanet_jax.errors import InputError
 from foanet_jax.memory import release_freed_memory
@@ -26,12 +28,12 @@ from foanet_jax.settings import StageSettings
 from foanet_jax.training import parallel
 from foanet_jax.training.checkpoint import Checkpoints, open_checkpoints
 from foanet_jax.training.epoch import BLOCK, Block, EpochSpec, Sources, count_steps, epoch_batches
-from foanet_jax.training.examples import Case, prepare_case, require_window
+from foanet_jax.training.examples import Case, require_window
 from foanet_jax.training.progress import Progress
 from foanet_jax.training.resuming import describe_training, require_same_training
 from foanet_jax.training.runlog import RunLog, read_log, truncate_log
 from foanet_jax.training.step import TrainState, init_state, make_optimiser, train_steps
-from foanet_jax.training.validation import Validation
+from foanet_jax.training.validation import prepare_validation
 
 LOGGER = logging.getLogger(__name__)
 CURVES = "curves.png"
@@ -65,6 +67,8 @@ def train_network(
     tensorboard: bool = False,
 ) -> None:
     """Trains a network and leaves checkpoints, `log.jsonl` and `curves.png` in its folder.
+
+    Several processes do so together, each on its share of every batch; the first one alone reads and writes there.
 
     Args:
         name: what the progress bar calls it.
@@ -112,63 +116,71 @@ def train_network(
         devices,
     )
     training = describe_training(name, settings, description["config"]["data"], cases, validation_cases, seed=seed)
-    with interruption.deferred(), open_checkpoints(folder, write=True, keep_last=train.keep_last) as checkpoints:
-        if checkpoints.steps("last") and not resume:
-            raise InputError(
-                "run-exists", f"{folder}: holds a training already; go on with --resume or choose another --workdir"
-            )
-        state, done = _begin(checkpoints, folder, settings, optimiser, training, seed=seed)
+    distributed.require_alike(training)
+    writes = distributed.is_first()
+    with interruption.deferred(), contextlib.ExitStack() as opened:
+        checkpoints = None
+        if writes:
+            checkpoints = opened.enter_context(open_checkpoints(folder, write=True, keep_last=train.keep_last))
+            if checkpoints.steps("last") and not resume:
+                raise InputError(
+                    "run-exists", f"{folder}: holds a training already; go on with --resume or choose another --workdir"
+                )
+        state = distributed.of_first(_begin(checkpoints, folder, settings, optimiser, training, seed=seed))
+        done = int(state.step)
         if done < sum(steps):
-            truncate_log(folder, done)
-            prepared = [prepare_case(case, settings.prepare) for case in validation_cases]
-            validation = Validation(validation_cases, prepared, memory_bytes)
+            if writes:
+                truncate_log(folder, done)
+            validation = prepare_validation(validation_cases, settings.prepare, memory_bytes=memory_bytes)
             sources = Sources(cases)
+            share = parallel.share(train.batch_size)
             state = parallel.place(state, devices)
-            with (
-                RunLog(folder, tensorboard=tensorboard) as log,
-                tqdm(total=sum(steps), initial=done, desc=name, unit="step", mininterval=1) as bar,
-            ):
+            log = opened.enter_context(RunLog(folder, tensorboard=tensorboard)) if writes else None
+            with tqdm(total=sum(steps), initial=done, desc=name, unit="step", mininterval=1, disable=not writes) as bar:
                 stored = {**description, TRAINING: training}
-                progress = Progress(folder, checkpoints, log, bar, cases=cases, train=train, description=stored)
+                progress = Progress(
+                    folder, checkpoints, log, bar, name=name, cases=cases, train=train, description=stored
+                )
                 for epoch, end in enumerate(itertools.accumulate(steps)):
                     if end <= done:
                         continue
                     skip = max(0, done - (end - steps[epoch]))
-                    batches = epoch_batches(cases, spec, epoch, sources=sources, together=steps_together(), skip=skip)
+                    batches = epoch_batches(
+                        cases, spec, epoch, sources=sources, together=steps_together(), skip=skip, share=share
+                    )
                     split = ((block, parallel.split(batch, devices)) for block, batch in batches)
                     state = _train_epoch(state, split, step, epoch, end, progress)
                     score = None
                     if validation.cases:
-                        network = Network(settings.network, settings.prepare, jax.device_get(state.evaluated))
+                        network = Network(settings.network, settings.prepare, everywhere(state.evaluated))
                         score = validation.score(network)
                         progress.note_validation(epoch, score)
                     progress.save(state, epoch, score=score)
                     release_freed_memory()
-    if done < sum(steps) or not (folder / CURVES).exists():
+    if writes and (done < sum(steps) or not (folder / CURVES).exists()):
         draw_learning_curves(read_log(folder), folder / CURVES)
 
 
 def _begin(
-    checkpoints: Checkpoints,
+    checkpoints: Checkpoints | None,
     folder: Path,
     settings: StageSettings,
     optimiser: optax.GradientTransformation,
     training: dict[str, Any],
     *,
     seed: int,
-) -> tuple[TrainState, int]:
-    """The state to go on from, and the steps that were made: the last checkpoint's, where there is one."""
-    if not checkpoints.steps("last"):
+) -> TrainState:
+    """The state to go on from: the last checkpoint's, where there is one."""
+    if checkpoints is None or not checkpoints.steps("last"):
         variables = initial_variables(settings, seed=seed)
-        return init_state(variables, optimiser, average=settings.optimiser.average), 0
+        return init_state(variables, optimiser, average=settings.optimiser.average)
     # Read before it is compared: what a damaged checkpoint says is not to be believed.
     found = checkpoints.read("last", training=True)
     require_same_training(found.description[TRAINING], training, folder)
     shapes = jax.eval_shape(lambda: init_network(jax.random.key(0), settings.network))
     begin = functools.partial(init_state, optimiser=optimiser, average=settings.optimiser.average)
-    state = found.state(jax.eval_shape(begin, shapes))
     LOGGER.info("%s: goes on after step %d (epoch %d)", folder, found.step, found.epoch)
-    return state, found.step
+    return found.state(jax.eval_shape(begin, shapes))
 
 
 def steps_together() -> int:

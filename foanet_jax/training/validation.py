@@ -1,35 +1,52 @@
 """What the best checkpoint is chosen by."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from foanet_jax.image.prepare import Prepared
+from foanet_jax import distributed
+from foanet_jax.devices import telling_out_of_memory
+from foanet_jax.image.prepare import Prepared, PrepareSpec
 from foanet_jax.image.stack import neighbours
 from foanet_jax.metrics import dice
 from foanet_jax.pipeline import Network, likeliest, probability_maps, slices_together
-from foanet_jax.training.examples import Case
+from foanet_jax.training.examples import Case, prepare_case
 
 
 @dataclasses.dataclass(frozen=True)
 class Validation:
-    """The validation studies of one network, prepared once, and what a forward pass on them may take."""
+    """The validation studies of one network, prepared once, and what a forward pass on them may take.
+
+    Attributes:
+        cases: all of them.
+        prepared: by number, those that this process looks at.
+        memory_bytes: for a forward pass.
+    """
 
     cases: Sequence[Case]
-    prepared: Sequence[Prepared]
+    prepared: Mapping[int, Prepared]
     memory_bytes: int
 
     def score(self, network: Network) -> float:
         """Mean Dice over studies and foreground classes, each study one volume on its network's grid."""
-        values = []
-        for case, prepared in zip(self.cases, self.prepared, strict=True):
+        values = np.zeros((len(self.cases), self.cases[0].classes - 1))
+        for number, prepared in self.prepared.items():
+            case = self.cases[number]
             along = network.prepare.neighbours
             triples = neighbours(*case.labels.shape[:2], cyclic=case.cyclic, along=along)
             together = slices_together([network], prepared.images.shape[1:], len(triples), self.memory_bytes)
-            maps = probability_maps(network, prepared, triples, together=together)
-            rows, columns = prepared.extent
-            predicted = likeliest(maps)[:, :rows, :columns]
+            with telling_out_of_memory(case.study.name):
+                maps = probability_maps(network, prepared, triples, together=together)
+                rows, columns = prepared.extent
+                predicted = likeliest(maps)[:, :rows, :columns]
             truth = np.asarray(prepared.labels)[:, :rows, :columns]
-            values += [dice(predicted == c, truth == c) for c in range(1, case.classes)]
-        return float(np.mean(values))
+            values[number] = [dice(predicted == c, truth == c) for c in range(1, case.classes)]
+        return float(distributed.gathered(values).sum(axis=0).ravel().mean())
+
+
+def prepare_validation(cases: Sequence[Case], spec: PrepareSpec, *, memory_bytes: int) -> Validation:
+    """Prepares the validation studies that this process looks at: every one, or with several each its share."""
+    return Validation(
+        cases, {number: prepare_case(cases[number], spec) for number in distributed.mine(len(cases))}, memory_bytes
+    )

@@ -11,7 +11,7 @@ from typing import Any
 
 import tests.conftest
 from tests.faults.corruption import corrupt
-from tests.faults.trainings import EXITS, FAULTS, PER_TRAINING, Trainings, kill, leave, terminate
+from tests.faults.trainings import EXITS, FAULTS, PER_TRAINING, Trainings, kill, leave, lose_some, terminate
 
 BAD = ("disorderly", "different", "wrong", "failures")
 
@@ -25,6 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--exits", action=argparse.BooleanOptionalAction, default=True, help="errors and signals in saves"
     )
+    parser.add_argument("--peers", type=int, default=4, help="losses of one of two processes that train together")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/faults"), help="for results.json and what went wrong")
     options = parser.parse_args(arguments)
@@ -43,15 +44,23 @@ def main(arguments: list[str] | None = None) -> int:
 
     if options.corruptions:
         tell("corruptions", corrupt(options.corruptions, options.seed, place / "corruptions"))
-    if options.kills or options.terms or options.exits:
+    if options.kills or options.terms or options.exits or options.peers:
         for faults in FAULTS:
             trainings.reference(faults)
-    for name, disturb, count in (("kills", kill, options.kills), ("terms", terminate, options.terms)):
+    disturbing = (
+        ("kills", kill, options.kills),
+        ("terms", terminate, options.terms),
+        ("peers", lose_some, options.peers),
+    )
+    for name, disturb, count in disturbing:
         total: Counter[str] = Counter()
+        found: list[Any] = []
         for number, start in enumerate(range(0, count, PER_TRAINING)):
-            total.update(disturb(trainings, number, options.seed, min(PER_TRAINING, count - start)))
+            outcome = disturb(trainings, number, options.seed, min(PER_TRAINING, count - start))
+            found += outcome.pop("found", [])
+            total.update(outcome)
         if count:
-            tell(name, dict(total))
+            tell(name, {**total, "found": found})
     if options.exits:
         for name in EXITS:
             tell(name, leave(trainings, name))

@@ -27,6 +27,7 @@ from foanet_jax.settings import StageSettings, TrainSpec
 from foanet_jax.training import checkpoint, loop
 from foanet_jax.training.epoch import Shelf
 from foanet_jax.training.examples import Case, object_case
+from foanet_jax.training.progress import Progress
 from foanet_jax.training.step import OptimiserSpec
 
 READY = "ready to be interrupted"
@@ -50,12 +51,14 @@ class Faults:
         nan: (case, slice) pairs whose images are NaN.
         save: the how-manieth save of a process something happens in; 0: none.
         happening: there, before the seal is written: "error", or names of signals that are raised one after the other.
+        process: of several, the one that it happens in.
     """
 
     together: int = 1
     nan: tuple[tuple[int, int], ...] = ()
     save: int = 0
     happening: tuple[str, ...] = ()
+    process: int = 0
 
 
 class Small(nn.Module):
@@ -91,11 +94,11 @@ def cases(count: int = 4) -> list[Case]:
     return made
 
 
-def _make_faulty(faults: Faults) -> None:
-    """Puts the faults in their places, in this process."""
+def _make_faulty(faults: Faults, process: int) -> None:
+    """Puts the faults in their places, in this process; of several only the first one writes what it saves."""
     foanet_jax.network.FoaNet = Small
     loop.steps_together = lambda: faults.together
-    collect, write_seal = Shelf.collect, checkpoint.sealing.write_seal
+    collect, write_seal, wait = Shelf.collect, checkpoint.sealing.write_seal, Progress.save
 
     def collect_nan(shelf, batches):
         found = collect(shelf, batches)
@@ -104,21 +107,39 @@ def _make_faulty(faults: Faults) -> None:
 
     saves = 0
 
-    def write_seal_late(folder, seal):
+    def happen():
         nonlocal saves
         saves += 1
         for what in faults.happening if saves == faults.save else ():
             if what == "error":
                 raise RuntimeError("something went wrong in a save")
             signal.raise_signal(signal.Signals[what])
+
+    def write_seal_late(folder, seal):
+        happen()
         write_seal(folder, seal)
 
+    def wait_late(progress, state, epoch, *, score=None):
+        happen()
+        wait(progress, state, epoch, score=score)
+
     Shelf.collect = collect_nan
-    checkpoint.sealing.write_seal = write_seal_late
+    if process == faults.process == 0:
+        checkpoint.sealing.write_seal = write_seal_late
+    elif process == faults.process:
+        Progress.save = wait_late
 
 
-def train(folder: str, output: str, cache: str, faults: Faults) -> None:
-    """A training in `folder`, begun or gone on with; what it says goes to the file `output`."""
+def train(folder: str, output: str, cache: str, faults: Faults, together: tuple[str, int, int] = ("", 1, 0)) -> None:
+    """A training in `folder`, begun or gone on with; what it says goes to the file `output`.
+
+    Args:
+        folder: of the network.
+        output: what it says goes there.
+        cache: of compiled programs.
+        faults: what goes wrong.
+        together: as `distributed.join` takes them.
+    """
     with open(output, "wb", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -127,10 +148,10 @@ def train(folder: str, output: str, cache: str, faults: Faults) -> None:
     logging.getLogger("foanet_jax").setLevel(logging.INFO)
     jax.config.update("jax_compilation_cache_dir", cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    _make_faulty(faults)
+    _make_faulty(faults, together[2])
     *training, validation = cases()
     try:
-        with commandline.ending_in_order("--resume"):
+        with commandline.training_together(*together), commandline.ending_in_order("--resume"):
             print(READY)
             loop.train_network(
                 "segmentation",

@@ -3,7 +3,9 @@
 import dataclasses
 import multiprocessing
 import random
+import re
 import signal
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -45,14 +47,27 @@ class Trainings:
     cache: Path
     sound: dict[Faults, Result] = dataclasses.field(default_factory=dict)
 
-    def start(self, folder: Path, faults: Faults):
-        """A process that trains in a folder."""
+    def start(self, folder: Path, faults: Faults, together: tuple[str, int, int] = ("", 1, 0)):
+        """A process that trains in a folder, on its own or together with others."""
+        output = output_of(folder, together[2])
         process = CONTEXT.Process(
-            target=child.train, args=(str(folder), str(output_of(folder)), str(self.cache), faults), daemon=True
+            target=child.train, args=(str(folder), str(output), str(self.cache), faults, together), daemon=True
         )
-        output_of(folder).unlink(missing_ok=True)
+        output.unlink(missing_ok=True)
         process.start()
         return process
+
+    def start_together(self, folder: Path, faults: Faults, processes: int = 2):
+        """Processes that train together in a folder."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+        return [self.start(folder, faults, (coordinator, processes, number)) for number in range(processes)]
+
+    def finish_together(self, folder: Path, faults: Faults) -> Result:
+        """As `finish`, by two processes."""
+        statuses = [ended(process, LONG_S) for process in self.start_together(folder, faults)]
+        assert statuses == [0, 0], [output_of(folder, number).read_text()[-3000:] for number in range(2)]
+        return result(folder)
 
     def finish(self, folder: Path, faults: Faults) -> Result:
         """Goes on with a training up to its end."""
@@ -73,9 +88,9 @@ class Trainings:
         return self.sound[faults]
 
 
-def output_of(folder: Path) -> Path:
-    """What the last process that trained in a folder said."""
-    return folder.with_name(folder.name + ".txt")
+def output_of(folder: Path, process: int = 0) -> Path:
+    """What the last process that trained in a folder said, of several the one of this number."""
+    return folder.with_name(f"{folder.name}-{process}.txt")
 
 
 def ended(process, seconds: float) -> int | None:
@@ -140,6 +155,56 @@ def _disturb(
             different += not trainings.finish(folder, faults).same(sound)
             rounds += 1
     return {"times": done, "trainings": rounds, "disorderly": disorderly, "different": different}
+
+
+# What becomes of one of two processes in a save: the status that it ends with, None where it does not.
+LOSSES = {"SIGKILL": -signal.SIGKILL, "SIGSTOP": None, "error": 1, "SIGTERM": 0}
+LOST_S = 60.0  # longest time from then to the end of the other process
+TELLING = ("lost-process", "lost another one", "detected fatal errors")  # what it says
+
+
+def lose(trainings: Trainings, folder: Path, faults: Faults, what: str, process: int, save: int) -> bool:
+    """Two processes train together, and something happens to one; whether both end as they should.
+
+    Args:
+        trainings: where.
+        folder: of the network; what was trained there before is gone on with.
+        faults: of both.
+        what: of LOSSES.
+        process: the one that it happens to.
+        save: the how-manieth save it happens in.
+    """
+    faulty = dataclasses.replace(faults, save=save, happening=(what,), process=process)
+    both = trainings.start_together(folder, faulty)
+    one, other = both[process], both[1 - process]
+    if LOSSES[what] is None:
+        status = ended(other, LONG_S)
+        one.kill()
+        one.join()
+    else:
+        one.join(LONG_S)
+        status = ended(other, LOST_S)
+        if ended(one, 0) != LOSSES[what]:
+            return False
+    said = [output_of(folder, number).read_text() for number in range(2)]
+    if what == "SIGTERM":
+        saved = {match[1] for text in said if (match := re.search(r"saved after step (\d+) ", text))}
+        return status == 0 and len(saved) == 1 and all(INTERRUPTED in text for text in said)
+    return status not in (0, None, -signal.SIGKILL) and any(text in said[1 - process] for text in TELLING)
+
+
+def lose_some(trainings: Trainings, number: int, seed: int, count: int) -> dict[str, Any]:
+    """Losses of one of two processes, one after the other in one training; "different" is 1 where it ends otherwise."""
+    rng = random.Random(f"{seed} lost-{number}")
+    faults = FAULTS[number % len(FAULTS)]
+    folder = trainings.place / f"lost-{number}"
+    wrong = []
+    for _ in range(count):
+        case = rng.choice(list(LOSSES)), rng.randrange(2), rng.randint(1, 4)
+        if not lose(trainings, folder, faults, *case):
+            wrong.append(case)
+    different = not trainings.finish_together(folder, faults).same(trainings.reference(faults))
+    return {"times": count, "disorderly": len(wrong), "different": int(different), "found": wrong}
 
 
 EXITS = {

@@ -149,6 +149,25 @@ def test_what_is_skipped_is_the_start_and_is_not_prepared(skip, monkeypatch):
         np.testing.assert_array_equal(a, b)
 
 
+def test_of_what_others_train_on_nothing_is_prepared(monkeypatch):
+    cases = three_cases()
+    whole = batches(cases, CHANGED)
+    opened = []
+    monkeypatch.setattr(
+        epoch_module,
+        "fill_shelf",
+        lambda cases, numbers, *rest: opened.append(numbers) or fill_shelf(cases, numbers, *rest),
+    )
+    for share in (slice(0, 1), slice(1, 2)):
+        opened.clear()
+        parts = list(epoch_batches(cases, CHANGED, 0, share=share))
+        wanted = {number for part, _ in parts for batch in part.batches for number, _ in batch[share]}
+        assert {number for numbers in opened for number in numbers} == wanted
+        for (_, found), expected in zip(parts, whole, strict=True):
+            for name, value in expected.items():
+                np.testing.assert_array_equal(found[name][0], value[share])
+
+
 def test_batches_tell_their_examples():
     cases = three_cases()
     for part, batch in epoch_batches(cases, PLAIN, 0, together=2):

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from foanet_jax.errors import InputError
 from foanet_jax.losses import LossSpec
 from foanet_jax.network import NetworkSpec, init_network
 from foanet_jax.training import parallel
@@ -30,6 +31,19 @@ def test_two_devices_are_there():
 @pytest.mark.parametrize(("batch_size", "devices"), [(1, 1), (2, 2), (3, 1), (4, 2), (7, 1), (8, 2)])
 def test_device_count_divides_the_batch(batch_size, devices):
     assert parallel.device_count(batch_size) == devices
+
+
+def test_processes_share_a_batch(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 3)
+    monkeypatch.setattr(jax, "local_devices", lambda *, process_index: [None] * (2 + process_index))
+    for process, examples in enumerate([range(0, 4), range(4, 8), range(8, 12)]):
+        monkeypatch.setattr(jax, "process_index", lambda process=process: process)
+        assert range(12)[parallel.share(12)] == examples
+        assert parallel.device_count(12) == 2
+        assert parallel.device_count(9) == 1
+    with pytest.raises(InputError, match="batch_size is 4, which 3 processes cannot share evenly") as caught:
+        parallel.device_count(4)
+    assert caught.value.code == "batch-size"
 
 
 def test_split_keeps_the_order():
