@@ -132,7 +132,7 @@ def _guarded(function: Callable) -> Callable:
                 if not is_full(error):
                     raise
                 error = disk_full(Path(os.fsdecode(error.filename or Path.cwd())))
-            sys.stderr.write(f"error: {error}\n")
+            sys.stderr.write(f"error: {error.code}: {error}\n")
             sys.exit(2)
 
     return call
