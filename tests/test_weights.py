@@ -1,6 +1,7 @@
 """Weights files: what comes back is what was written, or an error; and the weights that come with the package."""
 
 import dataclasses
+import functools
 import json
 import struct
 
@@ -35,7 +36,7 @@ SECRET = "/home/eva/hospital"
 def config(fold=0):
     small = {
         "network.width": 1 / 32,
-        "prepare.spacing_mm": 4.0,
+        "prepare.spacing_mm": 5.0,
         "prepare.bucket": 64,
         "train.pretrained": f"{SECRET}/vgg16.h5",
     }
@@ -44,11 +45,20 @@ def config(fold=0):
     return with_overrides(phantom.get_config().to_dict(), changes)
 
 
+def some(rng, leaf):
+    """Kernels as He has them; biases, scales and statistics that are not what they begin with."""
+    if len(leaf.shape) == 1:
+        return rng.uniform(0.1, 0.3, leaf.shape).astype(np.float32)
+    return (rng.normal(size=leaf.shape) * np.sqrt(2 / np.prod(leaf.shape[:-1]))).astype(np.float32)
+
+
 def save_run(run, *, fold=0):
-    """A run as a training leaves it, its networks as they begin, with the statistics of some images."""
+    """A run as a training leaves it, with networks of random numbers."""
     for number, stage in enumerate(STAGES):
         settings = stage_settings(config(), stage, classes=2 if stage == "localization" else 3)
-        variables = init_network(jax.random.key(10 * fold + number), settings.network)
+        rng = np.random.default_rng(10 * fold + number)
+        shapes = jax.eval_shape(lambda spec=settings.network: init_network(jax.random.key(0), spec))
+        variables = jax.tree.map(functools.partial(some, rng), shapes)
         state = parallel.place(init_state(variables, make_optimiser(settings.optimiser, 1)), 1)
         description = {
             "stage": stage,

@@ -1,6 +1,7 @@
 """The networks of one or several runs, from their checkpoints or from weights files."""
 
 import dataclasses
+import functools
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from foanet_jax.experiment.description import readable, require_description
 from foanet_jax.experiment.options import memory_bytes, require_choice, test_time_augmentation
 from foanet_jax.experiment.studies import slice_axis_of
 from foanet_jax.experiment.weights import Weights, is_weights, read_weights
-from foanet_jax.network import init_network
+from foanet_jax.network import NetworkSpec, init_network
 from foanet_jax.pipeline import Model, Network
 from foanet_jax.settings import STAGES, stage_settings, stages_of
 from foanet_jax.training import parallel
@@ -230,6 +231,11 @@ def _network(stage: str, stored: Checkpoint) -> Network:
     with readable(stored.folder):
         classes = 2 if stage == "localization" else len(stored.description["classes"])
         settings = stage_settings(stored.description["config"], stage, classes=classes)
-        shapes = jax.eval_shape(lambda: init_network(jax.random.key(0), settings.network))
-        variables = parallel.place(stored.variables(shapes), 1)
+        variables = parallel.place(stored.variables(_shapes(settings.network)), 1)
     return Network(settings.network, settings.prepare, variables)
+
+
+@functools.cache
+def _shapes(spec: NetworkSpec) -> Any:
+    """Shapes and types of a network's variables: tracing takes as long as all else, and runs are often alike."""
+    return jax.eval_shape(lambda: init_network(jax.random.key(0), spec))
