@@ -15,7 +15,7 @@ from experiments.common import ROWS
 from foanet_jax.data.short_axis_phantom import short_axis_stack
 from foanet_jax.data.writers import write_dicom
 from foanet_jax.experiment import STAGES
-from foanet_jax.experiment.weights import read_weights
+from foanet_jax.training.weights import read_weights
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("tutorial", "own-data", "weights", "troubleshooting")

@@ -10,23 +10,25 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
+from flax.traverse_util import flatten_dict
 
 import foanet_jax
 from experiments import phantom
 from foanet_jax.data.short_axis_phantom import short_axis_study
 from foanet_jax.errors import InputError
-from foanet_jax.experiment import STAGES, find_runs, load_description, load_model, release, weights
+from foanet_jax.experiment import STAGES, find_runs, load_description, load_model, release
 from foanet_jax.experiment.model import require_unseen, seen_patients
 from foanet_jax.experiment.reviewing import expectations
-from foanet_jax.experiment.weights import Member, Weights, default_weights, read_weights, write_weights
 from foanet_jax.export import export_model
 from foanet_jax.network import init_network, probabilities
 from foanet_jax.pipeline import predict_study
 from foanet_jax.quality.calibration import Calibration, fit_calibration
 from foanet_jax.settings import stage_settings, with_overrides
-from foanet_jax.training import parallel
+from foanet_jax.training import parallel, weights
 from foanet_jax.training.checkpoint import Checkpoint, open_checkpoints
+from foanet_jax.training.loop import initial_variables
 from foanet_jax.training.step import init_state, make_optimiser
+from foanet_jax.training.weights import Member, Weights, default_weights, read_weights, write_weights
 
 CLASSES = ["background", "myocardium", "cavity"]
 CALIBRATION = fit_calibration([0.5, 0.6, 0.7, 0.8, 0.9], [0.1, 0.3, 0.5, 0.7, 0.9], checkpoint="best")
@@ -160,6 +162,26 @@ def test_several_runs_in_one_file(runs, released, tmp_path):
     assert expectations([both], load_description(both)).calibration is None
     with pytest.raises(InputError, match="2 runs, of which an export holds one"):
         export_model(both, tmp_path / "EXPORT")
+
+
+def test_a_training_starts_from_what_fits(released, tmp_path):
+    settings = stage_settings(config(), "segmentation", classes=4)
+    train = dataclasses.replace(settings.train, pretrained=str(released))
+    settings = dataclasses.replace(settings, train=train)
+    (network,) = load_model(released).segmentation
+    started = flatten_dict(initial_variables(settings, "segmentation", seed=0), sep="/")
+    trained = flatten_dict(network.variables, sep="/")
+    # There is a class more: its layer begins anew.
+    assert {name for name in started if np.shape(started[name]) != np.shape(trained[name])} == {
+        "params/score/kernel",
+        "params/score/bias",
+    }
+    same = [name for name in started if np.array_equal(started[name], trained[name])]
+    assert len(same) == len(started) - 2
+    with pytest.raises(InputError, match="nothing of its segmentation network fits") as caught:
+        weights.start_from({"params": {"score": {"kernel": np.zeros((1, 1))}}}, released, "segmentation")
+    assert caught.value.code == "weights-misfit"
+    assert not weights.holds_networks(tmp_path / "none.safetensors")
 
 
 def test_what_a_release_refuses(runs, released, tmp_path):

@@ -15,8 +15,8 @@ from foanet_jax.experiment.record import save_run, write_json, write_text
 from foanet_jax.experiment.release import release
 from foanet_jax.experiment.studies import Config, list_studies, load_studies, open_folds, slice_axis_of
 from foanet_jax.experiment.training import train
-from foanet_jax.experiment.weights import DTYPES, default_weights
 from foanet_jax.settings import STAGES
+from foanet_jax.training.weights import DTYPES, default_weights
 
 __all__ = [
     "DTYPES",

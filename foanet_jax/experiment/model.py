@@ -16,12 +16,12 @@ from foanet_jax.errors import InputError, printable
 from foanet_jax.experiment.description import readable, require_description
 from foanet_jax.experiment.options import memory_bytes, require_choice, test_time_augmentation
 from foanet_jax.experiment.studies import slice_axis_of
-from foanet_jax.experiment.weights import Weights, is_weights, read_weights
 from foanet_jax.network import NetworkSpec, init_network
 from foanet_jax.pipeline import Model, Network
 from foanet_jax.settings import STAGES, stage_settings, stages_of
 from foanet_jax.training import parallel
 from foanet_jax.training.checkpoint import FOLDER, Checkpoint, Which, open_checkpoints
+from foanet_jax.training.weights import Weights, is_weights, read_weights
 
 LOGGER = logging.getLogger(__name__)
 Runs = Path | Sequence[Path]

@@ -9,9 +9,9 @@ from typing import Any
 
 from foanet_jax.errors import InputError
 from foanet_jax.experiment.model import Runs, describe_run, find_runs, load_model, read_checkpoints, seen_patients
-from foanet_jax.experiment.weights import Member, Weights, is_weights, read_weights, write_weights
 from foanet_jax.quality.calibration import read_calibration
 from foanet_jax.settings import STAGES
+from foanet_jax.training.weights import Member, Weights, is_weights, read_weights, write_weights
 
 LOGGER = logging.getLogger(__name__)
 TOLD = ("stage", "classes", "slice_axis", "training_range", "config")  # of a checkpoint's description

@@ -11,7 +11,6 @@ from tqdm import tqdm
 from foanet_jax.data.study import Study
 from foanet_jax.evaluation import json_ready
 from foanet_jax.experiment.record import write_json
-from foanet_jax.experiment.weights import is_weights, read_weights
 from foanet_jax.indices.compare import IndexPair, IndexScore, format_scores, pair_indices, write_pairs
 from foanet_jax.indices.study import StudyIndices, join_frames, patient_of_frame, volume_column
 from foanet_jax.metrics import FOREGROUND, score_case
@@ -20,6 +19,7 @@ from foanet_jax.quality.calibration import FEWEST, NAME, Calibration, fit_calibr
 from foanet_jax.quality.finding import REASONS, first_of_each
 from foanet_jax.quality.review import Expectations, Review
 from foanet_jax.quality.table import QualityRow, case_dice, summarise_quality, write_quality
+from foanet_jax.training.weights import is_weights, read_weights
 
 LOGGER = logging.getLogger(__name__)
 

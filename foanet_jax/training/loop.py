@@ -32,20 +32,23 @@ from foanet_jax.training.resuming import describe_training, require_same_trainin
 from foanet_jax.training.runlog import RunLog, read_log, truncate_log
 from foanet_jax.training.step import TrainState, init_state, make_optimiser, train_steps
 from foanet_jax.training.validation import Validation
+from foanet_jax.training.weights import holds_networks, start_from
 
 LOGGER = logging.getLogger(__name__)
 CURVES = "curves.png"
 TRAINING = "training"  # of a description: what the numbers depend on
 
 
-def initial_variables(settings: StageSettings, *, seed: int):
-    """Random variables, with VGG16's kernels where the settings name a file of them."""
+def initial_variables(settings: StageSettings, stage: str, *, seed: int):
+    """Random variables, with those of the file that the settings name: VGG16's kernels, or a network trained before."""
     variables = jax.jit(init_network, static_argnames="spec")(jax.random.key(seed), settings.network)
     LOGGER.info("%s with %.2f million parameters", settings.network.architecture, count_parameters(variables) / 1e6)
     path = settings.train.pretrained
     if not path:
         LOGGER.warning("no pretrained weights: He initialisation")
         return variables
+    if holds_networks(Path(path)):
+        return start_from(variables, Path(path), stage)
     params, report = load_pretrained(variables["params"], read_vgg16(Path(path)), path=Path(path))
     LOGGER.info("%s: %s", path, report.describe())
     return variables | {"params": params}
@@ -117,7 +120,7 @@ def train_network(
             raise InputError(
                 "run-exists", f"{folder}: holds a training already; go on with --resume or choose another --workdir"
             )
-        state, done = _begin(checkpoints, folder, settings, optimiser, training, seed=seed)
+        state, done = _begin(name, checkpoints, folder, settings, optimiser, training, seed=seed)
         if done < sum(steps):
             truncate_log(folder, done)
             prepared = [prepare_case(case, settings.prepare) for case in validation_cases]
@@ -149,6 +152,7 @@ def train_network(
 
 
 def _begin(
+    name: str,
     checkpoints: Checkpoints,
     folder: Path,
     settings: StageSettings,
@@ -159,7 +163,7 @@ def _begin(
 ) -> tuple[TrainState, int]:
     """The state to go on from, and the steps that were made: the last checkpoint's, where there is one."""
     if not checkpoints.steps("last"):
-        variables = initial_variables(settings, seed=seed)
+        variables = initial_variables(settings, name, seed=seed)
         return init_state(variables, optimiser, average=settings.optimiser.average), 0
     # Read before it is compared: what a damaged checkpoint says is not to be believed.
     found = checkpoints.read("last", training=True)

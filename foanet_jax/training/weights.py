@@ -7,6 +7,7 @@ run; its metadata hold one JSON text: what is known of the runs, and the SHA-256
 import contextlib
 import dataclasses
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import safetensors
 import safetensors.numpy
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 import foanet_jax
 from foanet_jax.atomic import atomic_path
@@ -23,6 +25,7 @@ from foanet_jax.settings import STAGES
 from foanet_jax.training.checkpoint import Checkpoint
 from foanet_jax.training.seal import describe_array, digest_json
 
+LOGGER = logging.getLogger(__name__)
 SUFFIX = ".safetensors"
 DEFAULT = Path(__file__).parents[1] / "weights" / f"short_axis{SUFFIX}"
 DTYPES = ("float32", "float16")
@@ -164,6 +167,39 @@ def read_weights(path: Path) -> Weights:
         if not members or sum(len(stage.arrays) for m in members for stage in m.stages.values()) != len(arrays):
             raise ValueError("runs and arrays do not go together")
         return Weights(members, **said)
+
+
+def holds_networks(path: Path) -> bool:
+    """Whether a file is one of `write_weights`, and no other .safetensors file."""
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            return _METADATA in (file.metadata() or {})
+    except (OSError, safetensors.SafetensorError):
+        return False
+
+
+def start_from(variables: Mapping[str, Any], path: Path, stage: str) -> dict[str, Any]:
+    """A network's variables with those of a weights file, of its first run, that have their names and shapes.
+
+    Layers that differ, as the last one where there are other classes, keep what they begin with, and are told.
+
+    Raises:
+        InputError: the file cannot be read, lacks this network, or nothing of it fits.
+    """
+    stages = read_weights(path).members[0].stages
+    if stage not in stages:
+        raise InputError("weights-misfit", f"{path}: has no {stage} network; leave {stage}.train.pretrained empty")
+    theirs = {name.removeprefix("variables/"): array for name, array in stages[stage].arrays.items()}
+    ours = flatten_dict(variables, sep="/")
+    fitting = {name for name, leaf in ours.items() if name in theirs and theirs[name].shape == leaf.shape}
+    if not fitting:
+        raise InputError(
+            "weights-misfit", f"{path}: nothing of its {stage} network fits; choose the width that it was trained with"
+        )
+    others = sorted(ours.keys() - fitting)
+    told = f"; as they begin: {', '.join(others)}" if others else ""
+    LOGGER.info("%s: %d of %d arrays of the %s network%s", path, len(fitting), len(ours), stage, told)
+    return unflatten_dict({name: theirs[name] if name in fitting else ours[name] for name in ours}, sep="/")
 
 
 def _array(file: Any, name: str) -> np.ndarray:
