@@ -11,27 +11,24 @@ from pathlib import Path
 import jax
 import pytest
 
+from experiments import phantom
 from experiments.common import ROWS
+from foanet_jax.data.folds import Fold
 from foanet_jax.data.short_axis_phantom import short_axis_stack
 from foanet_jax.data.writers import write_dicom
 from foanet_jax.experiment import STAGES
+from foanet_jax.settings import with_overrides
 from foanet_jax.training.weights import read_weights
+from tests.saved_runs import save_run
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("tutorial", "own-data", "weights", "troubleshooting")
-TINY_STAGE = {
-    "network.width": 1 / 32,
-    "prepare.spacing_mm": 5.0,
-    "prepare.bucket": 64,
-    "train.epochs": 1,
-    "train.batch_size": 2,
-    "train.examples_per_epoch": 4,
+TINY = {
+    **{f"{stage}.network.width": 1 / 32 for stage in STAGES},
+    **{f"{stage}.prepare.spacing_mm": 5.0 for stage in STAGES},
+    **{f"{stage}.prepare.bucket": 64 for stage in STAGES},
+    **{"data.patients": 5, "data.phantom.frames": 2, "data.phantom.size": 96, "evaluation.overlays": 0},
 }
-TINY = [
-    *(f"--config.{stage}.{name}={value}" for stage in STAGES for name, value in TINY_STAGE.items()),
-    *("--config.data.patients=5", "--config.data.phantom.frames=2", "--config.data.phantom.size=96"),
-    "--config.evaluation.overlays=0",
-]
 
 
 def blocks(page, kind):
@@ -43,7 +40,8 @@ def commands(*pages):
     return [line for page in pages for block in blocks(page, "bash") for line in block.splitlines()]
 
 
-ELSEWHERE = commands("README.md", "docs/formats.md")
+# The README's first command ends with `run.py` alone; CI runs it.
+ELSEWHERE = ["python run.py", *commands("README.md", "docs/formats.md")]
 HERE = [line for line in commands(*(f"docs/{page}.md" for page in PAGES)) if line not in ELSEWHERE]
 
 
@@ -64,7 +62,7 @@ def commanded(lines, folder):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder as a newcomer has it: the program with a place for weights of its own, and a cine as DICOM."""
+    """A folder as a newcomer has it: the program, with a place for weights of its own, a run, and a cine as DICOM."""
     folder = tmp_path_factory.mktemp("docs")
     for name in ("run.py", "experiments"):
         (folder / name).symlink_to(ROOT / name)
@@ -74,7 +72,9 @@ def folder(tmp_path_factory):
             (folder / "foanet_jax" / path.name).symlink_to(path)
     cine = dataclasses.replace(short_axis_stack(1, size=80, slices=3, frames=3), frame_seconds=0.04)
     write_dicom(cine, folder / "STUDIES" / "eva" / "series3")
-    (folder / "runs").mkdir()
+    config = with_overrides(phantom.get_config().to_dict(), TINY)
+    patients = tuple(f"phantom{number:03d}" for number in range(5))
+    save_run(folder / "runs" / "phantom", config, [Fold(patients[:3], patients[3:4], patients[4:])])
     (folder / "runs" / "acdc").symlink_to("phantom")
     return folder
 
@@ -83,26 +83,26 @@ def test_commands_that_this_file_knows():
     ablation = "python run.py --mode ablate --config experiments/phantom.py:quick"
     (row,) = [line for line in HERE if line.startswith(ablation)]
     assert ablation in ELSEWHERE
+    assert "&& .venv/bin/python run.py\n" in blocks("README.md", "bash")[0]
     assert set(re.fullmatch(rf"{ablation} --rows=(\S+) --folds=0", row)[1].split(",")) < set(ROWS)
-    kinds = ["", " --mode evaluate", " --mode predict", " --mode predict", " --mode release"]
-    assert sorted(re.match(r"python run\.py( --mode \w+)?", line)[1] or "" for line in HERE if line != row) == kinds
+    kinds = [" --mode evaluate", " --mode predict", " --mode predict", " --mode release"]
+    assert sorted(re.match(r"python run\.py( --mode \w+)?", line)[1] for line in HERE if line != row) == kinds
 
 
-def test_from_a_training_to_pages_and_weights(folder):
-    train, evaluate, unseen, studies, release = (
+def test_from_a_run_to_pages_and_weights(folder):
+    evaluate, unseen, studies, release = (
         next(line for line in HERE if re.match(rf"python run\.py{start}", line))
-        for start in ("$", " --mode evaluate", " --mode predict .*unseen", " --mode predict --input", " --mode release")
+        for start in (" --mode evaluate", " --mode predict .*unseen", " --mode predict --input", " --mode release")
     )
     (program,) = blocks("docs/tutorial.md", "python")
     written = [sys.executable, "-c", program]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run(written, cwd=folder, env=environment, check=True, capture_output=True)
-    tiny = " ".join(TINY)
-    lines = [f"{train} {tiny}", f"{evaluate} {tiny}", f"{release} --licence=MIT", unseen]
+    tiny = " ".join(f"--config.{name}={value}" for name, value in TINY.items())
+    lines = [f"{evaluate} {tiny}", f"{release} --licence=MIT", unseen]
     lines += [f"{release.partition('--output')[0]} --output=foanet_jax/weights/short_axis.safetensors", studies]
     said = [line.removeprefix("python ") for line in lines]
     told = commanded(said, folder)
-    assert (folder / "runs" / "phantom" / "report" / "report.html").exists()
     assert (folder / "runs" / "phantom-turned" / "evaluation" / "table.md").exists()
     assert (folder / "OUT" / "unseen" / "unseen.html").exists()
     assert read_weights(folder / "heart.safetensors").licence == "MIT"

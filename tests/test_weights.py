@@ -1,7 +1,6 @@
 """Weights files: what comes back is what was written, or an error; and the weights that come with the package."""
 
 import dataclasses
-import functools
 import json
 import struct
 
@@ -14,23 +13,23 @@ from flax.traverse_util import flatten_dict
 
 import foanet_jax
 from experiments import phantom
+from foanet_jax.data.folds import Fold
 from foanet_jax.data.short_axis_phantom import short_axis_study
 from foanet_jax.errors import InputError
 from foanet_jax.experiment import STAGES, find_runs, load_description, load_model, release
 from foanet_jax.experiment.model import require_unseen, seen_patients
 from foanet_jax.experiment.reviewing import expectations
 from foanet_jax.export import export_model
-from foanet_jax.network import init_network, probabilities
+from foanet_jax.network import probabilities
 from foanet_jax.pipeline import predict_study
 from foanet_jax.quality.calibration import Calibration, fit_calibration
 from foanet_jax.settings import stage_settings, with_overrides
-from foanet_jax.training import parallel, weights
-from foanet_jax.training.checkpoint import Checkpoint, open_checkpoints
+from foanet_jax.training import weights
+from foanet_jax.training.checkpoint import Checkpoint
 from foanet_jax.training.loop import initial_variables
-from foanet_jax.training.step import init_state, make_optimiser
 from foanet_jax.training.weights import Member, Weights, default_weights, read_weights, write_weights
+from tests.saved_runs import CLASSES, RANGE, save_run
 
-CLASSES = ["background", "myocardium", "cavity"]
 CALIBRATION = fit_calibration([0.5, 0.6, 0.7, 0.8, 0.9], [0.1, 0.3, 0.5, 0.7, 0.9], checkpoint="best")
 SECRET = "/home/eva/hospital"
 
@@ -47,42 +46,16 @@ def config(fold=0):
     return with_overrides(phantom.get_config().to_dict(), changes)
 
 
-def some(rng, leaf):
-    """Kernels as He has them; biases, scales and statistics that are not what they begin with."""
-    if len(leaf.shape) == 1:
-        return rng.uniform(0.1, 0.3, leaf.shape).astype(np.float32)
-    return (rng.normal(size=leaf.shape) * np.sqrt(2 / np.prod(leaf.shape[:-1]))).astype(np.float32)
-
-
-def save_run(run, *, fold=0):
-    """A run as a training leaves it, with networks of random numbers."""
-    for number, stage in enumerate(STAGES):
-        settings = stage_settings(config(), stage, classes=2 if stage == "localization" else 3)
-        rng = np.random.default_rng(10 * fold + number)
-        shapes = jax.eval_shape(lambda spec=settings.network: init_network(jax.random.key(0), spec))
-        variables = jax.tree.map(functools.partial(some, rng), shapes)
-        state = parallel.place(init_state(variables, make_optimiser(settings.optimiser, 1)), 1)
-        description = {
-            "stage": stage,
-            "classes": CLASSES,
-            "slice_axis": None,
-            "training_range": {"rows": [96, 256]},
-            "config": config(fold),
-            "training": {"studies": "digests"},
-        }
-        with open_checkpoints(run / stage, write=True) as checkpoints:
-            checkpoints.save(state, description, epoch=1, score=0.5)
-    folds = [{"train": ["p1", "p2"], "validation": ["p3"], "test": ["p4"]}]
-    folds += [{"train": ["p3", "p4"], "validation": ["p2"], "test": ["p1"]}]
-    (run / "folds.json").write_text(json.dumps({"folds": folds}))
-    (run / "run.json").write_text(json.dumps({"config": config(fold)}))
-    (run / "calibration.json").write_text(json.dumps(dataclasses.asdict(CALIBRATION)))
-    return run
+FOLDS = [Fold(("p1", "p2"), ("p3",), ("p4",)), Fold(("p3", "p4"), ("p2",), ("p1",))]
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    return [save_run(tmp_path_factory.mktemp("runs") / f"fold{fold}", fold=fold) for fold in (0, 1)]
+    folder = tmp_path_factory.mktemp("runs")
+    made = [save_run(folder / f"fold{fold}", config(fold), FOLDS, seed=fold) for fold in (0, 1)]
+    for run in made:
+        (run / "calibration.json").write_text(json.dumps(dataclasses.asdict(CALIBRATION)))
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +96,7 @@ def test_half_precision_changes_little(runs, released, tmp_path):
 def test_what_a_file_tells(runs, released):
     assert find_runs(released) == [released]
     found, run = load_description(released), load_description(runs[0])
-    assert (found["classes"], found["slice_axis"], found["training_range"]) == (CLASSES, None, {"rows": [96, 256]})
+    assert (found["classes"], found["slice_axis"], found["training_range"]) == (CLASSES, None, RANGE)
     assert found["config"]["segmentation"]["network"] == run["config"]["segmentation"]["network"]
     read = read_weights(released)
     assert (read.licence, read.citation, read.version) == ("CC BY 4.0", "Eva et al.", foanet_jax.__version__)
@@ -131,7 +104,7 @@ def test_what_a_file_tells(runs, released):
         f"myocardium, cavity; trained with 3 patients of phantom; foanet-jax {foanet_jax.__version__}; CC BY 4.0"
     )
     expected = expectations([released], found)
-    assert (expected.trained, expected.calibration) == ({"rows": [96, 256]}, CALIBRATION)
+    assert (expected.trained, expected.calibration) == (RANGE, CALIBRATION)
     # A file that is given away does not tell where things lay, nor what only a training needs.
     content = released.read_bytes()
     assert SECRET.encode() not in content
