@@ -88,15 +88,14 @@ def test_commands_that_this_file_knows():
     assert sorted(re.match(r"python run\.py( --mode \w+)?", line)[1] for line in HERE if line != row) == kinds
 
 
-def test_from_a_run_to_pages_and_weights(folder):
+def test_from_a_run_to_pages_and_weights(folder, monkeypatch):
     unseen, studies, release = (
         next(line for line in HERE if re.match(rf"python run\.py{start}", line))
         for start in (" --mode predict .*unseen", " --mode predict --input", " --mode release")
     )
     (program,) = blocks("docs/tutorial.md", "python")
-    written = [sys.executable, "-c", program]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run(written, cwd=folder, env=environment, check=True, capture_output=True)
+    monkeypatch.chdir(folder)
+    exec(program, {})
     packaged = release.replace("heart.safetensors", "foanet_jax/weights/short_axis.safetensors")
     lines = [f"{packaged} --licence=MIT", unseen, studies]
     told = commanded([line.removeprefix("python ") for line in lines], folder)
