@@ -13,7 +13,7 @@ from foanet_jax.data.nifti import ThirdAxis, write_mask
 from foanet_jax.data.orientation import SliceAxis
 from foanet_jax.data.study import Study, validate_study
 from foanet_jax.errors import InputError
-from foanet_jax.experiment import describe_run, find_runs, load_description, load_model
+from foanet_jax.experiment import default_weights, describe_run, find_runs, load_description, load_model
 from foanet_jax.image.boxes import Box
 from foanet_jax.pipeline import MEMORY_BYTES, Model, Prediction, predict_study
 
@@ -140,15 +140,16 @@ def study_of_array(
 
 
 def load(*checkpoints: str | os.PathLike[str]) -> Segmenter:
-    """Both networks of a run, or of several that predict together, from their checkpoints.
+    """Both networks of a run, or of several that predict together, from their checkpoints or weights files.
 
     Args:
-        checkpoints: workdirs of trainings, or folders that hold some, see `find_runs`.
+        checkpoints: weights files, workdirs of trainings, or folders that hold some, see `find_runs`; none: the
+            weights that came with the package.
 
     Raises:
         InputError: there are no checkpoints, or the runs do not go together.
     """
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells its options at every start.
-    runs = find_runs([Path(checkpoint) for checkpoint in checkpoints])
+    runs = find_runs([Path(checkpoint) for checkpoint in checkpoints] or [default_weights()])
     facts = describe_run(load_description(runs[0]))
     return Segmenter(load_model(runs), facts.memory_bytes, facts.tta, facts.slice_axis)

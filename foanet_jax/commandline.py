@@ -182,5 +182,5 @@ def _tell(error: BaseException) -> int:
     if not isinstance(error, InputError):
         traceback.print_exception(error)
         return 1
-    sys.stderr.write(f"error: {error}\n")
+    sys.stderr.write(f"error: {error.code}: {error}\n")
     return 2

@@ -12,5 +12,10 @@ class InputError(ValueError):
     """
 
     def __init__(self, code: str, message: str):
-        super().__init__(message.translate(_CONTROL).encode("utf-8", errors="backslashreplace").decode())
+        super().__init__(printable(message))
         self.code = code
+
+
+def printable(text: str) -> str:
+    """A text of others with bytes that are not UTF-8 and control characters as escapes."""
+    return text.translate(_CONTROL).encode("utf-8", errors="backslashreplace").decode()

@@ -23,6 +23,7 @@ from foanet_jax.errors import InputError
 from foanet_jax.experiment import (
     Runs,
     describe_run,
+    describe_source,
     draw_prediction,
     find_runs,
     load_description,
@@ -86,7 +87,7 @@ def predict(
     While a study is segmented, the next is read and the one before it written: three are in memory.
 
     Args:
-        checkpoint: the workdir of a training, or several whose networks predict together, see `find_runs`.
+        checkpoint: a weights file, the workdir of a training, or several that predict together, see `find_runs`.
         source: as `read_input` takes it.
         output: folder for what is written.
         third_axis: "slice" or "time", what the third axis of 3D NIfTI files is.
@@ -115,7 +116,11 @@ def predict(
     if existing and not overwrite:
         raise InputError("output-exists", f"{existing[0]}: exists; pass --overwrite or another --output")
     report: dict[str, Entry] = {}
-    provenance = {"checkpoint": ", ".join(map(str, runs)), "test-time augmentation": turned, "JAX": jax.__version__}
+    provenance = {
+        "checkpoint": ", ".join(map(describe_source, runs)),
+        "test-time augmentation": turned,
+        "JAX": jax.__version__,
+    }
     writing = _Writing(output, expected, provenance, dicom_seg=dicom_seg, pages=pages)
     try:
         with (
@@ -176,11 +181,15 @@ def _review_and_write(study: Study, prediction: Prediction, entry: Entry, writin
         }
         review = writing.reviews[study.case] = review_study(study, prediction, writing.expected)
         entry |= describe(review, prediction)
+        timed = {"frame_seconds": study.frame_seconds}
+        if study.frame_seconds is not None:
+            entry["frame_ms"] = 1000 * study.frame_seconds
         tell(study.case, review)
         if review.indices.slices is not None:
-            write_lv_indices({study.case: review.indices.slices}, output / f"{study.case}_indices.csv")
+            indices = {study.case: review.indices.slices}
+            write_lv_indices(indices, output / f"{study.case}_indices.csv", **timed)
         if review.indices.volumes_ml:
-            write_volumes(review.indices.volumes_ml, output / f"{study.case}_volumes.csv")
+            write_volumes(review.indices.volumes_ml, output / f"{study.case}_volumes.csv", **timed)
         draw_prediction(study, prediction, output / f"{study.case}.png")
         if writing.pages:
             result = study_result(study, prediction, review, {"file": study.name, **writing.provenance})

@@ -30,7 +30,7 @@ class TrainSpec:
         examples_per_epoch: slices drawn for an epoch; 0 takes all.
         box_jitter_px: how far each side of a training crop may move at random, px of the study.
         box_scale: how much larger a training crop may be at random, as a share of its size.
-        pretrained: file of VGG16's ImageNet weights; empty: He initialisation.
+        pretrained: file of VGG16's ImageNet weights, or of networks (`--mode release`); empty: He initialisation.
         save_minutes: longest time between two checkpoints; 0: only at the ends of epochs.
         keep_last: how many of the last checkpoints are kept, beside the best.
         max_skipped: steps in a row that may have no finite gradients.

@@ -310,7 +310,7 @@ def test_the_papers_numbers_are_the_defaults():
         (["--config.segmentation.prepare.delta_ratio=0.0"], "δ must be positive"),
         (["--config.segmentation.network.depth=3"], "depth"),
         (["--config.data.fold=9"], "folds 0 to 4"),
-        (["--mode=predict", "--input=x"], "--checkpoint, --output"),
+        (["--mode=release"], "--checkpoint, --output"),
         (["--mode=predict", "--input=x", "--output=y", "--checkpoint=nowhere"], "nowhere"),
         (["--mode=evaluate", "--checkpoint=nowhere"], "nowhere"),
         (["--mode=dance"], "run|train|evaluate|predict"),

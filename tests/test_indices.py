@@ -546,6 +546,8 @@ class TestStudy:
     def test_volumes_as_a_table(self, tmp_path):
         write_volumes({"left atrium": np.array([30.5, 28.0])}, tmp_path / "v.csv")
         assert (tmp_path / "v.csv").read_text().splitlines() == ["frame,left_atrium_ml", "0,30.5", "1,28.0"]
+        write_volumes({"cavity": np.array([30.5, 28.0])}, tmp_path / "v.csv", frame_seconds=0.0375)
+        assert (tmp_path / "v.csv").read_text().splitlines() == ["frame,time_ms,cavity_ml", "0,0.0,30.5", "1,37.5,28.0"]
 
 
 class TestComparison:

@@ -66,6 +66,7 @@ def study_from_volume(
             source=volume.path,
             to_source=volume.to_source,
             header=volume.header,
+            frame_seconds=volume.frame_seconds,
         )
     )
 

@@ -18,6 +18,7 @@ from foanet_jax.data.nifti_header import (
     body_offset,
     data_type,
     dimensions,
+    frame_seconds,
     geometry,
     header_size,
     read_header,
@@ -47,6 +48,7 @@ class NiftiVolume:
         path: the file.
         to_source: maps a (T, Z, H, W) array on this grid to the file's own axes; None means that reversing
             the axes does it.
+        frame_seconds: time from frame to frame; None where the header does not tell it.
     """
 
     data: np.ndarray
@@ -55,6 +57,7 @@ class NiftiVolume:
     header: nib.Nifti1Header
     path: Path
     to_source: Callable[[np.ndarray], np.ndarray] | None = None
+    frame_seconds: float | None = None
 
 
 def read_nifti(
@@ -108,7 +111,7 @@ def read_nifti(
         raise InputError(
             "non-finite", f"{path}: {bad} of {voxels} voxels are NaN or infinite as float32; export the file again"
         )
-    return NiftiVolume(data, spacing_mm, affine, header, path)
+    return NiftiVolume(data, spacing_mm, affine, header, path, frame_seconds=frame_seconds(header, dims))
 
 
 def read_grid(path: str | os.PathLike[str], *, third_axis: ThirdAxis = "slice") -> Grid:

@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
+from foanet_jax.data.study import believable_frame_seconds
 from foanet_jax.errors import InputError
 
 SPACING_RANGE_MM = (0.01, 500.0)
@@ -36,6 +37,7 @@ _REFUSED_DTYPES = {
     2304: "RGBA",
 }
 _MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # metre, micron; every other code is read as mm
+_SECONDS_PER_UNIT = {8: 1.0, 16: 1e-3, 24: 1e-6}  # every other code is no time
 _LONGEST_EXTENSION = 16 * 2**20
 
 
@@ -122,6 +124,17 @@ def geometry(
     slice_mm = 1.0 if is_cine or not low <= pixdim[2] <= high else pixdim[2]
     spacing_mm = (slice_mm, pixdim[1], pixdim[0])
     return shape, spacing_mm, _affine(header, shape, spacing_mm, mm, path)
+
+
+def frame_seconds(header: nib.Nifti1Header, dims: tuple[int, ...]) -> float | None:
+    """The time from frame to frame of a 4D file; None where its header has no unit of time or nothing believable.
+
+    A third axis of frames tells none: what stands there may be a distance.
+    """
+    unit = _SECONDS_PER_UNIT.get(int(header["xyzt_units"]) & 56)
+    if unit is None or len(dims) < 4 or dims[3] < 2:
+        return None
+    return believable_frame_seconds(float(header["pixdim"][4]) * unit)
 
 
 def _affine(

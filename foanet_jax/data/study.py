@@ -1,6 +1,7 @@
 """The in-memory study that every reader makes and every other module takes."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,8 @@ WHOLE_HEART_CLASSES = (
     "ascending aorta",
     "pulmonary artery",
 )
+# From 1,000 frames a second to four: what lies outside is a placeholder, such as the 1 s of many NIfTI files.
+FRAME_SECONDS_RANGE = (0.001, 0.25)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Study:
         to_source: maps a (T, Z, H, W) array on this grid back to the axes of the source file; None
             means (column, row[, slice][, frame]) order, NIfTI's own.
         header: the source's header, kept by writers; None for studies made in memory.
+        frame_seconds: time from frame to frame; None of a single frame and where the source does not tell it.
     """
 
     patient: str
@@ -62,6 +66,7 @@ class Study:
     source: Path | None = None
     to_source: Callable[[np.ndarray], np.ndarray] | None = None
     header: object | None = None
+    frame_seconds: float | None = None
 
     @property
     def is_cine(self) -> bool:
@@ -72,6 +77,12 @@ class Study:
     def name(self) -> str:
         """How messages call this study: its file where there is one, else its case."""
         return str(self.source) if self.source is not None else self.case
+
+
+def believable_frame_seconds(seconds: float) -> float | None:
+    """A time from frame to frame that a header tells, None where no cine has such a one; see FRAME_SECONDS_RANGE."""
+    low, high = FRAME_SECONDS_RANGE
+    return seconds if math.isfinite(seconds) and low <= seconds <= high else None
 
 
 def validate_study(study: Study) -> Study:

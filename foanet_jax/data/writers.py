@@ -192,7 +192,7 @@ def write_dicom(study: Study, folder: str | os.PathLike[str]) -> list[Path]:
         image.MRAcquisitionType, image.EchoTime, image.EchoTrainLength = "2D", None, None
         image.SeriesNumber, image.InstanceNumber = 1, number
         image.TemporalPositionIdentifier, image.NumberOfTemporalPositions = t + 1, frames
-        image.TriggerTime = DSfloat(1000.0 * t / frames, auto_format=True)
+        image.TriggerTime = DSfloat(1000.0 * t * (study.frame_seconds or 1 / frames), auto_format=True)
         image.PixelSpacing = [DSfloat(mm, auto_format=True) for mm in (row_mm, column_mm)]
         image.SliceThickness = image.SpacingBetweenSlices = DSfloat(slice_mm, auto_format=True)
         image.ImageOrientationPatient = [DSfloat(value, auto_format=True) for value in (*along, *down)]

@@ -57,7 +57,7 @@ def evaluate(
     Args:
         config: the configuration.
         workdir: where to write.
-        checkpoint: the workdir of the training, or several whose networks predict together, see `find_runs`.
+        checkpoint: the workdir of the training, a weights file, or several that predict together, see `find_runs`.
         refs: the configured data set, where the caller has listed it.
         command: what the user typed, for the record of an evaluation elsewhere than in the training's workdir.
     """

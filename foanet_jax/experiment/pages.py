@@ -37,6 +37,7 @@ def study_result(study: Study, prediction: Prediction, review: Review, provenanc
         flags=[(finding.code, finding.message, finding.place) for finding in review.findings],
         verdict=review.verdict,
         confidence=confidence,
+        frame_seconds=study.frame_seconds,
         provenance=provenance,
     )
 

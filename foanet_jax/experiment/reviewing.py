@@ -19,6 +19,7 @@ from foanet_jax.quality.calibration import FEWEST, NAME, Calibration, fit_calibr
 from foanet_jax.quality.finding import REASONS, first_of_each
 from foanet_jax.quality.review import Expectations, Review
 from foanet_jax.quality.table import QualityRow, case_dice, summarise_quality, write_quality
+from foanet_jax.training.weights import is_weights, read_weights
 
 LOGGER = logging.getLogger(__name__)
 
@@ -27,12 +28,20 @@ def expectations(runs: Sequence[Path], description: Mapping[str, Any], *, checkp
     """What is expected of studies: the first run's training range, and of a run on its own its calibration.
 
     Args:
-        runs: the workdirs of trainings that predict together.
+        runs: the workdirs of trainings that predict together, or weights files.
         description: of the first one's checkpoint; older ones do not tell the range.
         checkpoint: "best" or "last".
     """
-    calibration = read_calibration(runs[0], checkpoint=checkpoint) if len(runs) == 1 else None
+    calibration = run_calibration(runs[0], checkpoint=checkpoint) if len(runs) == 1 else None
     return Expectations(description.get("training_range"), calibration)
+
+
+def run_calibration(run: Path, *, checkpoint: str = "best") -> Calibration | None:
+    """The calibration of a run, or of the one run of a weights file; None of several runs."""
+    if not is_weights(run):
+        return read_calibration(run, checkpoint=checkpoint)
+    members = read_weights(run).members
+    return members[0].calibration if len(members) == 1 else None
 
 
 def calibrate(

@@ -34,7 +34,7 @@ def export_model(run: Path, output: Path, *, kind: str = "stablehlo", overwrite:
     `model.json`, what the method needs to know besides; and `foanet_runtime.py`, which does the rest of it.
 
     Args:
-        run: the workdir of a training.
+        run: the workdir of a training, or a weights file of one run.
         output: folder for what is written.
         kind: one of FORMATS.
         overwrite: replace an export that is there.
@@ -49,9 +49,12 @@ def export_model(run: Path, output: Path, *, kind: str = "stablehlo", overwrite:
     if (output / "model.json").exists() and not overwrite:
         raise InputError("output-exists", f"{output}/model.json: exists; pass --overwrite or another --output")
     runs = find_runs(run)
-    if len(runs) > 1:
-        raise InputError("ensemble", f"{run}: {len(runs)} runs, of which an export holds one; name it, as {runs[0]}")
     model = load_model(runs)
+    if len(model.segmentation) > 1:
+        such = f", as {runs[0]}" if len(runs) > 1 else ""
+        raise InputError(
+            "ensemble", f"{run}: {len(model.segmentation)} runs, of which an export holds one; name it{such}"
+        )
     networks = {"segmentation": model.segmentation[0]}
     if model.localization:
         networks["localization"] = model.localization[0]

@@ -16,8 +16,15 @@ from foanet_jax.indices.study import volume_column
 from foanet_jax.indices.ventricle import VentricleIndices, chamber
 
 
-def write_lv_indices(indices: Mapping[str, LvIndices], path: str | os.PathLike[str]) -> None:
+def write_lv_indices(
+    indices: Mapping[str, LvIndices], path: str | os.PathLike[str], *, frame_seconds: float | None = None
+) -> None:
     """Writes a row for each slice of each frame of each case: case, frame, slice, the indices, flags.
+
+    Args:
+        indices: by case.
+        path: of the file.
+        frame_seconds: time from frame to frame of all cases, for a column `time_ms`; None: there is no such column.
 
     Raises:
         InputError: there are none.
@@ -28,7 +35,8 @@ def write_lv_indices(indices: Mapping[str, LvIndices], path: str | os.PathLike[s
         columns["phase"] = np.broadcast_to(columns["phase"][:, None], measured.flags.shape)
         for t, z in np.ndindex(measured.flags.shape):
             values = {name: float(column[t, z]) for name, column in columns.items()}
-            rows.append({"case": to_cell(case), "frame": t, "slice": z, **values, "flags": str(measured.flags[t, z])})
+            place = {"case": to_cell(case), "frame": t, **_time(t, frame_seconds), "slice": z}
+            rows.append({**place, **values, "flags": str(measured.flags[t, z])})
     _write(rows, Path(path))
 
 
@@ -82,13 +90,24 @@ def read_ventricles(path: str | os.PathLike[str]) -> dict[str, VentricleIndices]
         raise _not_a_table(path, "ventricular indices", error) from None
 
 
-def write_volumes(volumes_ml: Mapping[str, np.ndarray], path: str | os.PathLike[str]) -> None:
-    """Writes a row for each frame of a stack: frame, and the volume of each class, "left_atrium_ml"."""
+def write_volumes(
+    volumes_ml: Mapping[str, np.ndarray], path: str | os.PathLike[str], *, frame_seconds: float | None = None
+) -> None:
+    """Writes a row for each frame of a stack: frame, `time_ms` if known, each class's volume, "left_atrium_ml"."""
     columns = {volume_column(name): volumes for name, volumes in volumes_ml.items()}
     frames = len(next(iter(columns.values()), []))
     _write(
-        [{"frame": t} | {name: float(curve[t]) for name, curve in columns.items()} for t in range(frames)], Path(path)
+        [
+            {"frame": t} | _time(t, frame_seconds) | {name: float(curve[t]) for name, curve in columns.items()}
+            for t in range(frames)
+        ],
+        Path(path),
     )
+
+
+def _time(frame: int, frame_seconds: float | None) -> dict[str, float]:
+    """A row's time after the first frame; nothing where it is not known."""
+    return {} if frame_seconds is None else {"time_ms": round(1000 * frame_seconds * frame, 3)}
 
 
 def _lv_indices(rows: list[dict[str, str]]) -> LvIndices:

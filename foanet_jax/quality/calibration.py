@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -76,10 +77,26 @@ def read_calibration(run: Path, *, checkpoint: str = "best") -> Calibration | No
         return None
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _damaged(path, error) from None
+    found = parse_calibration(fields, path)
+    return found if found.checkpoint == checkpoint else None
+
+
+def parse_calibration(fields: Any, path: Path) -> Calibration:
+    """A map from its JSON, which stood in the file `path`.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
         confidence, dice = (tuple(map(float, fields[name])) for name in ("confidence", "dice"))
         if not confidence or len(confidence) != len(dice):
             raise ValueError(f"{len(confidence)} confidences for {len(dice)} Dice")
-        found = Calibration(str(fields["checkpoint"]), int(fields["studies"]), confidence, dice)
+        return Calibration(str(fields["checkpoint"]), int(fields["studies"]), confidence, dice)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError("damaged-file", f"{path}: {error}; remove it, or evaluate the run again") from None
-    return found if found.checkpoint == checkpoint else None
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError("damaged-file", f"{path}: {error}; remove it, or evaluate the run again")

@@ -34,20 +34,23 @@ from foanet_jax.training.resuming import describe_training, require_same_trainin
 from foanet_jax.training.runlog import RunLog, read_log, truncate_log
 from foanet_jax.training.step import TrainState, init_state, make_optimiser, train_steps
 from foanet_jax.training.validation import prepare_validation
+from foanet_jax.training.weights import holds_networks, start_from
 
 LOGGER = logging.getLogger(__name__)
 CURVES = "curves.png"
 TRAINING = "training"  # of a description: what the numbers depend on
 
 
-def initial_variables(settings: StageSettings, *, seed: int):
-    """Random variables, with VGG16's kernels where the settings name a file of them."""
+def initial_variables(settings: StageSettings, stage: str, *, seed: int):
+    """Random variables, with those of the file that the settings name: VGG16's kernels, or a network trained before."""
     variables = jax.jit(init_network, static_argnames="spec")(jax.random.key(seed), settings.network)
     LOGGER.info("%s with %.2f million parameters", settings.network.architecture, count_parameters(variables) / 1e6)
     path = settings.train.pretrained
     if not path:
         LOGGER.warning("no pretrained weights: He initialisation")
         return variables
+    if holds_networks(Path(path)):
+        return start_from(variables, Path(path), stage)
     params, report = load_pretrained(variables["params"], read_vgg16(Path(path)), path=Path(path))
     LOGGER.info("%s: %s", path, report.describe())
     return variables | {"params": params}
@@ -126,7 +129,7 @@ def train_network(
                 raise InputError(
                     "run-exists", f"{folder}: holds a training already; go on with --resume or choose another --workdir"
                 )
-        state = distributed.of_first(_begin(checkpoints, folder, settings, optimiser, training, seed=seed))
+        state = distributed.of_first(_begin(name, checkpoints, folder, settings, optimiser, training, seed=seed))
         done = int(state.step)
         if done < sum(steps):
             if writes:
@@ -162,6 +165,7 @@ def train_network(
 
 
 def _begin(
+    name: str,
     checkpoints: Checkpoints | None,
     folder: Path,
     settings: StageSettings,
@@ -172,7 +176,7 @@ def _begin(
 ) -> TrainState:
     """The state to go on from: the last checkpoint's, where there is one."""
     if checkpoints is None or not checkpoints.steps("last"):
-        variables = initial_variables(settings, seed=seed)
+        variables = initial_variables(settings, name, seed=seed)
         return init_state(variables, optimiser, average=settings.optimiser.average)
     # Read before it is compared: what a damaged checkpoint says is not to be believed.
     found = checkpoints.read("last", training=True)

@@ -186,6 +186,23 @@ def test_files_in_any_order_and_any_tag_for_time(tmp_path, series, kept):
     np.testing.assert_array_equal(study.voxels, study_of().voxels)
 
 
+@pytest.mark.parametrize(
+    ("times", "seconds"),
+    [
+        ([[10, 50, 90], [5, 47, 89]], 0.041),  # beats of two slices differ: the mean of 40 and 42 ms
+        ([[0, 40, 120], [0, 40, 120]], None),
+        ([[0, 400, 800], [0, 400, 800]], None),
+        ([[0, 40, 80], [0, 40, None]], None),
+        ([[7, 7, 7], [7, 7, 7]], None),
+    ],
+)
+def test_the_time_from_frame_to_frame(series, times, seconds):
+    for path, time in zip(series, (time for its in times for time in its), strict=True):
+        edit(path, TriggerTime=time)
+    (study,) = load_all(series[0].parent)
+    assert study.frame_seconds == (None if seconds is None else pytest.approx(seconds))
+
+
 def test_equal_trigger_times_give_way_to_the_next_tag(series):
     edit_all(series, TriggerTime=0)
     (study,) = load_all(series[0].parent)

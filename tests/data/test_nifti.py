@@ -128,6 +128,27 @@ def test_units_become_mm(tmp_path, unit, factor):
     np.testing.assert_allclose(volume.affine.diagonal()[:3], AFFINE.diagonal()[:3], rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("shape", "unit", "step", "seconds"),
+    [
+        ((2, 2, 2, 3), "sec", 0.04, 0.04),
+        ((2, 2, 2, 3), "msec", 40, 0.04),
+        ((2, 2, 2, 3), "usec", 40_000, 0.04),
+        ((2, 2, 2, 3), "unknown", 0.04, None),
+        ((2, 2, 2, 3), "sec", 1, None),  # what is written where nobody knows
+        ((2, 2, 2, 3), "sec", np.nan, None),
+        ((2, 2, 2, 1), "sec", 0.04, None),
+        ((2, 2, 2), "sec", 0.04, None),
+    ],
+)
+def test_the_time_from_frame_to_frame(tmp_path, shape, unit, step, seconds):
+    image = nib.Nifti1Image(np.zeros(shape, np.uint8), AFFINE)
+    image.header.set_xyzt_units("mm", unit)
+    nib.save(image, tmp_path / "image.nii")
+    study = study_of(patch(tmp_path / "image.nii", pixdim_4=step))
+    assert study.frame_seconds == (None if seconds is None else pytest.approx(seconds))
+
+
 def test_affine_by_quaternion_and_without_any(tmp_path):
     image = nib.Nifti1Image(np.zeros((4, 3, 2), np.uint8), None)
     image.set_sform(None, 0)

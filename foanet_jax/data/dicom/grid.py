@@ -8,10 +8,12 @@ import numpy as np
 
 from foanet_jax.data.dicom.headers import TIMES, DicomImage
 from foanet_jax.data.nifti import SPACING_RANGE_MM
+from foanet_jax.data.study import believable_frame_seconds
 from foanet_jax.errors import InputError
 
 _ANGLE_TOLERANCE = 1e-3  # Of direction cosines; scanners write four digits and more.
 _SAME_PLACE_MM = 0.01
+_MOST_UNEVEN = 0.2  # of the mean step between frames, for them to count as evenly spaced in time
 
 
 def same_view(first: DicomImage, second: DicomImage) -> bool:
@@ -91,6 +93,18 @@ def arrange(images: Sequence[DicomImage]) -> list[list[DicomImage]]:
         f"{crowded[1].path}: at the position of {crowded[0].path}, and no {', '.join(TIMES)} tells all images there "
         "apart; remove one of them",
     )
+
+
+def frame_seconds(grid: Sequence[Sequence[DicomImage]]) -> float | None:
+    """The time from frame to frame by TriggerTime, in ms, the mean of all slices, whose heartbeats differ.
+
+    None of a single frame, where an image lacks the tag, and where frames are not evenly spaced or not in its order.
+    """
+    times = np.array([[image.times.get("TriggerTime", np.nan) for image in frame] for frame in grid]) / 1000
+    steps = np.diff(times.mean(axis=1))
+    if not len(steps) or not np.abs(steps - steps.mean()).max() <= _MOST_UNEVEN * steps.mean():
+        return None
+    return believable_frame_seconds(float(steps.mean()))
 
 
 def geometry(slices: Sequence[DicomImage]) -> tuple[tuple[float, float, float], np.ndarray]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from foanet_jax.data.dicom.files import is_dicom, walk
-from foanet_jax.data.dicom.grid import arrange, geometry
+from foanet_jax.data.dicom.grid import arrange, frame_seconds, geometry
 from foanet_jax.data.dicom.grouping import group_stacks, name_patients
 from foanet_jax.data.dicom.headers import read_headers, together
 from foanet_jax.data.dicom.pixels import read_pixels
@@ -161,6 +161,7 @@ def read_dicom_series(
             classes=classes,
             affine=affine,
             source=folder if len(images) > 1 else images[0].path,
+            frame_seconds=frame_seconds(grid),
             header=DicomSource(tuple(tuple(image.path for image in row) for row in grid)),
         )
     )

@@ -1,0 +1,262 @@
+"""Weights files: the networks of one or several runs, and all that predicting with them takes, in one file.
+
+A .safetensors file of variables, called "0/segmentation/variables/params/score/kernel" and so on by the number of their
+run; its metadata hold one JSON text: what is known of the runs, and the SHA-256 of that and of the arrays.
+"""
+
+import contextlib
+import dataclasses
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+import foanet_jax
+from foanet_jax.atomic import atomic_path
+from foanet_jax.errors import InputError
+from foanet_jax.quality.calibration import Calibration, parse_calibration
+from foanet_jax.settings import STAGES
+from foanet_jax.training.checkpoint import Checkpoint
+from foanet_jax.training.seal import describe_array, digest_json
+
+LOGGER = logging.getLogger(__name__)
+SUFFIX = ".safetensors"
+DEFAULT = Path(__file__).parents[1] / "weights" / f"short_axis{SUFFIX}"
+DTYPES = ("float32", "float16")
+_METADATA = "foanet"  # One name alone: of several, safetensors writes the order as it comes.
+_FORMAT = 1
+_MOST_BYTES = 2**30
+_KINDS = {"F32": np.float32, "F16": np.float16}
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """One run of a weights file.
+
+    Attributes:
+        stages: the checkpoint of each of its networks, by the network's name.
+        fold: that it was trained for.
+        seen: the patients of its training and validation.
+        calibration: from confidence to Dice; None where it has none.
+    """
+
+    stages: Mapping[str, Checkpoint]
+    fold: int
+    seen: tuple[str, ...]
+    calibration: Calibration | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """What a weights file holds.
+
+    Attributes:
+        members: its runs, which predict together.
+        licence, citation: what who made it says of its use; may be empty.
+        version: of the project that wrote it.
+    """
+
+    members: tuple[Member, ...]
+    licence: str = ""
+    citation: str = ""
+    version: str = foanet_jax.__version__
+
+    def describe(self) -> str:
+        """Classes, runs, what they were trained with and the licence, in a line."""
+        descriptions = [member.stages["segmentation"].description for member in self.members]
+        data = sorted({description["config"]["data"]["name"] for description in descriptions})
+        patients = {patient for member in self.members for patient in member.seen}
+        parts = [
+            ", ".join(descriptions[0]["classes"][1:]),
+            *([f"{len(self.members)} runs that predict together"] if len(self.members) > 1 else []),
+            f"trained with {f'{len(patients)} patients' if patients else 'patients unknown'} of {', '.join(data)}",
+            f"foanet-jax {self.version}",
+        ]
+        return "; ".join([*parts, *filter(None, (self.licence,))])
+
+
+def is_weights(path: Path) -> bool:
+    """Whether `--checkpoint` names a weights file, not the folder of a run."""
+    return path.is_file() or (path.suffix == SUFFIX and not path.is_dir())
+
+
+def default_weights() -> Path:
+    """The weights file that came with the package.
+
+    Raises:
+        InputError: "missing-weights" where none did.
+    """
+    if not DEFAULT.is_file():
+        raise InputError(
+            "missing-weights",
+            f"{DEFAULT}: no weights came with this installation; pass --checkpoint=RUN (from Python, "
+            "foanet_jax.load(RUN)), the folder of a run that trained or a weights file; python run.py trains one",
+        )
+    return DEFAULT
+
+
+def write_weights(weights: Weights, path: Path, *, dtype: str = "float32") -> int:
+    """Writes a weights file whole or not at all; equal weights make equal files. Returns its bytes.
+
+    Args:
+        weights: what to write.
+        path: ends in .safetensors.
+        dtype: "float32", or "float16" for arrays of two dimensions and more; the few others stay as they are.
+
+    Raises:
+        InputError: the path ends otherwise, or a number is not finite as `dtype`.
+    """
+    if path.suffix != SUFFIX:
+        raise InputError("suffix", f"{path}: weights files end in {SUFFIX}; choose another --output")
+    arrays: dict[str, np.ndarray] = {}
+    for number, member in enumerate(weights.members):
+        for stage, checkpoint in member.stages.items():
+            for name, array in checkpoint.arrays.items():
+                place = f"{number}/{stage}/{name}"
+                with np.errstate(over="ignore"):
+                    arrays[place] = np.ascontiguousarray(array, dtype if array.ndim > 1 else np.float32)
+                if not np.isfinite(arrays[place]).all():
+                    raise InputError("weights-not-finite", f"{checkpoint.folder}: {name} is not finite as {dtype}")
+    content = {
+        "format": _FORMAT,
+        "version": weights.version,
+        "licence": weights.licence,
+        "citation": weights.citation,
+        "members": [_as_json(member) for member in weights.members],
+    }
+    text = json.dumps({**content, "sha256": _digest(content, arrays)})
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(safetensors.numpy.save(arrays, {_METADATA: text}))
+    return path.stat().st_size
+
+
+def read_weights(path: Path) -> Weights:
+    """What a weights file holds, arrays as float32.
+
+    Raises:
+        InputError: there is no such file, or it is damaged or of another kind.
+    """
+    if not path.is_file():
+        raise InputError("missing-file", f"{path}: no such file; --checkpoint takes runs and weights files")
+    if path.stat().st_size > _MOST_BYTES:
+        raise InputError("too-large", f"{path}: more than {_MOST_BYTES} bytes; pass a weights file of --mode release")
+    with _damage_told(path):
+        with safetensors.safe_open(path, framework="np") as file:
+            text = (file.metadata() or {}).get(_METADATA)
+            if text is None:
+                raise InputError(
+                    "not-weights", f"{path}: not written by --mode release; pass such a file, or the folder of a run"
+                )
+            content = json.loads(text)
+            arrays = {name: _array(file, name) for name in file.keys()}  # noqa: SIM118
+        digest = content.pop("sha256")
+        if content["format"] != _FORMAT:
+            raise InputError(
+                "not-weights", f"{path}: of format {content['format']!r}, not {_FORMAT}; use the version that wrote it"
+            )
+        if digest != _digest(content, arrays):
+            raise ValueError("its content is not what was written")
+        said = {name: str(content[name]) for name in ("licence", "citation", "version")}
+        members = tuple(_member(fields, number, arrays, path) for number, fields in enumerate(content["members"]))
+        if not members or sum(len(stage.arrays) for m in members for stage in m.stages.values()) != len(arrays):
+            raise ValueError("runs and arrays do not go together")
+        return Weights(members, **said)
+
+
+def holds_networks(path: Path) -> bool:
+    """Whether a file is one of `write_weights`, and no other .safetensors file."""
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            return _METADATA in (file.metadata() or {})
+    except (OSError, safetensors.SafetensorError):
+        return False
+
+
+def start_from(variables: Mapping[str, Any], path: Path, stage: str) -> dict[str, Any]:
+    """A network's variables with those of a weights file, of its first run, that have their names and shapes.
+
+    Layers that differ, as the last one where there are other classes, keep what they begin with, and are told.
+
+    Raises:
+        InputError: the file cannot be read, lacks this network, or nothing of it fits.
+    """
+    stages = read_weights(path).members[0].stages
+    if stage not in stages:
+        raise InputError("weights-misfit", f"{path}: has no {stage} network; leave {stage}.train.pretrained empty")
+    theirs = {name.removeprefix("variables/"): array for name, array in stages[stage].arrays.items()}
+    ours = flatten_dict(variables, sep="/")
+    fitting = {name for name, leaf in ours.items() if name in theirs and theirs[name].shape == leaf.shape}
+    if not fitting:
+        raise InputError(
+            "weights-misfit", f"{path}: nothing of its {stage} network fits; choose the width that it was trained with"
+        )
+    others = sorted(ours.keys() - fitting)
+    told = f"; as they begin: {', '.join(others)}" if others else ""
+    LOGGER.info("%s: %d of %d arrays of the %s network%s", path, len(fitting), len(ours), stage, told)
+    return unflatten_dict({name: theirs[name] if name in fitting else ours[name] for name in ours}, sep="/")
+
+
+def _array(file: Any, name: str) -> np.ndarray:
+    if file.get_slice(name).get_dtype() not in _KINDS:
+        raise TypeError(f"{name} is neither float32 nor float16")
+    return file.get_tensor(name)
+
+
+def _digest(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+    return digest_json({"content": content, "arrays": {name: describe_array(arrays[name]) for name in arrays}})
+
+
+def _as_json(member: Member) -> dict[str, Any]:
+    return {
+        "fold": member.fold,
+        "seen": list(member.seen),
+        "calibration": None if member.calibration is None else dataclasses.asdict(member.calibration),
+        "stages": {
+            stage: {name: getattr(checkpoint, name) for name in ("step", "epoch", "description")}
+            for stage, checkpoint in member.stages.items()
+        },
+    }
+
+
+def _member(fields: Mapping[str, Any], number: int, arrays: Mapping[str, np.ndarray], path: Path) -> Member:
+    stages = {}
+    for stage, stored in fields["stages"].items():
+        prefix = f"{number}/{stage}/"
+        own = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
+        stages[stage] = Checkpoint(
+            step=int(stored["step"]),
+            epoch=int(stored["epoch"]),
+            description=dict(stored["description"]),
+            arrays={name: array.astype(np.float32) for name, array in own.items()},
+            folder=path,
+        )
+    if "segmentation" not in stages or not stages.keys() <= set(STAGES):
+        raise ValueError(f"networks {', '.join(stages)}")
+    calibration = fields["calibration"]
+    return Member(
+        stages=stages,
+        fold=int(fields["fold"]),
+        seen=tuple(map(str, fields["seen"])),
+        calibration=None if calibration is None else parse_calibration(calibration, path),
+    )
+
+
+@contextlib.contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    # safetensors and json raise half a dozen kinds, RecursionErrors among them.
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [""]
+        raise InputError(
+            "damaged-weights",
+            f"{path}: damaged, or no weights file ({type(error).__name__}: {lines[0][:200]}); copy the file again",
+        ) from error
