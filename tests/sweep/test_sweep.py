@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from experiments import phantom
+from foanet_jax import report
 from foanet_jax.errors import InputError
 from foanet_jax.evaluation import read_scores
 from foanet_jax.experiment import load_model
@@ -85,6 +86,12 @@ def swept(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Figures would take most of the time of a report; other tests look at them."""
+    monkeypatch.setattr(report, "draw_figures", lambda *_: [])
+
+
 def test_every_row_and_fold_is_a_run_of_its_own(swept):
     result = read_sweep(swept)
     assert [(row.name, [run.fold for run in row.runs]) for row in result.rows] == [("c", [0, 1]), ("i", [0, 1])]
@@ -138,6 +145,7 @@ def test_the_report_needs_nothing_but_the_folder(swept, tmp_path):
     assert "BLP+FOA+CSD" in page.read_text()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_run_that_fails_is_named_and_the_rest_go_on(swept, tmp_path, monkeypatch):
     folder = trained_only(swept, tmp_path / "failing", ("c", 1), ("i", 0))
     evaluate = work.evaluate
@@ -147,15 +155,15 @@ def test_a_run_that_fails_is_named_and_the_rest_go_on(swept, tmp_path, monkeypat
             raise RuntimeError("the disk is full")
         return evaluate(config, *arguments, **options)
 
-    monkeypatch.setattr(work, "evaluate", fail)
-    assert sweep(folder) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "evaluate", fail)
+        assert sweep(folder) == 1
     result = read_sweep(folder)
     assert dict(result.row("c").failures) == {1: "RuntimeError: the disk is full"}
     assert [run.fold for run in result.row("i").runs] == [0, 1]
     assert "the disk is full" in (folder / "report" / "tables" / "main.md").read_text()
     record = json.loads((folder / "rows" / "c" / "fold1" / "failed.json").read_text())
     assert "Traceback" in record["traceback"]
-    monkeypatch.undo()
     assert sweep(folder) == 0
     assert tables(folder) == tables(swept)
 
@@ -194,6 +202,7 @@ def test_one_run_of_an_array_leaves_the_rest_to_others(swept, tmp_path, caplog):
     assert not (folder / "report").exists()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_report_that_a_kill_left_behind_is_made_again(swept, tmp_path):
     folder = tmp_path / "behind"
     shutil.copytree(swept, folder, symlinks=True)
