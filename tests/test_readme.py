@@ -63,8 +63,10 @@ ENOUGH = [
     ),
     "--config.evaluation.overlays=1",
 ]
-# Only runs/acdc has both networks, with which the pages do all that can be done: for the others one is enough.
+# Only runs/acdc has both networks, with which the pages do all that can be done: for the others one is enough, and for
+# other pages than the README the one with fewer layers.
 ONE_NETWORK = ["--config.localization.enabled=False"]
+FEWER_LAYERS = ["--config.segmentation.network.architecture=net1"]
 ONE_RUN = {"ablate": ["--rows=i", "--folds=0"], "cv": ["--folds=0"]}
 PHANTOM = ["--config.data.patients=5", "--config.data.phantom.frames=2", "--config.data.phantom.size=96"]
 PHANTOM += ["--config.data.phantom.shape=(8,48,48)"]
@@ -76,14 +78,15 @@ def whole_experiments():
     return [line for line in lines if line.startswith("python run.py --mode") and "--workdir runs/table1" not in line]
 
 
-def smaller(words):
-    """A command's words with what makes it small: every row, fold and data set stays as printed."""
+def smaller(line):
+    """A command's words with what makes it small: row and data set stay as printed."""
+    words = shlex.split(line, comments=True)[1:]
     mode = words[words.index("--mode") + 1] if "--mode" in words else "run"
-    if mode in ("predict", "check", "report", "export"):
+    if words[0] != "run.py" or mode in ("predict", "check", "report", "export"):
         return words
     options = [*ENOUGH, *ONE_RUN.get(mode, [])]
     if "runs/acdc" not in words:
-        options += ONE_NETWORK
+        options += ONE_NETWORK if line in commands(README) else [*ONE_NETWORK, *FEWER_LAYERS]
     if any("experiments/phantom" in word for word in words):
         options += PHANTOM
     return [*words, *options]
@@ -149,12 +152,12 @@ def ran(folder):
     for number, line in enumerate(dict.fromkeys(lines)):
         match = re.search(r"runs/([\w-]+)", line)
         chain = "quick" if "quick" in line else match[1] if match else line
-        chains.setdefault(chain, []).append((number, shlex.split(line, comments=True)))
+        chains.setdefault(chain, []).append((number, line))
 
     def run_chain(chain):
-        for number, words in chain:
-            done = programs.run(smaller(words[1:]), cwd=folder, output=folder / f"said{number}")
-            assert done.returncode == 0, (words, done.stdout[-2000:], done.stderr[-4000:])
+        for number, line in chain:
+            done = programs.run(smaller(line), cwd=folder, output=folder / f"said{number}")
+            assert done.returncode == 0, (line, done.stdout[-2000:], done.stderr[-4000:])
 
     with ThreadPoolExecutor(2) as workers:
         # As a list, so that what failed is raised here.
