@@ -14,7 +14,7 @@ from foanet_jax.data.short_axis_phantom import short_axis_stack
 from tests import programs
 
 ROOT = Path(__file__).parents[1]
-TINY = {"evaluation.overlays": 1, "localization.enabled": False}
+TINY = {"evaluation.overlays": 1, "localization.enabled": False, "segmentation.network.architecture": "net1"}
 TINY_STAGE = {
     "network.width": 1 / 32,
     "prepare.spacing_mm": 5.0,

@@ -26,7 +26,7 @@ from tests import programs
 from tests.test_end_to_end import ROOT, tiny
 
 ROWS = ["c", "i"]
-FOLDED = {"data.patients": 4, "data.folds": 2}
+FOLDED = {"data.patients": 4, "data.folds": 2, "localization.train.epochs": 1, "segmentation.train.epochs": 1}
 
 
 def sweep(folder: Path, **options) -> int:
