@@ -15,15 +15,27 @@ FLAGS = (
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS]).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-import jax  # noqa: E402  the flags come first
-
 ROOT = Path(__file__).parents[1]
 
-# A cache for each process that tests run in: entries are not written atomically.
+# A cache for each process that tests run in, and the programs that it starts: entries are not written atomically.
 CACHE = ROOT / ".cache" / "jax" / os.environ.get("PYTEST_XDIST_WORKER", "main")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
-jax.config.update("jax_compilation_cache_dir", str(CACHE))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+# What takes minutes, the longest first: begun last, one of them would leave the other process without work.
+LONGEST = (
+    "test_readme.py",
+    "sweep/test_sweep.py",
+    "test_fuzz.py",
+    "test_end_to_end.py",
+    "benchmarks/test_benchmarks.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the files that take longest at the beginning."""
+    places = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,9 @@
 import csv
 import dataclasses
 import json
-import os
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
-import jax
 import nibabel
 import numpy as np
 import pytest
@@ -30,6 +27,8 @@ from foanet_jax.report.clinical import clinical_tables
 from foanet_jax.sizes import read_sizes
 from foanet_jax.sweep.results import read_sweep
 from foanet_jax.training.runlog import read_log
+from foanet_jax.training.validation import Validation
+from tests import programs
 
 ROOT = Path(__file__).parents[1]
 TINY = {
@@ -59,21 +58,6 @@ def tiny(config, **overrides):
                 place = place[parent]
             place[field] = value
     return config.to_dict()
-
-
-# Programs of a test find what earlier ones compiled.
-CACHE_ENVIRONMENT = {**os.environ, "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir}
-
-
-def run(*arguments, cwd=ROOT):
-    """`run.py` as a user starts it."""
-    return subprocess.run(
-        [sys.executable, str(ROOT / "run.py"), *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -115,20 +99,27 @@ def test_training_again_in_the_same_folder_is_refused(trained):
         experiment.train(config, workdir, resume=False, tensorboard=False, command=[])
 
 
-def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path):
-    config = tiny(phantom.get_config())
-    half = tiny(phantom.get_config(), **{"localization.train.epochs": 1, "segmentation.train.epochs": 1})
-    for part in ("localization", "segmentation"):
-        # A cosine over one epoch would be another schedule; the interruption comes from outside it.
-        half[part]["optimiser"]["schedule"] = config[part]["optimiser"]["schedule"] = "constant"
-    whole = tmp_path / "whole"
-    experiment.train(config, whole, resume=False, tensorboard=False, command=[])
-    experiment.train(half, tmp_path / "cut", resume=False, tensorboard=False, command=[])
-    experiment.train(config, tmp_path / "cut", resume=True, tensorboard=False, command=[])
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(trained, tmp_path, monkeypatch):
+    whole, config = trained
+    cut = tmp_path / "cut"
+    shutil.copytree(whole / "localization", cut / "localization")
+    score = Validation.score
+
+    def in_one_epoch(validation, network):
+        if read_log(cut / "segmentation"):  # that was saved with the first epoch
+            raise KeyboardInterrupt
+        return score(validation, network)
+
+    monkeypatch.setattr(Validation, "score", in_one_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.train(config, cut, resume=True, tensorboard=False, command=[])
+    assert not (cut / "segmentation" / "curves.png").exists()
+    monkeypatch.setattr(Validation, "score", score)
+    experiment.train(config, cut, resume=True, tensorboard=False, command=[])
     for stage in experiment.STAGES:
-        assert read_log(whole / stage) == read_log(tmp_path / "cut" / stage)
+        assert read_log(whole / stage) == read_log(cut / stage)
     one = experiment.load_model(whole, which="last").segmentation[0].variables
-    other = experiment.load_model(tmp_path / "cut", which="last").segmentation[0].variables
+    other = experiment.load_model(cut, which="last").segmentation[0].variables
     np.testing.assert_array_equal(one["params"]["score"]["kernel"], other["params"]["score"]["kernel"])
 
 
@@ -236,20 +227,16 @@ def test_a_calibration_is_fitted_on_validation_studies_and_read_again(trained, t
 
 @pytest.mark.parametrize("row", list(ROWS))
 def test_every_row_of_table_one_builds_and_takes_a_step(row, tmp_path):
-    one_step = {
-        f"{stage}.train.{name}": value
-        for stage in experiment.STAGES
-        for name, value in {"epochs": 1, "batch_size": 1, "examples_per_epoch": 1}.items()
-    }
+    one_step = {"train.epochs": 1, "train.batch_size": 1, "train.examples_per_epoch": 1, "network.norm": "none"}
+    one_step = {f"segmentation.{name}": value for name, value in one_step.items()}
     config = tiny(phantom.get_config(row), **one_step, **{"data.validation_fraction": 0.0})
-    config["localization"]["prepare"]["spacing_mm"] = 6.0
     assert config["row"] == row
-    experiment.train(config, tmp_path, resume=False, tensorboard=False, command=[])
+    # The localization network is the same in all of them.
+    experiment.train(config, tmp_path, resume=False, tensorboard=False, command=[], stages=("segmentation",))
     (record,) = read_log(tmp_path / "segmentation")
     weights = config["segmentation"]["loss"]
     assert np.isfinite(record["loss"])
     assert record["loss"] == pytest.approx(sum(record.get(term, 0) * weights[term] for term in ("cce", "ssim", "dice")))
-    assert (tmp_path / "localization").exists() == config["localization"]["enabled"]
 
 
 def test_rows_differ_as_table_one_says():
@@ -318,7 +305,8 @@ def test_the_papers_numbers_are_the_defaults():
 )
 def test_wrong_input_is_one_clear_error_and_writes_nothing(arguments, says, tmp_path):
     workdir = tmp_path / "run"
-    done = run(f"--workdir={workdir}", *arguments)
+    words = [str(ROOT / "run.py"), f"--workdir={workdir}", *arguments]
+    done = programs.run(words, cwd=ROOT, output=tmp_path / "said")
     assert done.returncode != 0
     assert says in done.stderr
     assert "Traceback" not in done.stderr

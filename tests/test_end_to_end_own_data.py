@@ -1,8 +1,6 @@
 """Your own data from file to mask: trained, evaluated and predicted as a user does it, on tiny phantoms."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import nibabel
@@ -13,9 +11,10 @@ from experiments import folder
 from foanet_jax import experiment, prediction
 from foanet_jax.data.nifti import write_nifti
 from foanet_jax.data.short_axis_phantom import short_axis_stack
+from tests import programs
 
 ROOT = Path(__file__).parents[1]
-TINY = {"evaluation.overlays": 1}
+TINY = {"evaluation.overlays": 1, "localization.enabled": False, "segmentation.network.architecture": "net1"}
 TINY_STAGE = {
     "network.width": 1 / 32,
     "prepare.spacing_mm": 5.0,
@@ -103,19 +102,9 @@ def test_train_evaluate_predict(layout, tmp_path):
 def test_the_mode_check_ends_with_1_where_there_are_errors(tmp_path):
     write_data_set(tmp_path / "data", "folder")
     (tmp_path / "data" / "images" / "p0_ed.nii.gz").write_bytes(b"broken")
-    done = subprocess.run(
-        [
-            sys.executable,
-            str(ROOT / "run.py"),
-            "--mode=check",
-            f"--config={ROOT / 'experiments' / 'folder.py'}",
-            f"--config.data.root={tmp_path / 'data'}",
-            f"--workdir={tmp_path / 'run'}",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    words = [str(ROOT / "run.py"), "--mode=check", f"--config={ROOT / 'experiments' / 'folder.py'}"]
+    words += [f"--config.data.root={tmp_path / 'data'}", f"--workdir={tmp_path / 'run'}"]
+    done = programs.run(words, cwd=tmp_path, output=tmp_path / "said")
     assert done.returncode == 1, done.stderr
     assert "p0_ed.nii.gz: does not start as NIfTI does" in done.stdout
     assert (tmp_path / "run" / "check" / "check.png").stat().st_size > 0

@@ -2,21 +2,18 @@
 
 import dataclasses
 import json
-import os
 import re
 import shlex
-import shutil
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import jax
 import nibabel
 import numpy as np
 import pytest
 
 from experiments.common import ROWS
+from foanet_jax.data.catalogue import read_input
 from foanet_jax.data.nifti import write_nifti
 from foanet_jax.data.short_axis_phantom import short_axis_stack, short_axis_study
 from foanet_jax.data.study import ACDC_CLASSES, LV_CLASSES
@@ -30,12 +27,15 @@ from foanet_jax.data.writers import (
     write_sunnybrook,
 )
 from foanet_jax.sweep.plan import plan_ablation
+from tests import programs
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXPERIMENTS = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")
 FORMATS = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
-PATIENTS = range(1, 7)
+EXPORT = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+PATIENTS = range(1, 6)
+SIZE = 72
 
 
 def blocks(text, kind):
@@ -48,45 +48,63 @@ def commands(text):
     return [line for block in blocks(text, "bash") for line in block.splitlines() if "run.py" in line]
 
 
-SMALL = [
-    f"--config.{stage}.{option}"
-    for stage in ("localization", "segmentation")
-    for option in (
-        "network.width=0.03125",
-        "prepare.spacing_mm=5.0",
-        "prepare.bucket=64",
-        "train.epochs=1",
-        "train.batch_size=2",
-        "train.examples_per_epoch=4",
-    )
+ENOUGH = [
+    *(
+        f"--config.{stage}.{option}"
+        for stage in ("localization", "segmentation")
+        for option in (
+            "network.width=0.03125",
+            "prepare.spacing_mm=5.0",
+            "prepare.bucket=64",
+            "train.epochs=1",
+            "train.batch_size=2",
+            "train.examples_per_epoch=4",
+        )
+    ),
+    "--config.evaluation.overlays=1",
 ]
+# Only runs/acdc has both networks, with which the pages do all that can be done: for the others one is enough, and for
+# other pages than the README the one with fewer layers.
+ONE_NETWORK = ["--config.localization.enabled=False"]
+FEWER_LAYERS = ["--config.segmentation.network.architecture=net1"]
+ONE_RUN = {"ablate": ["--rows=i", "--folds=0"], "cv": ["--folds=0"]}
+PHANTOM = ["--config.data.patients=5", "--config.data.phantom.frames=2", "--config.data.phantom.size=96"]
+PHANTOM += ["--config.data.phantom.shape=(8,48,48)"]
+
+
+def whole_experiments():
+    """The commands of docs/experiments.md but for the cluster's, which is a program of the shell."""
+    lines = [*re.findall(r"`(python run\.py [^`]*)`", EXPERIMENTS), *commands(EXPERIMENTS)]
+    return [line for line in lines if line.startswith("python run.py --mode") and "--workdir runs/table1" not in line]
+
+
+def smaller(line):
+    """A command's words with what makes it small: row and data set stay as printed."""
+    words = shlex.split(line, comments=True)[1:]
+    mode = words[words.index("--mode") + 1] if "--mode" in words else "run"
+    if words[0] != "run.py" or mode in ("predict", "check", "report", "export"):
+        return words
+    options = [*ENOUGH, *ONE_RUN.get(mode, [])]
+    if "runs/acdc" not in words:
+        options += ONE_NETWORK if line in commands(README) else [*ONE_NETWORK, *FEWER_LAYERS]
+    if any("experiments/phantom" in word for word in words):
+        options += PHANTOM
+    return [*words, *options]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder as the README's reader would have it: the program, and data under DATA and STUDIES."""
+    """A folder as the README's reader would have it: the program, and data under DATA, STUDIES and SCANS."""
     folder = tmp_path_factory.mktemp("readme")
     for name in ("run.py", "experiments", "foanet_jax"):
         (folder / name).symlink_to(ROOT / name)
-    for number in PATIENTS:
-        study = short_axis_stack(number, size=80, slices=3)
-        ed_es = [rename(study, f"patient{number:03d}", frame) for frame in (1, 8)]
-        write_acdc(ed_es, folder / "DATA" / "acdc")
-        write_lvquan19(short_axis_study(number, size=96, frames=3), folder / "DATA" / "lvquan19", number)
-    (folder / "STUDIES").mkdir()
-    for place in (folder / "STUDIES" / "one.nii.gz", folder / "study.nii.gz"):
-        nibabel.save(nibabel.Nifti1Image(study.voxels[0].transpose(2, 1, 0), np.diag([1.4, 1.4, 9.0, 1.0])), place)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def other_data(folder):
-    """What docs/formats.md names besides."""
     data = folder / "DATA"
-    cines = [short_axis_stack(number, size=80, slices=3, frames=2) for number in PATIENTS]
+    cines = [short_axis_stack(number, size=SIZE, slices=3, frames=2) for number in PATIENTS]
     write_folder(cines, data / "mine")
     nnunet = data / "Dataset027_Heart"
     for number, cine in zip(PATIENTS, cines, strict=True):
+        write_acdc([one_frame(cine, f"patient{number:03d}", frame) for frame in range(2)], data / "acdc")
+        write_lvquan19(short_axis_study(number, size=96, frames=3), data / "lvquan19", number)
         write_mmwhs2017(whole_heart_study(number, shape=(8, 48, 48)), data / "mmwhs2017", 1000 + number)
         labels = np.array([0, 0, 1, 2], np.uint8)[cine.labels]
         left = dataclasses.replace(cine, labels=labels, classes=LV_CLASSES)
@@ -102,104 +120,144 @@ def other_data(folder):
     }
     (nnunet / "dataset.json").write_text(json.dumps(description))
     write_dicom(cines[0], folder / "SCANS" / "eva" / "series3")
+    (folder / "STUDIES").mkdir()
+    for place in (folder / "STUDIES" / "one.nii.gz", folder / "study.nii.gz"):
+        nibabel.save(nibabel.Nifti1Image(cines[-1].voxels[0].transpose(2, 1, 0), np.diag([1.4, 1.4, 9.0, 1.0])), place)
+    return folder
 
 
-def rename(study, patient, frame):
-    return dataclasses.replace(study, patient=patient, case=f"{patient}_frame{frame:02d}")
+def one_frame(cine, patient, frame):
+    """A frame of a cine as a study of its own, as ACDC has them."""
+    place = slice(frame, frame + 1)
+    return dataclasses.replace(
+        cine,
+        patient=patient,
+        case=f"{patient}_frame{frame + 1:02d}",
+        voxels=cine.voxels[place],
+        labels=cine.labels[place],
+    )
 
 
-def call(arguments, folder):
-    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir)}
-    done = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+@pytest.fixture(scope="module")
+def ran(folder):
+    """The folder after every command of the pages has run in it, once, and the README's program in Python.
 
-
-def run_all(lines, folder, small):
-    """Runs commands, two at a time, those of one run after each other: trainings before predictions."""
+    Two at a time, but those of one run in the order of the pages.
+    """
+    (program,) = blocks(README, "python")
+    (folder / "program.py").write_text(program)
+    lines = [line for line in commands(README) if line.startswith("python ")]
+    lines += [*commands(FORMATS), *whole_experiments(), "python program.py  # with runs/acdc"]
     chains = {}
-    for line in sorted(lines, key=lambda line: any(word in line for word in ("predict", "report", "export"))):
-        match = re.search(r"runs/([a-z0-9]+)", line) or re.search(r"experiments/(phantom).py:quick", line)
-        chains.setdefault(match[1] if match else line, []).append(shlex.split(line))
+    for number, line in enumerate(dict.fromkeys(lines)):
+        match = re.search(r"runs/([\w-]+)", line)
+        chain = "quick" if "quick" in line else match[1] if match else line
+        chains.setdefault(chain, []).append((number, line))
 
     def run_chain(chain):
-        for words in chain:
-            options = [] if {"predict", "check", "report", "export"} & set(words) else small
-            if "ablate" in words:
-                options = [*small, "--rows=i", "--folds=0"]
-            elif "cv" in words:
-                options = [*small, "--folds=0"]
-            elif "--resume" in words:
-                options = [*small, "--config.segmentation.train.epochs=2", "--config.localization.train.epochs=2"]
-            call([sys.executable, *words[1:], *options], folder)
+        for number, line in chain:
+            done = programs.run(smaller(line), cwd=folder, output=folder / f"said{number}")
+            assert done.returncode == 0, (line, done.stdout[-2000:], done.stderr[-4000:])
 
     with ThreadPoolExecutor(2) as workers:
         # As a list, so that what failed is raised here.
         list(workers.map(run_chain, chains.values()))
+    return folder
 
 
-def test_the_readme_has_the_commands_that_this_file_knows():
+def test_the_pages_have_the_commands_that_this_file_knows():
     setup = [command for command in commands(README) if command.startswith("python3 -m venv")]
     assert len(setup) == 1  # run by CI, as is the other, which does not name run.py
     assert len(commands(README)) == 11
-    assert len(blocks(README, "python")) == 1
     assert len(commands(FORMATS)) == 2 * 6 + 5
-
-
-def test_every_command_runs(folder):
-    run_all([line for line in commands(README) if line.startswith("python ")], folder, SMALL)
-    assert (folder / "OUT" / "one.nii.gz").exists()
-    assert (folder / "runs" / "acdc-again" / "evaluation" / "table.md").exists()
-    assert (folder / "runs" / "no-foa-no-ssim" / "evaluation" / "table.md").exists()
-    assert (folder / "runs" / "acdc" / "check" / "check.png").exists()
-    assert (folder / "EXPORT" / "model.json").exists()
-    for program in blocks(README, "python"):
-        call([sys.executable, "-c", program], folder)
-    assert nibabel.load(folder / "mask.nii.gz").shape == nibabel.load(folder / "study.nii.gz").shape
-    shutil.rmtree(folder / "runs")
-    shutil.rmtree(folder / "OUT")
-
-
-@pytest.mark.usefixtures("other_data")
-def test_every_command_of_the_formats_runs(folder):
-    segmentation_alone = [*SMALL, "--config.localization.enabled=False", "--config.evaluation.overlays=1"]
-    run_all(commands(FORMATS), folder, segmentation_alone)
-    for name in ("acdc", "lvquan19", "mmwhs2017", "sunnybrook", "mine", "nnunet"):
-        assert json.loads((folder / "runs" / name / "check" / "check.json").read_text())["errors"] == 0
-        assert (folder / "runs" / name / "evaluation" / "table.md").exists()
-    masks = {
-        name: sorted(path.name for path in (folder / "OUT" / name).glob("*.nii.gz"))
-        for name in ("acdc", "lvquan19", "mmwhs2017", "mine", "scans")
+    assert len(whole_experiments()) == 7
+    # Those that are no format's own.
+    assert set(commands(EXPORT)) - set(commands(README)) == {
+        "python run.py --mode export --checkpoint runs/acdc --output EXPORT --format=onnx"
     }
-    assert masks == {
-        "acdc": ["patient001_frame01.nii.gz", "patient001_frame08.nii.gz"],
-        "lvquan19": [f"patient{number}.nii.gz" for number in PATIENTS],
-        "mmwhs2017": [f"mr_train_{1000 + number}_image.nii.gz" for number in PATIENTS],
-        "mine": [f"phantom{number:03d}.nii.gz" for number in PATIENTS],
-        "scans": ["SCANS.nii.gz"],
-    }
-    shapes = {name: nibabel.load(folder / "OUT" / name / files[0]).shape for name, files in masks.items()}
-    assert shapes["lvquan19"] == (96, 96, 1, 3)
-    assert shapes["mine"] == shapes["scans"] == (80, 80, 3, 2)
-    # Nothing may have been found in the phantom by a network of one epoch: then there are no segmentations.
-    (voxels,) = [entry["voxels"] for entry in json.loads((folder / "OUT/scans/predictions.json").read_text()).values()]
+
+
+def test_every_command_of_the_readme(ran):
+    assert (ran / "OUT" / "one.nii.gz").exists()
+    for run in ("acdc", "acdc-again", "lvquan19-c", "no-foa-no-ssim"):
+        assert (ran / "runs" / run / "evaluation" / "table.md").exists()
+    assert (ran / "runs" / "acdc" / "check" / "check.png").exists()
+    assert (ran / "runs" / "acdc" / "report" / "report.html").exists()
+    assert (ran / "EXPORT" / "model.json").exists()
+    assert nibabel.load(ran / "mask.nii.gz").shape == nibabel.load(ran / "study.nii.gz").shape
+
+
+LEFT = {"myocardium", "cavity"}
+BOTH = {"right ventricle", *LEFT}
+WHOLE = {
+    "myocardium",
+    "left atrium",
+    "left ventricle",
+    "right atrium",
+    "right ventricle",
+    "ascending aorta",
+    "pulmonary artery",
+}
+# Structures, and the volumes or frames of a test patient.
+TRAINED = {
+    "acdc": (BOTH, 2),
+    "lvquan19": (LEFT, 3),
+    "mmwhs2017": (WHOLE, 1),
+    "sunnybrook": (LEFT, 1),
+    "mine": (BOTH, 2),
+    "nnunet": (BOTH, 1),
+}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_format_is_checked_trained_on_and_evaluated(ran, name):
+    run = ran / "runs" / name
+    structures, units = TRAINED[name]
+    assert json.loads((run / "check" / "check.json").read_text())["errors"] == 0
+    (fold, *_) = json.loads((run / "folds.json").read_text())["folds"]
+    classes = json.loads((run / "evaluation" / "summary.json").read_text())["classes"]
+    assert set(classes) == {*structures, "foreground"}
+    assert classes["myocardium"]["n_units"] == units * len(fold["test"])
+
+
+# What is predicted on, and each mask's shape.
+PREDICTED = {
+    "acdc": ("DATA/acdc/patient001", {f"patient001_frame0{frame}": (SIZE, SIZE, 3) for frame in (1, 2)}),
+    "lvquan19": ("DATA/lvquan19", {f"patient{number}": (96, 96, 1, 3) for number in PATIENTS}),
+    "mmwhs2017": ("DATA/mmwhs2017", {f"mr_train_{1000 + number}_image": (48, 48, 8) for number in PATIENTS}),
+    "mine": ("DATA/mine/images", {f"phantom{number:03d}": (SIZE, SIZE, 3, 2) for number in PATIENTS}),
+    "scans": ("SCANS", {"SCANS": (SIZE, SIZE, 3, 2)}),
+}
+
+
+@pytest.mark.parametrize("name", PREDICTED)
+def test_every_format_is_predicted_on(ran, name):
+    source, shapes = PREDICTED[name]
+    out = ran / "OUT" / name
+    report = json.loads((out / "predictions.json").read_text())
+    assert set(report) == set(shapes) == {path.name.removesuffix(".nii.gz") for path in out.glob("*.nii.gz")}
+    for ref in read_input(ran / source):
+        study, mask = ref.load(), nibabel.load(out / f"{ref.case}.nii.gz")
+        assert mask.shape == shapes[ref.case]
+        np.testing.assert_allclose(mask.affine, study.affine, atol=1e-5)
+        np.testing.assert_allclose(mask.header.get_zooms()[:3], study.spacing_mm[::-1], rtol=1e-6)
+        assert sum(report[ref.case]["voxels"].values()) == np.prod(mask.shape)
+        assert (out / f"{ref.case}.png").stat().st_size > 0
+
+
+def test_dicom_segmentations_where_something_was_found(ran):
+    """Nothing may have been found in the phantom by a network of one epoch."""
+    (voxels,) = [entry["voxels"] for entry in json.loads((ran / "OUT/scans/predictions.json").read_text()).values()]
     found = sum(count for name, count in voxels.items() if name != "background") > 0
-    assert found == any((folder / "OUT" / "scans" / "SCANS_seg").glob("*.dcm"))
-    shutil.rmtree(folder / "runs")
+    assert found == any((ran / "OUT" / "scans" / "SCANS_seg").glob("*.dcm"))
 
 
-@pytest.mark.usefixtures("other_data")
-def test_every_command_of_the_experiments_runs(folder):
+def test_every_command_of_the_experiments(ran):
     """Each on one row and one fold, then the report; of the script of a cluster only which run each task does."""
-    lines = [*re.findall(r"`(python run\.py [^`]*)`", EXPERIMENTS), *commands(EXPERIMENTS)]
-    lines = [line for line in lines if line.startswith("python run.py --mode") and "--workdir runs/table1" not in line]
-    assert len(lines) == 7
-    small = [*SMALL, "--config.data.patients=5", "--config.data.phantom.frames=2", "--config.data.phantom.size=96"]
-    run_all(lines, folder, small)
     ablations = (f"{name}-ablate/rows/i" for name in ("lvquan19", "mmwhs2017", "phantom-quick", "phantom_whole_heart"))
-    for place in (*ablations, "acdc-cv/rows/acdc", "acdc-groups/rows/acdc-small"):
-        assert (folder / "runs" / place / "fold0" / "done.json").exists(), place
-    assert "BLP+FOA+CSD" in (folder / "runs" / "phantom-quick-ablate" / "report" / "report.html").read_text()
-    shutil.rmtree(folder / "runs")
+    for place in (*ablations, "acdc-cv/rows/acdc", "acdc-small-cv/rows/acdc-small", "acdc-groups/rows/acdc-small"):
+        assert (ran / "runs" / place / "fold0" / "done.json").exists(), place
+    assert "BLP+FOA+CSD" in (ran / "runs" / "phantom-quick-ablate" / "report" / "report.html").read_text()
 
 
 def test_the_tasks_of_the_clusters_script_are_all_rows_on_all_folds():

@@ -264,11 +264,7 @@ def evil(tmp_path):
 
 
 def watched(evil_folder, *arguments):
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(evil_folder)]),
-        "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
-    }
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(evil_folder)])}
     return subprocess.run(
         [sys.executable, "-m", "tests.watched", *map(str, arguments)],
         cwd=evil_folder,

@@ -15,12 +15,6 @@ from benchmarks.report import markdown_table, seconds_text
 from foanet_jax.network import NetworkSpec, init_network
 
 
-@pytest.fixture(autouse=True)
-def children_share_the_cache(monkeypatch):
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", jax.config.jax_compilation_cache_dir)
-    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
-
-
 def test_networks(tmp_path, capsys):
     arguments = ["--tiny", "--rounds", "2", "--turn", "0", "--cases", "forward-net2-256"]
     arguments += ["--rivals", "keras", "--keras-python", str(tmp_path / "python")]

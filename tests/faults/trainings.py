@@ -1,7 +1,6 @@
 """Trainings that something happens to, each compared with one that nothing happened to."""
 
 import dataclasses
-import multiprocessing
 import random
 import re
 import signal
@@ -14,10 +13,8 @@ from typing import Any
 from foanet_jax.training.checkpoint import open_checkpoints
 from tests.faults import child
 from tests.faults.child import READY, Faults
+from tests.programs import CONTEXT
 
-# Its server has imported everything and computed nothing, so that a child takes a moment to start.
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.faults.child"])
 EXIT_S = 30.0  # longest time from a signal or an error to the end of the process
 LONG_S = 600.0
 INTERRUPTED, ALL_STEPS = "go on with", "100%|"  # what a process says

@@ -3,18 +3,17 @@
 import csv
 import json
 import os
-import random
 import shutil
 import signal
 import statistics
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
 from experiments import phantom
+from foanet_jax import report
 from foanet_jax.errors import InputError
 from foanet_jax.evaluation import read_scores
 from foanet_jax.experiment import load_model
@@ -23,10 +22,11 @@ from foanet_jax.report import make_report
 from foanet_jax.settings import dotted
 from foanet_jax.sweep import processes, work
 from foanet_jax.sweep.results import read_sweep
-from tests.test_end_to_end import CACHE_ENVIRONMENT, ROOT, tiny
+from tests import programs
+from tests.test_end_to_end import ROOT, tiny
 
 ROWS = ["c", "i"]
-FOLDED = {"data.patients": 4, "data.folds": 2}
+FOLDED = {"data.patients": 4, "data.folds": 2, "localization.train.epochs": 1, "segmentation.train.epochs": 1}
 
 
 def sweep(folder: Path, **options) -> int:
@@ -40,10 +40,36 @@ def command(folder: Path, *options: str) -> list[str]:
     ours, theirs = dotted(tiny(phantom.get_config(), **FOLDED)), dotted(phantom.get_config().to_dict())
     overrides = [f"--config.{name}={value}" for name, value in ours.items() if value != theirs[name]]
     return [
-        *(sys.executable, str(ROOT / "run.py"), "--mode=ablate", f"--rows={','.join(ROWS)}", f"--workdir={folder}"),
+        str(ROOT / "run.py"),
+        "--mode=ablate",
+        f"--rows={','.join(ROWS)}",
+        f"--workdir={folder}",
         *overrides,
         *options,
     ]
+
+
+def run(folder: Path, *options: str) -> programs.Done:
+    return programs.run(command(folder, *options), cwd=ROOT, output=folder.with_suffix(".said"))
+
+
+def start(folder: Path, *options: str, until: str) -> BaseProcess:
+    """The sweep in a process, from the moment that there is a certain file in its folder."""
+    process = programs.start(command(folder, *options), cwd=ROOT, output=folder.with_suffix(".said"))
+    while not list(folder.glob(until)):
+        assert process.exitcode is None
+        time.sleep(0.05)
+    return process
+
+
+def trained_only(swept: Path, folder: Path, *runs: tuple[str, int]) -> Path:
+    """A copy of the sweep in which these runs still have to be evaluated."""
+    shutil.copytree(swept, folder, symlinks=True)
+    for row, fold in runs:
+        place = folder / "rows" / row / f"fold{fold}"
+        (place / "done.json").unlink()
+        shutil.rmtree(place / "evaluation")
+    return folder
 
 
 def tables(folder: Path) -> dict[str, str]:
@@ -58,6 +84,12 @@ def swept(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep") / "phantom"
     assert sweep(folder) == 0
     return folder
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Figures would take most of the time of a report; other tests look at them."""
+    monkeypatch.setattr(report, "draw_figures", lambda *_: [])
 
 
 def test_every_row_and_fold_is_a_run_of_its_own(swept):
@@ -113,8 +145,9 @@ def test_the_report_needs_nothing_but_the_folder(swept, tmp_path):
     assert "BLP+FOA+CSD" in page.read_text()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_run_that_fails_is_named_and_the_rest_go_on(swept, tmp_path, monkeypatch):
-    folder = tmp_path / "failing"
+    folder = trained_only(swept, tmp_path / "failing", ("c", 1), ("i", 0))
     evaluate = work.evaluate
 
     def fail(config, *arguments, **options):
@@ -122,45 +155,34 @@ def test_a_run_that_fails_is_named_and_the_rest_go_on(swept, tmp_path, monkeypat
             raise RuntimeError("the disk is full")
         return evaluate(config, *arguments, **options)
 
-    monkeypatch.setattr(work, "evaluate", fail)
-    assert sweep(folder) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "evaluate", fail)
+        assert sweep(folder) == 1
     result = read_sweep(folder)
     assert dict(result.row("c").failures) == {1: "RuntimeError: the disk is full"}
     assert [run.fold for run in result.row("i").runs] == [0, 1]
     assert "the disk is full" in (folder / "report" / "tables" / "main.md").read_text()
     record = json.loads((folder / "rows" / "c" / "fold1" / "failed.json").read_text())
     assert "Traceback" in record["traceback"]
-    monkeypatch.undo()
     assert sweep(folder) == 0
     assert tables(folder) == tables(swept)
 
 
-def test_killed_at_random_and_taken_up_again_it_gives_the_same_tables(swept, tmp_path):
+def test_killed_in_a_training_and_in_an_evaluation_it_gives_the_same_tables(swept, tmp_path):
     folder = tmp_path / "killed"
-    rng = random.Random(0)
-    unfinished = 0
-    for _ in range(2):
-        process = subprocess.Popen(
-            command(folder), env=CACHE_ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        # From the moment that there is something to lose.
-        while not (folder / "sweep.json").exists():
-            assert process.poll() is None
-            time.sleep(0.1)
-        time.sleep(rng.uniform(4, 15))
-        process.send_signal(signal.SIGKILL)
-        unfinished += process.wait() == -signal.SIGKILL and len(list(folder.rglob("done.json"))) < 6
-    assert unfinished, "nothing was interrupted"
-    done = subprocess.run(command(folder), env=CACHE_ENVIRONMENT, capture_output=True, text=True, check=False)
+    for moment in ("localization-*/fold0/done.json", "rows/c/fold1/evaluation"):
+        process = start(folder, until=moment)
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    done = run(folder)
     assert done.returncode == 0, done.stderr[-2000:]
     assert tables(folder) == tables(swept)
 
 
 def test_runs_in_processes_of_their_own(tmp_path):
     folder = tmp_path / "processes"
-    done = subprocess.run(
-        command(folder, "--processes=2", "--rows=i"), env=CACHE_ENVIRONMENT, capture_output=True, text=True, check=False
-    )
+    done = run(folder, "--processes=2", "--rows=i")
     assert done.returncode == 0, done.stderr[-2000:]
     assert "row i, fold 0: done after" in done.stdout
     result = read_sweep(folder)
@@ -169,8 +191,9 @@ def test_runs_in_processes_of_their_own(tmp_path):
     assert (folder / "report" / "report.html").exists()
 
 
-def test_one_run_of_an_array_leaves_the_rest_to_others(tmp_path, caplog):
-    folder = tmp_path / "array"
+def test_one_run_of_an_array_leaves_the_rest_to_others(swept, tmp_path, caplog):
+    folder = trained_only(swept, tmp_path / "array", *((row, fold) for row in ROWS for fold in (0, 1)))
+    shutil.rmtree(folder / "report")
     caplog.set_level("INFO", "foanet_jax")
     assert sweep(folder, folds=[1]) == 0
     result = read_sweep(folder)
@@ -179,6 +202,7 @@ def test_one_run_of_an_array_leaves_the_rest_to_others(tmp_path, caplog):
     assert not (folder / "report").exists()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_report_that_a_kill_left_behind_is_made_again(swept, tmp_path):
     folder = tmp_path / "behind"
     shutil.copytree(swept, folder, symlinks=True)
@@ -212,15 +236,12 @@ def test_other_folds_are_refused_once_a_sweep_has_begun(swept, tmp_path):
 
 def test_interrupted_it_ends_its_processes(tmp_path):
     folder = tmp_path / "interrupted"
-    process = subprocess.Popen(command(folder, "--processes=2"), env=CACHE_ENVIRONMENT, stdout=subprocess.PIPE)
-    while not list(folder.rglob("output.log")):
-        assert process.poll() is None
-        time.sleep(0.1)
-    time.sleep(1)
-    process.send_signal(signal.SIGTERM)
-    told, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert told.decode().splitlines()[-1] == "SIGTERM: stopped; go on with the same command"
+    process = start(folder, "--processes=2", until="rows/*/*/output.log")
+    process.terminate()
+    process.join()
+    assert process.exitcode == 0
+    told = folder.with_suffix(".said.out").read_text()
+    assert told.splitlines()[-1] == "SIGTERM: stopped; go on with the same command"
     assert not list(folder.rglob("failed.json"))
     assert not list(folder.rglob("done.json"))
 
