@@ -93,6 +93,7 @@ def joined() -> bool:
 
 def part() -> None:
     """Leaves the others, once all are here; from then on this process is on its own."""
+    anywhere(False)  # waits for as long as it takes, other than JAX
     jax.distributed.shutdown()
 
 
@@ -152,8 +153,8 @@ def require_alike(described: Mapping[str, Any]) -> None:
 
 def is_lost(error: BaseException) -> bool:
     """Whether an error says that another process is gone."""
-    mine = isinstance(error, InputError) or not isinstance(error, RuntimeError | ValueError)
-    return joined() and not mine and any(word in str(error) for word in LOST)
+    of_jax = isinstance(error, RuntimeError | ValueError) and not isinstance(error, InputError)
+    return joined() and of_jax and any(word in str(error) for word in LOST)
 
 
 @contextlib.contextmanager
