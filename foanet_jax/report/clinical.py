@@ -9,7 +9,7 @@ from foanet_jax.indices.compare import score_pairs
 from foanet_jax.metrics import FOREGROUND
 from foanet_jax.quality.finding import LOW_DICE
 from foanet_jax.quality.table import summarise_quality
-from foanet_jax.report.tables import Cell, Number, Table, table_of
+from foanet_jax.report.table import Cell, Number, Table, table_of
 from foanet_jax.sizes import Size
 from foanet_jax.sweep.results import RowResult, SweepResult
 

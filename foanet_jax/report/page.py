@@ -25,7 +25,8 @@ from foanet_jax.markup.elements import (
 )
 from foanet_jax.metrics import PatientScore
 from foanet_jax.report.figures import FigureFile
-from foanet_jax.report.tables import HEADINGS, Table, cell_parts
+from foanet_jax.report.table import Table, cell_parts
+from foanet_jax.report.tables import HEADINGS
 from foanet_jax.settings import STAGES, dotted
 from foanet_jax.sweep.results import RowResult, RunResult, SweepResult, read_json
 

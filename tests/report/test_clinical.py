@@ -10,7 +10,7 @@ from foanet_jax.drawing import draw_confidence
 from foanet_jax.indices.compare import IndexPair
 from foanet_jax.quality.table import QualityRow
 from foanet_jax.report.clinical import clinical_figures, clinical_tables
-from foanet_jax.report.tables import Number
+from foanet_jax.report.table import Number
 from tests.report.sweep_results import make_result
 
 PAIRS = (

@@ -13,17 +13,8 @@ from scipy import stats
 from foanet_jax.evaluation import summarise
 from foanet_jax.metrics import FOREGROUND
 from foanet_jax.report.statistics import holm, interval
-from foanet_jax.report.tables import (
-    Difference,
-    Estimate,
-    FoldCount,
-    Number,
-    PValue,
-    Seconds,
-    Table,
-    make_tables,
-    write_tables,
-)
+from foanet_jax.report.table import Difference, Estimate, FoldCount, Number, PValue, Seconds, Table
+from foanet_jax.report.tables import make_tables, write_tables
 from tests.report.sweep_results import PAPER, make_result
 
 MEASURES = ("dc", "hd95_mm", "bdc")
@@ -237,6 +228,9 @@ def test_columns_that_need_be():
     result = make_result(rows=("i", "mine"), titles={"mine": "Mine"})
     found = texts(tables_of(result)["main"])
     assert (found[0]["dc_paper"], found[1]["dc_paper"]) == ("0.879", "")
+    dc_alone = dataclasses.replace(result.rows[0], paper={"dc": 0.879})
+    keys = tables_of(dataclasses.replace(result, rows=(dc_alone, result.rows[1])))["main"].keys
+    assert [key for key in keys if key.endswith("_paper")] == ["dc_paper"]
     result = make_result(rows=("mine",))
     assert "dc_paper" not in tables_of(result)["main"].keys
     assert "excluded" not in tables_of(result)["main"].keys
