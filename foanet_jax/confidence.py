@@ -10,8 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import xlogy
 
-from foanet_jax.metrics import dice
-
 BAND_PX = 2  # on either side of an outline, on the network's grid
 
 
@@ -25,7 +23,8 @@ class Confidence:
         foreground: the same over all foreground together; NaN where there is none.
         border_entropy: mean entropy within BAND_PX of the foreground's outline, over its greatest possible value: 0
             where the network is certain, 1 where all classes are alike to it; NaN where there is no outline.
-        agreement: of masks predicted from several views of the study, where there were any.
+        agreement: mean Dice of the foreground over all pairs of views, which are the networks of an ensemble and the
+            turned images of test-time augmentation; NaN where no view shows any, None where there is but one view.
     """
 
     classes: Mapping[str, float]
@@ -34,12 +33,15 @@ class Confidence:
     agreement: float | None = None
 
 
-def confidence_of(tallies: Iterable[np.ndarray], classes: Sequence[str]) -> Confidence:
-    """What `tally` found on parts of a study, put together.
+def confidence_of(
+    tallies: Iterable[np.ndarray], classes: Sequence[str], overlaps: Iterable[np.ndarray] = ()
+) -> Confidence:
+    """What `tally` and `overlap` found on parts of a study, put together.
 
     Args:
         tallies: of each part.
         classes: names by index, background first.
+        overlaps: of each part; none where there is but one view.
     """
     sums, counts = np.sum([np.asarray(part, np.float64) for part in tallies], axis=0)
     means = [_ratio(total, count) for total, count in zip(sums, counts, strict=True)]
@@ -47,6 +49,7 @@ def confidence_of(tallies: Iterable[np.ndarray], classes: Sequence[str]) -> Conf
         classes=dict(zip(classes[1:], means[1:-1], strict=True)),
         foreground=_ratio(sums[1:-1].sum(), counts[1:-1].sum()),
         border_entropy=means[-1],
+        agreement=_agreement(overlaps),
     )
 
 
@@ -63,9 +66,8 @@ def tally(maps, extent, count):
         (2, C + 1): for each class the sum of its probability over the pixels where it is the likeliest, and last the
         entropy's within the band; below each, how many pixels.
     """
-    slices, height, width, classes = maps.shape
-    inside = (jnp.arange(height)[:, None] < extent[0]) & (jnp.arange(width)[None, :] < extent[1])
-    inside = inside[None] & (jnp.arange(slices) < count)[:, None, None]
+    classes = maps.shape[-1]
+    inside = _inside(maps.shape[:3], extent, count)
     labels = jnp.argmax(maps, axis=-1)
     chosen = (labels[..., None] == jnp.arange(classes)) & inside[..., None]
     foreground = (labels > 0) & inside
@@ -78,15 +80,37 @@ def tally(maps, extent, count):
     return jnp.concatenate([jnp.stack([sums, counts]), last[:, None]], axis=1)
 
 
-def agreement(masks: Sequence[np.ndarray]) -> float:
-    """Mean Dice of the foreground over all pairs of a study's masks, as of views of it under test-time augmentation.
+@jax.jit
+def overlap(views, extent, count):
+    """(V, V): how many pixels each pair of views of some slices has in common as foreground.
 
-    Raises:
-        ValueError: there are fewer than two.
+    Args:
+        views: V maps (N, H, W, C) of the same slices.
+        extent, count: as for `tally`.
     """
-    if len(masks) < 2:
-        raise ValueError(f"{len(masks)} masks; agreement takes at least two")
-    return float(np.mean([dice(one > 0, other > 0) for one, other in itertools.combinations(masks, 2)]))
+    foreground = jnp.stack([jnp.argmax(maps, axis=-1) > 0 for maps in views])
+    foreground &= _inside(foreground.shape[1:], extent, count)
+    pixels = foreground.reshape(len(views), -1).astype(jnp.float32)
+    return pixels @ pixels.T  # whole numbers below 2²⁴, exact
+
+
+def _agreement(overlaps: Iterable[np.ndarray]) -> float | None:
+    """Mean Dice of all pairs of views from the pixels that they have in common."""
+    parts = [np.asarray(part, np.float64) for part in overlaps]
+    if not parts:
+        return None
+    common = sum(parts[1:], parts[0])
+    sizes = np.diagonal(common)
+    pairs = list(itertools.combinations(range(len(common)), 2))
+    dice = [_ratio(2 * common[i, j], sizes[i] + sizes[j]) for i, j in pairs if sizes[i] + sizes[j]]
+    return _ratio(sum(dice), len(dice))
+
+
+def _inside(shape: Sequence[int], extent, count):
+    """Which pixels of (N, H, W) are of the slices and the part of the grid that count."""
+    slices, height, width = shape
+    inside = (jnp.arange(height)[:, None] < extent[0]) & (jnp.arange(width)[None, :] < extent[1])
+    return inside[None] & (jnp.arange(slices) < count)[:, None, None]
 
 
 def _widened(mask):

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from foanet_jax.confidence import Confidence, confidence_of, tally
+from foanet_jax.confidence import Confidence, confidence_of, overlap, tally
 from foanet_jax.data.study import Study
 from foanet_jax.devices import spread, telling_out_of_memory
 from foanet_jax.image.boxes import Box, paste, slice_boxes, union_box, whole_image
@@ -115,11 +115,23 @@ def probability_maps(
     Yields:
         (together, H, W, C) maps, and how many of them count.
     """
+    for seen, count in _views(network, prepared, triples, together=together, tta=tta):
+        yield _mean(seen), count
+
+
+def _views(
+    network: Network, prepared: Prepared, triples: np.ndarray, *, together: int, tta: str
+) -> Iterator[tuple[list[jax.Array], int]]:
+    """What `probability_maps` is the mean of."""
     for start in range(0, len(triples), together):
         chunk = triples[np.minimum(np.arange(start, start + together), len(triples) - 1)]
         batch = temporal_like(prepared.images, chunk)
         seen = [_as_seen(network, batch, prepared.extent, *symmetry) for symmetry in SYMMETRIES[tta]]
-        yield sum(seen[1:], seen[0]) / len(seen), min(together, len(triples) - start)
+        yield seen, min(together, len(triples) - start)
+
+
+def _mean(maps: Sequence[jax.Array]) -> jax.Array:
+    return sum(maps[1:], maps[0]) / len(maps)
 
 
 def _as_seen(network: Network, batch: jax.Array, extent: tuple[int, int], transposed: bool, axes: tuple[int, ...]):
@@ -156,10 +168,10 @@ class _Reading:
         """The grid that all of them share."""
         return self.prepared[self.networks[0].prepare]
 
-    def maps(self, slices: slice, *, together: int) -> Iterator[tuple[jax.Array, int]]:
-        """The mean of the networks' `probability_maps` of some slices."""
+    def views(self, slices: slice, *, together: int) -> Iterator[tuple[list[jax.Array], int]]:
+        """Probabilities of some slices by each network from each turned image, some at a time; how many count."""
         each = [
-            probability_maps(
+            _views(
                 network,
                 self.prepared[network.prepare],
                 self.triples[network.prepare][slices],
@@ -169,8 +181,12 @@ class _Reading:
             for network in self.networks
         ]
         for parts in zip(*each, strict=True):
-            first, *others = (maps for maps, _ in parts)
-            yield sum(others, first) / len(parts), parts[0][1]
+            yield [view for seen, _ in parts for view in seen], parts[0][1]
+
+    def maps(self, slices: slice, *, together: int) -> Iterator[tuple[jax.Array, int]]:
+        """The mean of the `views`."""
+        for views, count in self.views(slices, together=together):
+            yield _mean(views), count
 
 
 def likeliest(maps: Iterable[tuple[jax.Array, int]]) -> np.ndarray:
@@ -224,18 +240,24 @@ def segment(
     most = max(1, slices_together(networks, grid, frames * slices, memory_bytes) // slices)
     held = -(-frames // -(-frames // most)) * slices
     together = slices_together(networks, grid, held, memory_bytes)
-    masks, tallies = [], []
+    extent = np.array(prepared.extent, np.int32)
+    masks, tallies, overlaps = [], [], []
     for start in range(0, frames * slices, held):
-        maps = list(reading.maps(slice(start, start + held), together=together))
+        maps = []
+        for views, count in reading.views(slice(start, start + held), together=together):
+            if len(views) > 1:
+                overlaps.append(overlap(views, extent, np.int32(count)))
+            maps.append((_mean(views), count))
         stray = _stray(likeliest(maps), prepared.extent, slices)
         for part, count in maps:
             here, stray = stray[:count], stray[count:]
             here = np.pad(here, ((0, len(part) - count), (0, 0), (0, 0)))
             cleaned = _without(part, here)
-            tallies.append(tally(cleaned, np.array(prepared.extent, np.int32), np.int32(count)))
+            tallies.append(tally(cleaned, extent, np.int32(count)))
             masks.append(restore_labels(cleaned, prepared, box)[:count])
     mask = np.concatenate(masks).reshape(frames, slices, *box.shape)
-    return paste(mask, box, (shape[0], shape[1])), confidence_of(jax.device_get(tallies), model.classes)
+    confidence = confidence_of(jax.device_get(tallies), model.classes, jax.device_get(overlaps))
+    return paste(mask, box, (shape[0], shape[1])), confidence
 
 
 def _stray(labels: np.ndarray, extent: tuple[int, int], slices: int) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from foanet_jax.confidence import agreement, confidence_of, tally
+from foanet_jax.confidence import confidence_of, overlap, tally
 
 CLASSES = ("background", "myocardium", "cavity")
 
@@ -67,11 +67,28 @@ def test_nothing_predicted_has_no_confidence():
     assert all(math.isnan(value) for value in (*found.classes.values(), found.foreground, found.border_entropy))
 
 
+def certain(labels):
+    """(N, H, W, C) maps that leave no doubt."""
+    return jnp.asarray(np.eye(len(CLASSES), dtype=np.float32)[labels])
+
+
 def test_agreement_is_the_mean_dice_of_the_pairs():
-    one, other = np.zeros((2, 1, 1, 4, 4), np.uint8)
-    one[..., :2, :], other[..., :2, :2] = 1, 2
-    # 8 and 4 pixels, 4 in common: 8/12; against itself 1.
-    assert agreement([one, other]) == pytest.approx(2 / 3)
-    assert agreement([one, other, one]) == pytest.approx((2 / 3 + 1 + 2 / 3) / 3)
-    with pytest.raises(ValueError, match="at least two"):
-        agreement([one])
+    one, other = np.zeros((2, 2, 4, 4), np.int64)
+    one[:, :2, :], other[:, :2, :2] = 1, 2
+    views = [certain(one), certain(other), certain(one)]
+    # In a slice 8 and 4 pixels, 4 in common: 8/12; against itself 1. Without the last column 6 and 4: 8/10.
+    none = [tally(views[0], np.array([4, 4]), 2)]
+    for columns, dice in ((4, 2 / 3), (3, 4 / 5)):
+        parts = [overlap(views, np.array([4, columns]), count) for count in (2, 1)]
+        assert parts[0].tolist() == (2 * parts[1]).tolist()
+        assert confidence_of(none, CLASSES, parts).agreement == pytest.approx((dice + 1 + dice) / 3)
+        assert confidence_of(none, CLASSES, [overlap(views[:2], np.array([4, columns]), 2)]).agreement == (
+            pytest.approx(dice)
+        )
+
+
+def test_views_that_show_nothing_agree_on_nothing():
+    empty, filled = certain(np.zeros((1, 2, 2), np.int64)), certain(np.ones((1, 2, 2), np.int64))
+    none = [tally(empty, np.array([2, 2]), 1)]
+    assert math.isnan(confidence_of(none, CLASSES, [overlap([empty] * 2, np.array([2, 2]), 1)]).agreement)
+    assert confidence_of(none, CLASSES, [overlap([empty, filled], np.array([2, 2]), 1)]).agreement == 0

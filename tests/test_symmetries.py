@@ -75,13 +75,18 @@ def test_an_ensemble_is_the_mean_of_its_networks(monkeypatch, tta):
     def predict(*votes):
         prepares = (PREPARE, PrepareSpec(bucket=16, neighbours="none"), PREPARE)
         members = [Network(SPEC, p, {"votes": vote}) for p, vote in zip(prepares, votes, strict=False)]
-        return predict_study(square_study(), Model(LV_CLASSES, (), tuple(members), 10, False), tta=tta).mask
+        return predict_study(square_study(), Model(LV_CLASSES, (), tuple(members), 10, False), tta=tta)
 
     square = (square_study().voxels > 0).astype(np.uint8)
     ring, cavity, unsure = (0.0, 0.9, 0.1), (0.0, 0.2, 0.8), (0.3, 0.2, 0.5)
-    np.testing.assert_array_equal(predict(ring), square)
-    np.testing.assert_array_equal(predict(ring, cavity), square)  # 1.1 against 0.9
-    np.testing.assert_array_equal(predict(ring, cavity, unsure), 2 * square)  # 1.3 against 1.4
+    np.testing.assert_array_equal(predict(ring).mask, square)
+    np.testing.assert_array_equal(predict(ring, cavity).mask, square)  # 1.1 against 0.9
+    np.testing.assert_array_equal(predict(ring, cavity, unsure).mask, 2 * square)  # 1.3 against 1.4
+    assert predict(ring).confidence.agreement == (None if tta == "none" else 1)
+    assert predict(ring, cavity).confidence.agreement == 1  # on where the foreground is
+    nothing = (1.0, 0.0, 0.0)
+    found = predict(ring, nothing).confidence.agreement  # half of the views see nothing: pairs of one kind agree
+    assert found == pytest.approx({"none": 0, "flips": 6 / 22, "turns": 28 / 92}[tta])
 
 
 def test_localization_networks_are_averaged_too(monkeypatch):

@@ -25,6 +25,7 @@ class QualityRow:
     Attributes:
         patient, case, class_name: whose.
         confidence: the mean probability of what was predicted, 0 where nothing was.
+        agreement: of several views, of the foreground; NaN elsewhere and where there was but one view.
         expected_dice: of the foreground; NaN elsewhere and without a calibration.
         verdict: of the study.
         reasons: the codes behind it, separated by blanks.
@@ -35,6 +36,7 @@ class QualityRow:
     case: str
     class_name: str
     confidence: float
+    agreement: float
     expected_dice: float
     verdict: str
     reasons: str
@@ -73,6 +75,7 @@ def quality_rows(
             case=scores[0].case,
             class_name=name,
             confidence=0.0 if math.isnan(sure[name]) else sure[name],
+            agreement=confidence.agreement if name == FOREGROUND and confidence.agreement is not None else math.nan,
             expected_dice=expected_dice if name == FOREGROUND and expected_dice is not None else math.nan,
             verdict=verdict,
             reasons=" ".join(dict.fromkeys(reasons)),
@@ -87,31 +90,34 @@ def summarise_quality(rows: Sequence[QualityRow]) -> dict[str, Any]:
 
     Returns:
         "low_dice": the Dice below which a study counts as bad. "classes", by name: n, bad, Spearman's correlation of
-        confidence and Dice, and the area under the ROC curve of finding the bad. "verdicts", by verdict: n, bad and
-        the mean Dice of the foreground. "expected_mae": of the expected Dice, with n.
+        confidence and Dice, and the area under the ROC curve of finding the bad. "agreement": the same of the views'
+        agreement, where there were several. "verdicts", by verdict: n, bad and the mean Dice of the foreground.
+        "expected_mae": of the expected Dice, with n.
     """
     by_class: dict[str, list[QualityRow]] = {}
     for row in rows:
         by_class.setdefault(row.class_name, []).append(row)
     whole = by_class.get(FOREGROUND, [])
+    seen = [row for row in whole if not math.isnan(row.agreement)]
     told = [row for row in whole if not math.isnan(row.expected_dice)]
     errors = [abs(row.expected_dice - row.dice) for row in told]
     return {
         "low_dice": LOW_DICE,
-        "classes": {name: _discrimination(found) for name, found in by_class.items()},
+        "classes": {name: _discrimination(found, "confidence") for name, found in by_class.items()},
+        **({"agreement": _discrimination(seen, "agreement")} if seen else {}),
         "verdicts": {name: _outcome([row for row in whole if row.verdict == name]) for name in VERDICTS},
         "expected_mae": {"n": len(told), "mae": float(np.mean(errors)) if told else math.nan},
     }
 
 
-def _discrimination(rows: Sequence[QualityRow]) -> Mapping[str, float]:
-    confidence, dice = np.array([(row.confidence, row.dice) for row in rows]).T
+def _discrimination(rows: Sequence[QualityRow], by: str) -> Mapping[str, float]:
+    sure, dice = np.array([(getattr(row, by), row.dice) for row in rows]).T
     bad = dice < LOW_DICE
     return {
         "n": len(rows),
         "bad": int(bad.sum()),
-        "spearman": spearman(confidence, dice),
-        "auc": roc_auc(-confidence, bad),
+        "spearman": spearman(sure, dice),
+        "auc": roc_auc(-sure, bad),
     }
 
 
@@ -144,6 +150,7 @@ def read_quality(folder: Path) -> list[QualityRow]:
                 case=row["case"],
                 class_name=row["class_name"],
                 confidence=float(row["confidence"]),
+                agreement=float(row.get("agreement") or math.nan),  # Older evaluations do not tell it.
                 expected_dice=float(row["expected_dice"]) if row["expected_dice"] else math.nan,
                 verdict=row["verdict"],
                 reasons=row["reasons"],

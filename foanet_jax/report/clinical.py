@@ -116,6 +116,11 @@ def _quality_table(result: SweepResult, row: RowResult) -> Table:
         f"Bad: Dice below {LOW_DICE:g}. ρ: of confidence and Dice. AUC: of finding the bad by their low confidence.",
         f"Verdicts, by the foreground's Dice: {verdicts}.",
     ]
+    if "agreement" in found:
+        several = found["agreement"]
+        notes.append(
+            f"Agreement of views over {several['n']} studies: ρ {several['spearman']:.3f}, AUC {several['auc']:.3f}."
+        )
     if expected["n"]:
         notes.append(f"The expected Dice is off by {expected['mae']:.3f} in the mean ({expected['n']} studies).")
     return table_of(

@@ -90,8 +90,8 @@ def score(name, dc, *, frame=0, empty=False):
     return Score("p", "c", frame, name, dc, 1.0, 1.0, 0.5, False, empty)
 
 
-def row(confidence, dice, verdict="good", *, expected=math.nan, name="foreground"):
-    return QualityRow("p", "c", name, confidence, expected, verdict, "", dice)
+def row(confidence, dice, verdict="good", *, expected=math.nan, agreement=math.nan, name="foreground"):
+    return QualityRow("p", "c", name, confidence, agreement, expected, verdict, "", dice)
 
 
 class TestTable:
@@ -116,6 +116,10 @@ class TestTable:
         assert [r.reasons for r in rows] == ["hole"] * 3
         assert [r.expected_dice for r in rows][2] == 0.7
         assert math.isnan(rows[0].expected_dice)
+        assert all(math.isnan(r.agreement) for r in rows)
+        several = dataclasses.replace(sure, agreement=0.95)
+        row = quality_rows([score("a", 0.8)], several, verdict="good", reasons=[], expected_dice=None)[-1]
+        assert row.agreement == 0.95
 
     def test_summary_by_hand(self):
         rows = [row(0.9, 0.9), row(0.8, 0.6, "check"), row(0.7, 0.8, expected=0.7), row(0.6, 0.5, "reject")]
@@ -131,11 +135,23 @@ class TestTable:
         assert found["verdicts"]["good"] == {"n": 2, "bad": 0, "dice": pytest.approx(0.85)}
         assert found["verdicts"]["reject"] == {"n": 1, "bad": 1, "dice": 0.5}
         assert found["expected_mae"] == {"n": 1, "mae": pytest.approx(0.1)}
+        assert "agreement" not in found
+
+    def test_agreement_is_judged_like_confidence(self):
+        rows = [row(0.5, dice, agreement=agreement) for agreement, dice in ((0.9, 0.9), (0.8, 0.6), (0.7, 0.8))]
+        # Ranks 3 2 1 against 3 1 2: 1 − 6·2/24; of the pairs bad and good, (0.8, 0.9) is right and (0.8, 0.7) wrong.
+        assert summarise_quality(rows)["agreement"] == {
+            "n": 3,
+            "bad": 1,
+            "spearman": pytest.approx(0.5),
+            "auc": pytest.approx(0.5),
+        }
 
     def test_comes_back(self, tmp_path):
-        rows = [row(0.9, 0.9, expected=0.8), row(0.25, 0.125, "check")]
+        rows = [row(0.9, 0.9, expected=0.8, agreement=0.75), row(0.25, 0.125, "check")]
         write_quality(rows, tmp_path)
         found = read_quality(tmp_path)
         assert found[0] == rows[0]
-        assert dataclasses.replace(found[1], expected_dice=0) == dataclasses.replace(rows[1], expected_dice=0)
+        undefined = {"expected_dice": 0, "agreement": 0}
+        assert dataclasses.replace(found[1], **undefined) == dataclasses.replace(rows[1], **undefined)
         assert read_quality(tmp_path / "none") == []

@@ -20,7 +20,7 @@ PAIRS = (
     IndexPair("p1", "p1_cine", 0, 0, "rwt_is_mm", 9.0, 8.0),
 )
 ROWS = tuple(
-    QualityRow(f"p{k}", f"p{k}", "foreground", confidence, math.nan, verdict, "", dice)
+    QualityRow(f"p{k}", f"p{k}", "foreground", confidence, math.nan, math.nan, verdict, "", dice)
     for k, (confidence, verdict, dice) in enumerate([(0.9, "good", 0.92), (0.8, "check", 0.6), (0.85, "good", 0.8)])
 )
 
