@@ -124,7 +124,8 @@ def train_network(
     with interruption.deferred(), contextlib.ExitStack() as opened:
         checkpoints = None
         if writes:
-            checkpoints = opened.enter_context(open_checkpoints(folder, write=True, keep_last=train.keep_last))
+            kept = {"keep_last": train.keep_last, "keep_best": train.keep_best}
+            checkpoints = opened.enter_context(open_checkpoints(folder, write=True, **kept))
             if checkpoints.steps("last") and not resume:
                 raise InputError(
                     "run-exists", f"{folder}: holds a training already; go on with --resume or choose another --workdir"
