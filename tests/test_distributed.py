@@ -113,7 +113,10 @@ def test_who_waits_long_says_for_what(joining, monkeypatch, capsys):
     monkeypatch.setattr(distributed.sys.stderr, "write", heard)
     monkeypatch.setattr(distributed.jax.distributed, "initialize", lambda **_: said.wait(60))
     distributed.join("host:1", 2, 0)
-    assert capsys.readouterr().err == "\nwaiting for the other processes to start; without them this one ends after 300 s\n"
+    assert (
+        capsys.readouterr().err
+        == "\nwaiting for the other processes to start; without them this one ends after 300 s\n"
+    )
 
 
 def test_a_single_process_decides_alone():
