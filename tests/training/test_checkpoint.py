@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 import subprocess
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -242,6 +243,16 @@ def test_numbers_that_are_not_finite_are_never_saved(tmp_path):
 def test_one_training_at_a_time(tmp_path):
     with open_checkpoints(tmp_path, write=True), pytest.raises(InputError, match="another training is at work there"):
         read(tmp_path, write=True)
+
+
+def test_orbax_is_closed_however_the_block_ends(tmp_path, monkeypatch):
+    closed = []
+    monkeypatch.setattr(checkpoint, "_checkpointer", lambda: SimpleNamespace(close=lambda: closed.append(True)))
+    with open_checkpoints(tmp_path, write=True):
+        pass
+    with pytest.raises(KeyboardInterrupt), open_checkpoints(tmp_path, write=True):
+        raise KeyboardInterrupt
+    assert closed == [True, True]
 
 
 def test_a_lock_that_is_a_link_is_refused(tmp_path):
