@@ -33,8 +33,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         sync(temporary)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(path)  # A full disk is told by a file that was open, which does not say its name.
         raise
     # The file's name reaches the disk with its folder; some file systems do not open folders.
     with contextlib.suppress(OSError):

@@ -39,26 +39,32 @@ def join(coordinator: str = "", processes: int = 0, process: int | None = None) 
         process: which one this is, from 0.
 
     Raises:
-        InputError: these do not fit together, or the others did not come.
+        InputError: these do not fit together, or the others cannot be found. Where they do not come, JAX itself ends
+            the process.
     """
-    if processes == 1 or not (coordinator or _launched()):
+    if processes == 1:
         return
-    if coordinator and (processes < 2 or process is None or not 0 <= process < processes):
+    told = bool(coordinator or processes or process is not None)
+    if told and not (coordinator and process is not None and 0 <= process < processes):
         raise InputError(
             "arguments",
             f"--coordinator={coordinator} --processes={processes} --process={process}: give each of the processes the "
-            "same host and port, their number, and its own from 0",
+            "same host and port, their number, and its own from 0; or none of these, where a launcher says them",
         )
+    if not (told or _launched()):
+        return
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.config.update("jax_enable_preemption_service", False)  # `interruption` answers signals.
     known = {"coordinator_address": coordinator, "num_processes": processes, "process_id": process}
+    where = known if coordinator else {"cluster_detection_method": _method()}
     try:
-        jax.distributed.initialize(
-            **(known if coordinator else {"cluster_detection_method": _method()}),
-            initialization_timeout=START_S,
-            heartbeat_timeout_seconds=HEARTBEAT_S,
-            shutdown_timeout_seconds=SHUTDOWN_S,
-        )
+        with _waiting(f"waiting for the other processes to start; without them this one ends after {START_S} s"):
+            jax.distributed.initialize(
+                **where,
+                initialization_timeout=START_S,
+                heartbeat_timeout_seconds=HEARTBEAT_S,
+                shutdown_timeout_seconds=SHUTDOWN_S,
+            )
     except (RuntimeError, ValueError) as error:
         what = str(error).strip().splitlines()[0]
         raise InputError(
@@ -112,7 +118,7 @@ def gathered(array: np.ndarray) -> np.ndarray:
     if not joined():
         return array[None]
     content = np.frombuffer(array.tobytes(), np.uint8)  # JAX would round float64.
-    with _waiting():
+    with _waiting(_other_is_late()):
         found = multihost_utils.process_allgather(content)
     return np.asarray(found).view(array.dtype).reshape(-1, *array.shape)
 
@@ -127,7 +133,7 @@ def of_first(tree: Tree) -> Tree:
     if not joined():
         return tree
     own = jax.tree.map(np.asarray, jax.device_get(tree))
-    with _waiting():
+    with _waiting(_other_is_late()):
         found = multihost_utils.broadcast_one_to_all(
             jax.tree.map(lambda array: np.frombuffer(array.tobytes(), np.uint8), own)
         )
@@ -158,9 +164,9 @@ def is_lost(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def _waiting() -> Iterator[None]:
+def _waiting(message: str) -> Iterator[None]:
     """A block that waits for the others, and says so where it takes long."""
-    timer = threading.Timer(PATIENCE_S, _tell_waiting)
+    timer = threading.Timer(PATIENCE_S, sys.stderr.write, [f"\n{message}\n"])
     timer.daemon = True
     timer.start()
     try:
@@ -169,8 +175,8 @@ def _waiting() -> Iterator[None]:
         timer.cancel()
 
 
-def _tell_waiting() -> None:
-    sys.stderr.write(
-        f"\nprocess {jax.process_index()} has waited {PATIENCE_S} s for another one; one that was killed or stopped "
-        f"ends all after {HEARTBEAT_S} s of silence\n"
+def _other_is_late() -> str:
+    return (
+        f"process {jax.process_index()} has waited {PATIENCE_S} s for another one; one that was killed or stopped "
+        f"ends all after {HEARTBEAT_S} s of silence"
     )

@@ -33,6 +33,7 @@ class TrainSpec:
         pretrained: file of VGG16's ImageNet weights, or of networks (`--mode release`); empty: He initialisation.
         save_minutes: longest time between two checkpoints; 0: only at the ends of epochs.
         keep_last: how many of the last checkpoints are kept, beside the best.
+        keep_best: how many of the best by validation Dice are kept.
         max_skipped: steps in a row that may have no finite gradients.
     """
 
@@ -44,11 +45,14 @@ class TrainSpec:
     pretrained: str = ""
     save_minutes: float = 10.0
     keep_last: int = 1
+    keep_best: int = 1
     max_skipped: int = 10
 
     def __post_init__(self):
-        if self.save_minutes < 0 or self.keep_last < 1 or self.max_skipped < 1:
-            raise ValueError(f"{self}: keep_last and max_skipped must be at least 1, save_minutes not negative")
+        if self.save_minutes < 0 or min(self.keep_last, self.keep_best, self.max_skipped) < 1:
+            raise ValueError(
+                f"{self}: keep_last, keep_best and max_skipped must be at least 1, save_minutes not negative"
+            )
         if (
             min(self.epochs, self.batch_size) < 1
             or min(self.examples_per_epoch, self.box_jitter_px, self.box_scale) < 0

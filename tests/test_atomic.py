@@ -1,5 +1,6 @@
 """A file is replaced whole, or stays as it was."""
 
+import errno
 import os
 import stat
 
@@ -33,6 +34,12 @@ def test_failure_keeps_the_old_file(tmp_path, error):
         write_half()
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["scores.json"]
+
+
+def test_a_full_disk_is_told_with_the_files_name(tmp_path):
+    with pytest.raises(OSError, match="No space left") as caught, atomic_path(tmp_path / "scores.json"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "scores.json")
 
 
 def test_permissions_follow_the_umask(tmp_path):

@@ -2,6 +2,8 @@
 
 import re
 import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -48,10 +50,14 @@ def test_options_say_where(joining):
     }
 
 
-@pytest.mark.parametrize(("processes", "process"), [(0, 0), (2, None), (2, 2), (2, -1)])
-def test_options_that_do_not_fit_together_are_refused(joining, processes, process):
+@pytest.mark.parametrize(
+    ("coordinator", "processes", "process"),
+    [("host:1", 0, 0), ("host:1", 2, None), ("host:1", 2, 2), ("host:1", 2, -1), ("", 2, 0), ("", 2, None), ("", 0, 1)],
+)
+def test_options_that_do_not_fit_together_are_refused(joining, monkeypatch, coordinator, processes, process):
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")  # what was told and is not heeded would be as bad
     with pytest.raises(InputError, match=f"--processes={processes} --process={process}: give each of") as caught:
-        distributed.join("host:1", processes, process)
+        distributed.join(coordinator, processes, process)
     assert caught.value.code == "arguments"
     assert joining == []
 
@@ -86,13 +92,31 @@ def test_without_mpi4py_mpi_is_told_to_say_where(joining, monkeypatch):
     assert caught.value.code == "no-cluster"
 
 
-def test_processes_that_do_not_come_are_told(joining, monkeypatch):
-    def late(**_):
-        raise RuntimeError("DEADLINE_EXCEEDED: 1/2 came\nmore")
+def test_processes_that_cannot_find_each_other_are_told(joining, monkeypatch):
+    def refused(**_):
+        raise RuntimeError("Kubernetes API Error: 403 - Forbidden\nmore")
 
-    monkeypatch.setattr(distributed.jax.distributed, "initialize", late)
-    with pytest.raises(InputError, match=r"did not come together \(DEADLINE_EXCEEDED: 1/2 came\); see docs/clusters"):
+    monkeypatch.setattr(distributed.jax.distributed, "initialize", refused)
+    with pytest.raises(InputError, match=r"did not come together \(Kubernetes API Error: 403 - Forbidden\); see docs/"):
         distributed.join("host:1", 2, 0)
+
+
+def test_who_waits_long_says_for_what(joining, monkeypatch, capsys):
+    said = threading.Event()
+    monkeypatch.setattr(distributed, "PATIENCE_S", 0)
+    write = sys.stderr.write
+
+    def heard(text):
+        write(text)
+        said.set()
+
+    monkeypatch.setattr(distributed.sys.stderr, "write", heard)
+    monkeypatch.setattr(distributed.jax.distributed, "initialize", lambda **_: said.wait(60))
+    distributed.join("host:1", 2, 0)
+    assert (
+        capsys.readouterr().err
+        == "\nwaiting for the other processes to start; without them this one ends after 300 s\n"
+    )
 
 
 def test_a_single_process_decides_alone():

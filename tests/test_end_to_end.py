@@ -24,6 +24,7 @@ from foanet_jax.indices.tables import read_lv_indices
 from foanet_jax.quality.review import Expectations
 from foanet_jax.quality.table import read_quality
 from foanet_jax.report.clinical import clinical_tables
+from foanet_jax.settings import with_overrides
 from foanet_jax.sizes import read_sizes
 from foanet_jax.sweep.results import read_sweep
 from foanet_jax.training.runlog import read_log
@@ -93,10 +94,15 @@ def test_a_run_leaves_everything_it_promises(trained):
     assert summary["classes"]["cavity"]["n_units"] == 3 * len(folds["folds"][0]["test"])
 
 
-def test_training_again_in_the_same_folder_is_refused(trained):
+def test_training_again_in_the_same_folder_is_refused_and_changes_no_record(trained):
     workdir, config = trained
-    with pytest.raises(InputError, match="--resume"):
-        experiment.train(config, workdir, resume=False, tensorboard=False, command=[])
+    records = [workdir / "run.json", workdir / "folds.json"]
+    before = [path.read_bytes() for path in records]
+    other = with_overrides(config, {"data.fold": 1})
+    for asked, resume, says in ((config, False, "--resume"), (other, True, "config.data.fold = 0, not 1")):
+        with pytest.raises(InputError, match=says):
+            experiment.train(asked, workdir, resume=resume, tensorboard=False, command=[])
+    assert [path.read_bytes() for path in records] == before
 
 
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(trained, tmp_path, monkeypatch):

@@ -59,6 +59,7 @@ def test_defaults_leave_out_what_has_none_and_take_changes():
         "pretrained": "",
         "save_minutes": 10.0,
         "keep_last": 1,
+        "keep_best": 1,
         "max_skipped": 10,
     }
     assert defaults(OptimiserSpec)["epsilon"] == 0.001

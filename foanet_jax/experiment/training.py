@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from foanet_jax import distributed
 from foanet_jax.data.folds import FOLDS, save_folds
 from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import Study
@@ -47,11 +46,13 @@ def train(
     fold = folds.folds[config["data"]["fold"]]
     training = load_studies(refs, fold.train, "training studies")
     validation = load_studies(refs, fold.validation, "validation studies")
-    if distributed.is_first():
-        workdir.mkdir(parents=True, exist_ok=True)
+    classes, seen = training[0].classes, training_range(training)
+
+    def record() -> None:
+        # Not before: a command that is refused must not change what the folder says of the training in it.
         save_folds(folds, workdir / FOLDS)
         save_run(config, workdir, command)
-    classes, seen = training[0].classes, training_range(training)
+
     for stage in stages or stages_of(config):
         train_network(
             stage,
@@ -70,6 +71,7 @@ def train(
             memory_bytes=budget,
             resume=resume,
             tensorboard=tensorboard,
+            begun=record,
         )
 
 

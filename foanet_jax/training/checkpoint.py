@@ -7,6 +7,7 @@ state and a JSON description from which the network is rebuilt without any confi
 
 import contextlib
 import dataclasses
+import errno
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from foanet_jax.atomic import remove_stale
+from foanet_jax.atomic import open_unlinked, remove_stale
 from foanet_jax.diskspace import require_space, telling_disk_full
 from foanet_jax.errors import InputError
 from foanet_jax.training import seal as sealing
@@ -31,6 +32,7 @@ VARIABLES, TRAINING, DESCRIPTION = "variables", "training", "description"  # a c
 ASIDE = "damaged-"
 KEPT_ASIDE = 3
 TEMPORARY = "*.orbax-checkpoint-tmp*"
+WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # Lustre without `flock`, NFS without its lock daemon
 OVERHEAD_BYTES = 2**18  # of a checkpoint beyond its arrays
 Which = Literal["best", "last"]
 Tree = TypeVar("Tree")
@@ -100,8 +102,9 @@ def _part(name: str) -> str:
 class Checkpoints:
     """The checkpoints of one network's training; to be opened with `open_checkpoints`."""
 
-    def __init__(self, path: Path, orbax: ocp.Checkpointer, *, write: bool, keep_last: int):
-        self._path, self._orbax, self._write, self._keep_last = path, orbax, write, keep_last
+    def __init__(self, path: Path, orbax: ocp.Checkpointer, *, write: bool, keep_last: int, keep_best: int):
+        self._path, self._orbax, self._write = path, orbax, write
+        self._keep_last, self._keep_best = keep_last, keep_best
         self._seals: dict[int, Seal | Damage] = {}
         for folder in sorted(path.iterdir()) if path.is_dir() else ():
             if folder.name.isdigit() and folder.is_dir():
@@ -127,12 +130,12 @@ class Checkpoints:
             which: "last": the last one first; "best": the highest score first, the later of two that are equal, then
                 those without a score.
         """
+        return sorted(self._seals, key=lambda step: (self._score(step) if which == "best" else 0.0, step), reverse=True)
 
-        def score(step: int) -> float:
-            seal = self._seals[step]
-            return seal.score if isinstance(seal, Seal) and seal.score is not None else -np.inf
-
-        return sorted(self._seals, key=lambda step: (score(step) if which == "best" else 0.0, step), reverse=True)
+    def _score(self, step: int) -> float:
+        """The score of a step, −∞ without one."""
+        seal = self._seals[step]
+        return seal.score if isinstance(seal, Seal) and seal.score is not None else -np.inf
 
     def save(self, state: TrainState, description: dict[str, Any], *, epoch: int, score: float | None) -> None:
         """Writes and seals a checkpoint of the state's step, then removes those that are kept no longer.
@@ -171,7 +174,8 @@ class Checkpoints:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
         self._seals[step] = seal
-        for old in set(self._seals) - {*self.steps("last")[: self._keep_last], self.steps("best")[0]}:
+        scored = [step for step in self.steps("best") if self._score(step) > -np.inf]
+        for old in set(self._seals) - {*self.steps("last")[: self._keep_last], *scored[: self._keep_best]}:
             self._remove(old)
 
     def _remove(self, step: int) -> None:
@@ -264,13 +268,14 @@ def _remove_temporary(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def open_checkpoints(folder: Path, *, write: bool, keep_last: int = 1) -> Iterator[Checkpoints]:
+def open_checkpoints(folder: Path, *, write: bool, keep_last: int = 1, keep_best: int = 1) -> Iterator[Checkpoints]:
     """The checkpoints below a network's folder.
 
     Args:
         folder: of the network.
         write: for a training: what interrupted ones left behind is removed. Else nothing is changed.
-        keep_last: how many of the last checkpoints are kept, beside the best.
+        keep_last: how many of the last checkpoints are kept.
+        keep_best: how many of the best are kept, of those with a score.
 
     Raises:
         InputError: reading was asked for and there are none, or another training is at work there.
@@ -288,7 +293,7 @@ def open_checkpoints(folder: Path, *, write: bool, keep_last: int = 1) -> Iterat
             _remove_temporary(path)
             remove_stale(folder)
         orbax = stack.enter_context(contextlib.closing(_checkpointer()))
-        yield Checkpoints(path, orbax, write=write, keep_last=keep_last)
+        yield Checkpoints(path, orbax, write=write, keep_last=keep_last, keep_best=keep_best)
 
 
 def _checkpointer() -> ocp.Checkpointer:
@@ -307,11 +312,15 @@ def _alone(path: Path) -> Iterator[None]:
     except ImportError:  # Windows
         yield
         return
-    with (path / ".lock").open("w") as file:
+    with open_unlinked(path / ".lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
                 "in-use", f"{path}: another training is at work there; wait for it, or choose another --workdir"
             ) from None
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise
+            LOGGER.warning("%s: no locks on this file system (%s); let one training at a time work there", path, error)
         yield

@@ -68,6 +68,7 @@ def train_network(
     memory_bytes: int,
     resume: bool,
     tensorboard: bool = False,
+    begun: Callable[[], None] = lambda: None,
 ) -> None:
     """Trains a network and leaves checkpoints, `log.jsonl` and `curves.png` in its folder.
 
@@ -84,6 +85,7 @@ def train_network(
         memory_bytes: for a forward pass of the validation.
         resume: go on from the last checkpoint, where there is one.
         tensorboard: write TensorBoard events as well.
+        begun: called by the process that writes, once it is known that this training may write there.
 
     Raises:
         InputError: no cases, a crop too small for the loss, a folder that holds another training, a full disk, or
@@ -124,12 +126,16 @@ def train_network(
     with interruption.deferred(), contextlib.ExitStack() as opened:
         checkpoints = None
         if writes:
-            checkpoints = opened.enter_context(open_checkpoints(folder, write=True, keep_last=train.keep_last))
+            kept = {"keep_last": train.keep_last, "keep_best": train.keep_best}
+            checkpoints = opened.enter_context(open_checkpoints(folder, write=True, **kept))
             if checkpoints.steps("last") and not resume:
                 raise InputError(
                     "run-exists", f"{folder}: holds a training already; go on with --resume or choose another --workdir"
                 )
-        state = distributed.of_first(_begin(name, checkpoints, folder, settings, optimiser, training, seed=seed))
+        state = _begin(name, checkpoints, folder, settings, optimiser, training, seed=seed)
+        if writes:
+            begun()
+        state = distributed.of_first(state)
         done = int(state.step)
         if done < sum(steps):
             if writes:

@@ -50,7 +50,8 @@ class Progress:
         self._folder, self._checkpoints, self._log, self._bar = folder, checkpoints, log, bar
         self._cases, self._train, self._description = cases, train, description
         self._name = name
-        self._skipped = int(distributed.of_first(np.int32(skipped_in_a_row(read_log(folder)))))
+        skipped = skipped_in_a_row(read_log(folder)) if log is not None else 0
+        self._skipped = int(distributed.of_first(np.int32(skipped)))
         self._noted_at = time.monotonic()
 
     def note(self, epoch: int, block: Block, metrics: dict[str, jax.Array]) -> None:

@@ -13,7 +13,8 @@ from foanet_jax.errors import InputError
 from foanet_jax.settings import StageSettings, dotted
 from foanet_jax.training.examples import Case
 
-FREE = ("train.save_minutes", "train.keep_last", "train.max_skipped")  # these change nothing in what is learned
+# These change nothing in what is learned.
+FREE = ("train.save_minutes", "train.keep_last", "train.keep_best", "train.max_skipped")
 ELSEWHERE = ("root", "folds_file")  # of the data: where they lie; what they are is told by the studies
 STUDIES = "studies"
 

@@ -175,7 +175,8 @@ def lose(trainings: Trainings, folder: Path, faults: Faults, what: str, process:
     both = trainings.start_together(folder, faulty)
     one, other = both[process], both[1 - process]
     if LOSSES[what] is None:
-        status = ended(other, LONG_S)
+        _wait_for_stop(one)
+        status = ended(other, LOST_S)
         one.kill()
         one.join()
     else:
@@ -188,6 +189,13 @@ def lose(trainings: Trainings, folder: Path, faults: Faults, what: str, process:
         saved = {match[1] for text in said if (match := re.search(r"saved after step (\d+) ", text))}
         return status == 0 and len(saved) == 1 and all(INTERRUPTED in text for text in said)
     return status not in (0, None, -signal.SIGKILL) and any(text in said[1 - process] for text in TELLING)
+
+
+def _wait_for_stop(process) -> None:
+    """Returns once the system has stopped a process, or it has ended."""
+    state = Path(f"/proc/{process.pid}/stat")
+    while process.exitcode is None and state.read_text().rpartition(") ")[2][0] != "T":
+        time.sleep(0.1)
 
 
 def lose_some(trainings: Trainings, number: int, seed: int, count: int) -> dict[str, Any]:

@@ -1,9 +1,12 @@
 """Checkpoints: everything comes back bit by bit; the best and the last are kept; what is damaged never comes back."""
 
+import errno
+import fcntl
 import json
 import logging
 import shutil
 import subprocess
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -121,6 +124,12 @@ def test_more_of_the_last_are_kept_where_asked(tmp_path):
     assert there(tmp_path) == {"1", "3", "4"}
 
 
+def test_more_of_the_best_are_kept_where_asked_but_none_without_a_score(tmp_path):
+    save(tmp_path, [None, 0.9, 0.1, None, 0.2, 0.3, None], keep_best=2)
+    assert there(tmp_path) == {"2", "6", "7"}
+    assert read(tmp_path, "best").step == 2
+
+
 def test_a_new_folder_has_none(tmp_path):
     with open_checkpoints(tmp_path / "new", write=True) as checkpoints:
         assert checkpoints.steps("last") == checkpoints.steps("best") == []
@@ -234,6 +243,34 @@ def test_numbers_that_are_not_finite_are_never_saved(tmp_path):
 def test_one_training_at_a_time(tmp_path):
     with open_checkpoints(tmp_path, write=True), pytest.raises(InputError, match="another training is at work there"):
         read(tmp_path, write=True)
+
+
+def test_orbax_is_closed_however_the_block_ends(tmp_path, monkeypatch):
+    closed = []
+    monkeypatch.setattr(checkpoint, "_checkpointer", lambda: SimpleNamespace(close=lambda: closed.append(True)))
+    with open_checkpoints(tmp_path, write=True):
+        pass
+    with pytest.raises(KeyboardInterrupt), open_checkpoints(tmp_path, write=True):
+        raise KeyboardInterrupt
+    assert closed == [True, True]
+
+
+def test_a_lock_that_is_a_link_is_refused(tmp_path):
+    (tmp_path / "other").write_text("mine")
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / ".lock").symlink_to(tmp_path / "other")
+    with pytest.raises(InputError, match="remove the link"), open_checkpoints(tmp_path, write=True):
+        pass
+    assert (tmp_path / "other").read_text() == "mine"
+
+
+def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, caplog):
+    def flock(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with open_checkpoints(tmp_path, write=True):
+        assert "no locks on this file system ([Errno " in caplog.text
 
 
 def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path, monkeypatch):

@@ -62,7 +62,7 @@ def test_what_matters_may_not_change(now, says):
     "now",
     [
         {},
-        {"train__save_minutes": 1.0, "train__keep_last": 3, "train__max_skipped": 5},
+        {"train__save_minutes": 1.0, "train__keep_last": 3, "train__keep_best": 2, "train__max_skipped": 5},
         {"data": {"root": "/there", "folds_file": "x.json"}},
     ],
 )
