@@ -18,6 +18,8 @@ from foanet_jax.diskspace import disk_full, is_full
 from foanet_jax.errors import InputError
 from foanet_jax.memory import keep_freed_memory
 
+BY_CHECKPOINT = ("predict", "export", "release")  # the jobs that read no experiment
+
 
 def start(main: Callable[[list[str]], None], *, default: Path) -> None:
     """Reads the flags, calls `main` with what was no flag, and ends with status 2 on bad input.
@@ -49,18 +51,36 @@ def set_up(*, deterministic: bool = False) -> None:
 def with_experiment(argv: list[str], default: Path) -> list[str]:
     """The arguments with the default experiment added where they name none.
 
+    An experiment is a program, and what a checkpoint does must not depend on one, nor run it: there it is refused.
+
     Raises:
-        InputError: "missing-file" where the experiment that they name is no file.
+        InputError: "missing-file" where the experiment that they name is no file; "arguments" where the job reads
+            none.
     """
     names = [argument.lstrip("-").partition("=")[0] if argument.startswith("-") else "" for argument in argv]
+    mode = _value(argv, names, "mode")
+    if mode in BY_CHECKPOINT:
+        given = [name for name in names if name.partition(".")[0] == "config"]
+        if given:
+            raise InputError(
+                "arguments", f"--{given[0]} is not read by --mode {mode}: the checkpoint has its own configuration"
+            )
+        return argv
     if "config" not in names:
         return [argv[0], f"--config={default}", *argv[1:]]
-    place = names.index("config")
-    _, assigned, value = argv[place].partition("=")
-    value = value if assigned else "".join(argv[place + 1 : place + 2])
+    value = _value(argv, names, "config")
     if not Path(value.partition(":")[0]).is_file():
         raise InputError("missing-file", f"--config={value}: no such file; name one such as experiments/phantom.py")
     return argv
+
+
+def _value(argv: list[str], names: list[str], name: str) -> str:
+    """The value of an option as --name=value or --name value; empty without it."""
+    if name not in names:
+        return ""
+    place = names.index(name)
+    _, assigned, value = argv[place].partition("=")
+    return value if assigned else "".join(argv[place + 1 : place + 2])
 
 
 def refuse_unread(mode: str, read_by: Iterable[tuple[Iterable[flags.FlagHolder], Sequence[str]]]) -> None:

@@ -304,6 +304,8 @@ def test_the_papers_numbers_are_the_defaults():
         (["--config.segmentation.network.depth=3"], "depth"),
         (["--config.data.fold=9"], "folds 0 to 4"),
         (["--mode=release"], "--checkpoint, --output"),
+        (["--mode=predict", f"--config={ROOT / 'experiments' / 'acdc.py'}"], "--config is not read by --mode predict"),
+        (["--mode", "export", "--config.seed=3"], "--config.seed is not read by --mode export"),
         (["--mode=predict", "--input=x", "--output=y", "--checkpoint=nowhere"], "nowhere"),
         (["--mode=evaluate", "--checkpoint=nowhere"], "nowhere"),
         (["--mode=dance"], "run|train|evaluate|predict"),

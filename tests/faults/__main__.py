@@ -9,6 +9,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 import tests.conftest
 from tests.faults.corruption import corrupt
 from tests.faults.trainings import EXITS, FAULTS, PER_TRAINING, Trainings, kill, leave, lose_some, terminate
@@ -55,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, disturb, count in disturbing:
         total: Counter[str] = Counter()
         found: list[Any] = []
-        for number, start in enumerate(range(0, count, PER_TRAINING)):
+        for number, start in enumerate(tqdm(range(0, count, PER_TRAINING), desc=name, unit="training", leave=False)):
             outcome = disturb(trainings, number, options.seed, min(PER_TRAINING, count - start))
             found += outcome.pop("found", [])
             total.update(outcome)
