@@ -9,6 +9,7 @@ import numpy as np
 from foanet_jax.check.thumbnail import thumbnail_of
 from foanet_jax.data.study import Study
 from foanet_jax.pipeline import Prediction
+from foanet_jax.quality.finding import summed_up
 from foanet_jax.quality.review import Review
 from foanet_jax.study_page import IndexEntry, StudyResult
 
@@ -34,7 +35,7 @@ def study_result(study: Study, prediction: Prediction, review: Review, provenanc
         septum_degrees=review.indices.septum_degrees,
         ventricle=review.indices.ventricles,
         volumes_ml=review.indices.volumes_ml,
-        flags=[(finding.code, finding.message, finding.place) for finding in review.findings],
+        flags=summed_up(review.findings),
         verdict=review.verdict,
         confidence=confidence,
         frame_seconds=study.frame_seconds,

@@ -45,9 +45,9 @@ class Finding:
 
     @property
     def place(self) -> str:
-        """ "frame 3, slice 2"; "" where it is the whole study."""
+        """ "frame 3, slice 2", counted from 1 as on pictures; "" where it is the whole study."""
         places = (("frame", self.frame), ("slice", self.slice_))
-        return ", ".join(f"{name} {at}" for name, at in places if at is not None)
+        return ", ".join(f"{name} {at + 1}" for name, at in places if at is not None)
 
     def __str__(self) -> str:
         return f"{self.message} ({self.place})" if self.place else self.message
@@ -64,6 +64,48 @@ def verdict(findings: Iterable[Finding]) -> str:
 def worst(verdicts: Iterable[str]) -> str:
     """The worst of some verdicts."""
     return max(verdicts, key=VERDICTS.index)
+
+
+def summed_up(findings: Iterable[Finding]) -> list[tuple[str, str, str]]:
+    """Code, sentence and place of what is odd: one for all findings of a code that have a place.
+
+    A study over time may have hundreds; a reader wants to know which slices to look at.
+    """
+    by_code: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_code.setdefault(finding.code, []).append(finding)
+    told = []
+    for code, of_code in by_code.items():
+        if len(of_code) == 1 or not all(finding.place for finding in of_code):
+            told += [(code, finding.message, finding.place) for finding in of_code]
+            continue
+        messages = {finding.message for finding in of_code}
+        told.append((code, messages.pop() if len(messages) == 1 else REASONS[code], _places(of_code)))
+    return told
+
+
+def _places(findings: Iterable[Finding]) -> str:
+    """ "slice 3: frames 1–4, 7; slice 4: frame 2"."""
+    frames: dict[int | None, list[int]] = {}
+    for finding in findings:
+        frames.setdefault(finding.slice_, []).extend([] if finding.frame is None else [finding.frame])
+    told = []
+    for slice_, within in sorted(frames.items(), key=lambda item: -1 if item[0] is None else item[0]):
+        parts = [] if slice_ is None else [f"slice {slice_ + 1}"]
+        told.append(": ".join(parts + ([_counted("frame", within)] if within else [])))
+    return "; ".join(told)
+
+
+def _counted(name: str, numbers: Iterable[int]) -> str:
+    """ "frames 1–4, 7" of numbers from 0."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    text = ", ".join(str(first + 1) if first == last else f"{first + 1}–{last + 1}" for first, last in runs)
+    return f"{name}{'s' if len(runs) > 1 or runs[0][0] != runs[0][1] else ''} {text}"
 
 
 def first_of_each(findings: Iterable[Finding]) -> dict[str, tuple[Finding, int]]:

@@ -14,7 +14,7 @@ from foanet_jax.image.boxes import Box
 from foanet_jax.indices.study import measure_study
 from foanet_jax.pipeline import AT_BORDER, EMPTY, NOT_LOCALIZED, Prediction
 from foanet_jax.quality.calibration import Calibration
-from foanet_jax.quality.finding import Finding, first_of_each, verdict, worst
+from foanet_jax.quality.finding import Finding, first_of_each, summed_up, verdict, worst
 from foanet_jax.quality.picture import check_image, measure_image, training_range
 from foanet_jax.quality.plausible import check_study, check_ventricles, jumps, middle_half
 from foanet_jax.quality.review import Expectations, describe, review_study
@@ -233,7 +233,23 @@ class TestVerdict:
     def test_one_line_a_reason(self):
         findings = [Finding("hole", "a", 1, 2), Finding("jump", "b", 3), Finding("hole", "c", 4, 5)]
         assert first_of_each(findings) == {"hole": (findings[0], 2), "jump": (findings[1], 1)}
-        assert [str(finding) for finding in findings[:2]] == ["a (frame 1, slice 2)", "b (frame 3)"]
+        assert [str(finding) for finding in findings[:2]] == ["a (frame 2, slice 3)", "b (frame 4)"]
+
+    def test_many_of_a_kind_are_one_line(self):
+        holes = [
+            Finding("hole", f"{n} mm²", frame, slice_) for n, (frame, slice_) in enumerate([(0, 2), (1, 2), (5, 2)])
+        ]
+        jumps = [Finding("jump", "the cavity jumps", 3), Finding("jump", "the cavity jumps", 4)]
+        absent = [Finding("class-absent", "no cavity"), Finding("class-absent", "no myocardium")]
+        alone = Finding("fragmented", "the cavity is in 2 pieces", 0, 7)
+        assert str(alone) == "the cavity is in 2 pieces (frame 1, slice 8)"
+        assert summed_up([*holes, alone, *jumps, *absent, Finding("hole", "9 mm²", 2, 0)]) == [
+            ("hole", "the heart has a hole", "slice 1: frame 3; slice 3: frames 1–2, 6"),
+            ("fragmented", "the cavity is in 2 pieces", "frame 1, slice 8"),
+            ("jump", "the cavity jumps", "frames 4–5"),
+            ("class-absent", "no cavity", ""),
+            ("class-absent", "no myocardium", ""),
+        ]
 
 
 class TestReview:
