@@ -45,9 +45,9 @@ class Finding:
 
     @property
     def place(self) -> str:
-        """ "frame 3, slice 2"; "" where it is the whole study."""
+        """ "frame 3, slice 2", counted from 1 as on all pictures; "" where it is the whole study."""
         places = (("frame", self.frame), ("slice", self.slice_))
-        return ", ".join(f"{name} {at}" for name, at in places if at is not None)
+        return ", ".join(f"{name} {at + 1}" for name, at in places if at is not None)
 
     def __str__(self) -> str:
         return f"{self.message} ({self.place})" if self.place else self.message

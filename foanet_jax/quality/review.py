@@ -84,7 +84,7 @@ def describe(review: Review, prediction: Prediction) -> dict[str, Any]:
         "indices": headline(review.indices),
         "quality": {
             "verdict": review.verdict,
-            "findings": [dataclasses.asdict(finding) | {"message": str(finding)} for finding in review.findings],
+            "findings": [dataclasses.asdict(finding) for finding in review.findings],
             "confidence": {} if confidence is None else _numbers(dataclasses.asdict(confidence)),
             **({} if review.expected_dice is None else {"expected_dice": review.expected_dice}),
         },

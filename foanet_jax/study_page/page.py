@@ -86,17 +86,27 @@ def _verdict(result: StudyResult) -> Html:
         return Html()
     confidence = "" if result.confidence is None else f" Confidence {result.confidence:.2f} of 1."
     said = VERDICTS.get(result.verdict.lower(), "")
-    reasons = [
-        tag("li", sentence, *([tag("span", f" {place}", class_="quiet")] if place else []), title=code)
-        for code, sentence, place in result.flags
-    ]
+    alike: dict[str, list[tuple[str, str, str]]] = {}
+    for flag in result.flags:
+        alike.setdefault(flag[0], []).append(flag)
+    # A beat of many slices may have hundreds of one kind, and the numbers below would be out of sight.
+    reasons = [_reason(first, len(more)) for first, *more in alike.values()]
+    everything = [details(f"All {len(result.flags)} places", tag("ul", *map(_reason, result.flags)))]
     return tag(
         "section",
         tag("p", tag("strong", result.verdict.capitalize() or "Not judged"), f" {said}{confidence}".rstrip()),
         *([tag("ul", *reasons)] if reasons else []),
+        *(everything if len(result.flags) > len(reasons) else []),
         class_=verdict_kind(result.verdict),
         id="verdict",
     )
+
+
+def _reason(flag: tuple[str, str, str], more: int = 0) -> Html:
+    """A line of the verdict: the sentence, its place, and how many others of its kind there are."""
+    code, sentence, place = flag
+    places = [place] * bool(place) + [f"and {more} more such"] * bool(more)
+    return tag("li", sentence, *([tag("span", f" {', '.join(places)}", class_="quiet")] if places else []), title=code)
 
 
 def _heart(result: StudyResult) -> Html:

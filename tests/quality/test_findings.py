@@ -207,7 +207,7 @@ class TestPicture:
         (finding,) = check_image(
             self.study(spacing_mm=(self.study().spacing_mm[0], row_mm, 1.25 / 1.3 * row_mm)), trained
         )
-        assert (finding.code, finding.message.split()[0]) == ("out-of-range", "row_mm")
+        assert (finding.code, finding.message.split(":")[0]) == ("out-of-range", "height of a pixel in mm")
 
 
 class TestVerdict:
@@ -233,7 +233,7 @@ class TestVerdict:
     def test_one_line_a_reason(self):
         findings = [Finding("hole", "a", 1, 2), Finding("jump", "b", 3), Finding("hole", "c", 4, 5)]
         assert first_of_each(findings) == {"hole": (findings[0], 2), "jump": (findings[1], 1)}
-        assert [str(finding) for finding in findings[:2]] == ["a (frame 1, slice 2)", "b (frame 3)"]
+        assert [str(finding) for finding in findings[:2]] == ["a (frame 2, slice 3)", "b (frame 4)"]
 
 
 class TestReview:
