@@ -4,7 +4,7 @@ import dataclasses
 import glob
 import importlib.util
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from foanet_jax.data.catalogue import is_dicom_input, read_input
 from foanet_jax.data.dicom import write_mask_dicom_seg
@@ -35,6 +36,7 @@ from foanet_jax.experiment.pages import index_entry, study_result
 from foanet_jax.experiment.reviewing import expectations, tell
 from foanet_jax.indices.tables import write_lv_indices, write_volumes
 from foanet_jax.pipeline import Prediction, predict_study
+from foanet_jax.quality.finding import VERDICTS
 from foanet_jax.quality.review import Expectations, Review, describe, review_study
 from foanet_jax.quality.summary import write_summary
 from foanet_jax.study_page import IndexEntry, write_index_page, write_study_page
@@ -124,6 +126,7 @@ def predict(
     writing = _Writing(output, expected, provenance, dicom_seg=dicom_seg, pages=pages)
     try:
         with (
+            logging_redirect_tqdm(),  # Messages above the bar, not in it.
             ThreadPoolExecutor(1) as reader,
             ThreadPoolExecutor(1) as writer,
             tqdm(total=len(refs), desc="predicting", unit="study", mininterval=1) as bar,
@@ -152,7 +155,7 @@ def predict(
             if writing.listed:
                 failed = {c: IndexEntry(c, reason=e["message"]) for c, e in report.items() if "error" in e}
                 write_index_page(list((writing.listed | failed).values()), output / INDEX)
-            LOGGER.info("%d of %d studies segmented, in %s", segmented, len(refs), output)
+        LOGGER.info("%d of %d studies segmented%s", segmented, len(refs), _told(writing) if segmented else "")
     return sum("error" in entry for entry in report.values())
 
 
@@ -203,8 +206,15 @@ def _review_and_write(study: Study, prediction: Prediction, entry: Entry, writin
         _note(message, "unwritable", entry)
 
 
+def _told(writing: _Writing) -> str:
+    """How many studies have which verdict, and where to look."""
+    counts = Counter(review.verdict for review in writing.reviews.values())
+    verdicts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+    return f" ({verdicts}); see {writing.output / INDEX if writing.listed else writing.output}"
+
+
 def _note(error: InputError | str, code: str, entry: Entry) -> None:
-    LOGGER.error("%s", error)
+    LOGGER.error("error: %s: %s", code, error)
     entry |= {"error": code, "message": str(error)}
 
 

@@ -107,9 +107,12 @@ def test_an_interruption_leaves_the_report_of_what_was_done(budgets, monkeypatch
     assert list(report(tmp_path)) == ["c1", "c2", "c3"]
 
 
-def test_a_damaged_file_is_reported_in_its_place(budgets, tmp_path):
+def test_a_damaged_file_is_reported_in_its_place(budgets, tmp_path, caplog):
+    caplog.set_level("INFO")
     (tmp_path / "in" / "c2.nii.gz").write_bytes(b"no")
     assert predict(tmp_path) == 1
+    assert [text for text in caplog.messages if text.startswith("error: not-nifti: ")]
+    assert caplog.messages[-1] == f"4 of 5 studies segmented (4 good); see {tmp_path / 'out'}"
     assert list(report(tmp_path)) == list(CASES)
     assert "error" in report(tmp_path)["c2"]
 

@@ -16,6 +16,7 @@ from foanet_jax.drawing.sheet import evenly
 from foanet_jax.drawing.style import class_colours
 from foanet_jax.image.window import intensity_window
 
+MOST_SLICES = 9
 HEARTBEAT_S = 1.0
 
 # Of 256 colours, so many are greys; the others are each class's colour, more or less opaque, on a few greys.
@@ -35,7 +36,7 @@ def draw_beat(
     path: str | Path,
     marks: Mapping[int, str] | None = None,
     frame_seconds: float | None = None,
-    most_slices: int = 9,
+    most_slices: int = MOST_SLICES,
 ) -> None:
     """A GIF that repeats for ever: one slice, or several side by side, zoomed to the heart, with its contours.
 

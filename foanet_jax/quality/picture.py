@@ -12,6 +12,17 @@ TOLERANCE = 1.25
 
 Range = Mapping[str, Sequence[float]]
 
+# What is measured, in words.
+MEASURES = {
+    "row_mm": "height of a pixel in mm",
+    "column_mm": "width of a pixel in mm",
+    "slice_mm": "distance from slice to slice in mm",
+    "rows": "rows of the image",
+    "columns": "columns of the image",
+    "contrast": "contrast of the image",
+    "sharpness": "sharpness of the image",
+}
+
 
 def measure_image(study: Study) -> dict[str, float]:
     """Grid and robust statistics of a study's voxels, all positive where the image has contrast.
@@ -57,8 +68,14 @@ def check_image(study: Study, trained: Range) -> list[Finding]:
         trained: as `training_range` returned it.
     """
     return [
-        Finding("out-of-range", f"{name} is {value:.3g}; trained on {low:.3g} to {high:.3g}")
+        Finding("out-of-range", f"{MEASURES[name]}: {value:.3g}; trained on {_span(low, high)}")
         for name, value in measure_image(study).items()
         for low, high in ([trained[name]] if name in trained else [])
         if not low / TOLERANCE <= value <= high * TOLERANCE
     ]
+
+
+def _span(low: float, high: float) -> str:
+    """A range in words; those that are one value have one."""
+    ends = list(dict.fromkeys(f"{end:.3g}" for end in (low, high)))
+    return " to ".join(ends)

@@ -52,6 +52,12 @@ def _slice_tiles(result: StudyResult, ed: int, es: int | None) -> list[tuple[str
     assert result.indices is not None
     cavity = result.indices.cavity_area_mm2.sum(1)
     wall = np.array([np.nan if np.isnan(row).any() else row.mean() for row in result.indices.rwt_mm[:, 0]])
+    if len(result.mask) < 2:
+        return [
+            ("Cavity area", float(cavity[ed]), "mm²"),
+            ("Myocardium area", float(result.indices.myocardium_area_mm2[ed, 0]), "mm²"),
+            ("Mean wall", float(wall[ed]), "mm"),
+        ]
     tiles = [
         ("Cavity area, largest", float(cavity[ed]), f"mm², frame {ed + 1}"),
         ("Myocardium area", float(result.indices.myocardium_area_mm2[ed, 0]), f"mm², frame {ed + 1}"),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foanet_jax.drawing.beat import draw_beat
+from foanet_jax.drawing.beat import MOST_SLICES, draw_beat
 from foanet_jax.drawing.bullseye import draw_bullseye
 from foanet_jax.drawing.contours import draw_contours
 from foanet_jax.drawing.timecurves import draw_time_curves
@@ -44,7 +44,9 @@ def beating_heart(result: StudyResult) -> Picture | None:
     known = result.frame_seconds is not None
     caption = "At the speed it was taken." if known else "One heartbeat a second: the frames' times are not known."
     if slices > 1:
-        caption = f"Numbers are slices. {caption}"
+        drawn = np.count_nonzero(result.mask.any((0, 2, 3))) or slices
+        some = f", {MOST_SLICES} of {drawn} that show the heart" if drawn > MOST_SLICES else ""
+        caption = f"Numbers are slices{some}. {caption}"
     return _drawn(
         "beat",
         "The beating heart",
@@ -103,13 +105,19 @@ def localization(result: StudyResult) -> Picture | None:
 
 
 def bullseyes(result: StudyResult) -> Iterator[Picture]:
-    """Wall thickness at end diastole and end systole, and the thickening between them, as far as there are."""
+    """Wall thickness at end diastole and end systole, and the thickening between them, as far as there are.
+
+    What is no cine may be of any moment of the beat, and is not given a name.
+    """
     if result.indices is None:
         return
     diastole, systole = (_rings(result.indices, frame) for frame in result.end_frames)
     thickening = None
     if diastole is not None and systole is not None:
         thickening = [100 * (late / early - 1) for early, late in zip(diastole, systole, strict=True)]
+    if len(result.mask) < 2:
+        yield from _bullseye(result, "wall", "Wall thickness", diastole, "mm", _THICKNESS_MM, "Of this one moment.")
+        return
     yield from _bullseye(result, "ed", "End diastole", diastole, "mm", _THICKNESS_MM, "Wall thickness.")
     yield from _bullseye(result, "es", "End systole", systole, "mm", _THICKNESS_MM, "Wall thickness.")
     caption = "How much thicker the wall is at end systole than at end diastole."
@@ -208,6 +216,8 @@ def _curves(
 
 
 def _marks(result: StudyResult, names: tuple[str, str]) -> dict[int, str]:
+    if len(result.mask) < 2:
+        return {}
     return {frame: name for frame, name in zip(result.end_frames, names, strict=True) if frame is not None}
 
 

@@ -70,7 +70,10 @@ class StudyResult:
 
     @property
     def end_frames(self) -> tuple[int | None, int | None]:
-        """The frames of end diastole and end systole, of the largest and the smallest LV cavity; None if unknown."""
+        """The frames of end diastole and end systole, of the largest and the smallest LV cavity; None if unknown.
+
+        Of a single frame, whatever its moment, the first one is 0.
+        """
         if self.ventricle is not None:
             ed, es = self.ventricle.ed, self.ventricle.es
         elif self.indices is not None and self.indices.cavity_area_mm2.any():

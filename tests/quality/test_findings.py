@@ -207,7 +207,7 @@ class TestPicture:
         (finding,) = check_image(
             self.study(spacing_mm=(self.study().spacing_mm[0], row_mm, 1.25 / 1.3 * row_mm)), trained
         )
-        assert (finding.code, finding.message.split()[0]) == ("out-of-range", "row_mm")
+        assert (finding.code, finding.message.split(":")[0]) == ("out-of-range", "height of a pixel in mm")
 
 
 class TestVerdict:

@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from foanet_jax.data.short_axis_phantom import short_axis_stack
 from foanet_jax.errors import InputError
 from foanet_jax.image.boxes import Box
-from foanet_jax.study_page import IndexEntry, write_index_page, write_study_page
+from foanet_jax.indices.short_axis import CANONICAL_SEPTUM, lv_indices
+from foanet_jax.indices.ventricle import structure_volumes
+from foanet_jax.study_page import IndexEntry, StudyResult, write_index_page, write_study_page
 from foanet_jax.study_page.numbers import frame_table, key_numbers, number, slice_table
-from foanet_jax.study_page.pictures import thickness_curves
+from foanet_jax.study_page.pictures import bullseyes, thickness_curves
 from tests.parsed_page import Page
 from tests.study_page.results import cine_result, stack_result, volume_result
 
@@ -101,6 +104,24 @@ def test_verdict_and_reasons_stand_first(pages):
     kinds = [attributes.get("class") for tag, attributes in pages["stack"].tags if tag == "section"]
     assert kinds[0] == "verdict check"
     assert "verdict" not in pages["volume"].ids
+
+
+def test_findings_of_a_kind_are_one_line_and_all_of_them_below(tmp_path):
+    flags = [("hole", "a hole", "frame 1"), ("leak", "a leak", ""), ("hole", "another", "frame 2"), ("leak", "b", "")]
+    write_study_page(dataclasses.replace(volume_result(), verdict="check", flags=flags), tmp_path / "page.html")
+    said = Page((tmp_path / "page.html").read_text(encoding="utf-8")).text
+    order = ["a hole frame 1, and 1 more such", "a leak and 1 more such", "All 4 places", "another frame 2"]
+    assert [said.index(text) for text in order] == sorted(said.index(text) for text in order)
+
+
+def test_a_single_frame_is_of_no_named_moment(tmp_path):
+    study = short_axis_stack(1, size=64, slices=4)
+    known = {"classes": study.classes, "spacing_mm": study.spacing_mm}
+    indices = lv_indices(study.labels, septum_degrees=CANONICAL_SEPTUM, **known)
+    result = StudyResult(study, study.labels, indices=indices, volumes_ml=structure_volumes(study.labels, **known))
+    assert [picture.title for picture in bullseyes(result)] == ["Wall thickness"]
+    write_study_page(result, tmp_path / "page.html")
+    assert "diasto" not in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_key_numbers_of_a_stack():
