@@ -106,14 +106,6 @@ def test_verdict_and_reasons_stand_first(pages):
     assert "verdict" not in pages["volume"].ids
 
 
-def test_findings_of_a_kind_are_one_line_and_all_of_them_below(tmp_path):
-    flags = [("hole", "a hole", "frame 1"), ("leak", "a leak", ""), ("hole", "another", "frame 2"), ("leak", "b", "")]
-    write_study_page(dataclasses.replace(volume_result(), verdict="check", flags=flags), tmp_path / "page.html")
-    said = Page((tmp_path / "page.html").read_text(encoding="utf-8")).text
-    order = ["a hole frame 1, and 1 more such", "a leak and 1 more such", "All 4 places", "another frame 2"]
-    assert [said.index(text) for text in order] == sorted(said.index(text) for text in order)
-
-
 def test_a_single_frame_is_of_no_named_moment(tmp_path):
     study = short_axis_stack(1, size=64, slices=4)
     known = {"classes": study.classes, "spacing_mm": study.spacing_mm}
