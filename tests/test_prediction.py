@@ -117,6 +117,17 @@ def test_a_damaged_file_is_reported_in_its_place(budgets, tmp_path, caplog):
     assert "error" in report(tmp_path)["c2"]
 
 
+def test_an_output_that_cannot_be_written_to_is_told_before_anything_is_done(budgets, monkeypatch, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(InputError, match="a file is in the place of the folder"):
+        predict(tmp_path)
+    (tmp_path / "out").unlink()
+    monkeypatch.setattr(prediction.os, "access", lambda place, _: place != tmp_path)
+    with pytest.raises(InputError, match="this folder cannot be written to"):
+        predict(tmp_path)
+    assert budgets == []
+
+
 def test_the_memory_is_the_callers_the_trainings_or_the_default(budgets, tmp_path):
     assert predict(tmp_path) == 0
     assert set(budgets) == {MEMORY_BYTES}

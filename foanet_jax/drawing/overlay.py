@@ -154,7 +154,7 @@ def heart_window(heart: np.ndarray, boxes: Sequence[Box], pixel_mm: tuple[float,
 def _tile_caption(frame: int, z: int, shape: tuple[int, ...]) -> str:
     """Which one of how many, so that it is plain that counting starts from 1."""
     if shape[0] > 1 and shape[1] > 1:
-        return f"t {frame + 1}/{shape[0]} · z {z + 1}/{shape[1]}"
+        return f"slice {z + 1}/{shape[1]} · frame {frame + 1}/{shape[0]}"
     return f"frame {frame + 1}/{shape[0]}" if shape[0] > 1 else f"slice {z + 1}/{shape[1]}"
 
 

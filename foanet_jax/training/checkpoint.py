@@ -282,9 +282,10 @@ def open_checkpoints(folder: Path, *, write: bool, keep_last: int = 1, keep_best
     """
     path = (folder / FOLDER).absolute()
     if not write and not path.is_dir():
+        what = f"{path}: no checkpoints" if folder.parent.is_dir() else f"{folder.parent}: no such folder"
         raise InputError(
             "missing-checkpoint",
-            f"{path}: no checkpoints; --checkpoint (or --workdir) must name the folder of a run that trained",
+            f"{what}; --checkpoint (or --workdir) must name the folder of a run that trained",
         )
     with contextlib.ExitStack() as stack:
         if write:
