@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -28,6 +28,8 @@ SYMMETRIES = {
     "flips": tuple((False, axes) for axes in _FLIPS),
     "turns": tuple(itertools.product((False, True), _FLIPS)),
 }
+
+Progress = Callable[[str, int, int], None]  # what is being done, slices done, slices in all
 
 AT_BORDER = "the localized object touches the border of the image"
 NOT_LOCALIZED = "nothing localized: the whole image was segmented"
@@ -207,6 +209,7 @@ def localize(
     memory_bytes: int,
     tta: str = "none",
     source: Source | None = None,
+    progress: Progress | None = None,
 ) -> list[Box | None]:
     """Prepro.1, Net.1, and the object's box on each slice of each frame, None where there is none (Sec. II-B, Fig. 8a).
 
@@ -217,13 +220,25 @@ def localize(
     reading = _Reading(networks, study, everything, source or open_source(study.voxels), cyclic=cyclic, tta=tta)
     total = study.voxels.shape[0] * study.voxels.shape[1]
     together = slices_together(networks, reading.grid.images.shape[1:], total, memory_bytes)
-    maps = reading.maps(slice(None), together=together)
-    found = np.concatenate([restore_labels(part, reading.grid, everything)[:count] for part, count in maps])
+    found = np.empty((total, *study.voxels.shape[-2:]), np.uint8)
+    done = 0
+    for part, count in reading.maps(slice(None), together=together):
+        found[done : done + count] = restore_labels(part, reading.grid, everything)[:count]
+        done += count
+        if progress is not None:
+            progress("localizing", done, total)
     return slice_boxes(keep_greatest(found.reshape(study.voxels.shape)) > 0)
 
 
 def segment(
-    study: Study, box: Box, model: Model, *, memory_bytes: int, tta: str = "none", source: Source | None = None
+    study: Study,
+    box: Box,
+    model: Model,
+    *,
+    memory_bytes: int,
+    tta: str = "none",
+    source: Source | None = None,
+    progress: Progress | None = None,
 ) -> tuple[np.ndarray, Confidence]:
     """Prepro.2, Net.2 and the postprocessing inside a box (Sec. III-B, C).
 
@@ -255,6 +270,8 @@ def segment(
             cleaned = _without(part, here)
             tallies.append(tally(cleaned, extent, np.int32(count)))
             masks.append(restore_labels(cleaned, prepared, box)[:count])
+            if progress is not None:
+                progress("segmenting", sum(map(len, masks)), frames * slices)
     mask = np.concatenate(masks).reshape(frames, slices, *box.shape)
     confidence = confidence_of(jax.device_get(tallies), model.classes, jax.device_get(overlaps))
     return paste(mask, box, (shape[0], shape[1])), confidence
@@ -273,7 +290,14 @@ def _without(maps, stray):
     return jnp.where(stray[..., None], (jnp.arange(maps.shape[-1]) == 0).astype(maps.dtype), maps)
 
 
-def predict_study(study: Study, model: Model, *, memory_bytes: int = MEMORY_BYTES, tta: str = "none") -> Prediction:
+def predict_study(
+    study: Study,
+    model: Model,
+    *,
+    memory_bytes: int = MEMORY_BYTES,
+    tta: str = "none",
+    progress: Progress | None = None,
+) -> Prediction:
     """Localizes and segments a study.
 
     Args:
@@ -283,15 +307,16 @@ def predict_study(study: Study, model: Model, *, memory_bytes: int = MEMORY_BYTE
             frames, a padded and a resampled copy of them, and the probability maps of as many slices as all devices
             take together, of a frame at least, on both grids.
         tta: test-time augmentation of all networks, see `probability_maps`.
+        progress: called after each forward pass with "localizing" or "segmenting", the slices done, and all of them.
 
     Raises:
         InputError: the device's memory does not even hold a slice.
     """
     with telling_out_of_memory(study.name):
-        return _predict_study(study, model, memory_bytes=memory_bytes, tta=tta)
+        return _predict_study(study, model, memory_bytes=memory_bytes, tta=tta, progress=progress)
 
 
-def _predict_study(study: Study, model: Model, *, memory_bytes: int, tta: str) -> Prediction:
+def _predict_study(study: Study, model: Model, *, memory_bytes: int, tta: str, progress: Progress | None) -> Prediction:
     shape = study.voxels.shape[-2:]
     boxes: list[Box | None] = [None] * (study.voxels.shape[0] * study.voxels.shape[1])
     if float(np.ptp(study.voxels)) == 0:
@@ -299,7 +324,7 @@ def _predict_study(study: Study, model: Model, *, memory_bytes: int, tta: str) -
         return Prediction(np.zeros(study.voxels.shape, np.uint8), boxes, None, whole_image(shape), (flag,))
     flags = []
     source = open_source(study.voxels)
-    options: dict[str, Any] = {"memory_bytes": memory_bytes, "tta": tta, "source": source}
+    options: dict[str, Any] = {"memory_bytes": memory_bytes, "tta": tta, "source": source, "progress": progress}
     if model.localization:
         boxes = localize(study, model.localization, cyclic=model.cyclic, **options)
     union = union_box(boxes)

@@ -134,11 +134,15 @@ def predict(
             tqdm(total=len(refs), desc="predicting", unit="study", mininterval=1) as bar,
         ):
             written: Future[None] | None = None
+
+            def within(what: str, done: int, total: int) -> None:
+                bar.set_postfix_str(f"{what} {done} of {total} slices")
+
             for ref, loading in _read_ahead(refs, reader):
                 entry = report[ref.case] = {}
                 try:
                     study = loading.result()
-                    prediction = predict_study(study, model, memory_bytes=budget, tta=turned)
+                    prediction = predict_study(study, model, memory_bytes=budget, tta=turned, progress=within)
                 except InputError as error:
                     _note(error, error.code, entry)
                 else:

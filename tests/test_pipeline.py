@@ -79,9 +79,17 @@ def test_mask_comes_back_on_the_studys_grid(spacing_mm):
 @pytest.mark.usefixtures("_oracle")
 def test_the_memory_does_not_change_the_mask():
     study = ring_study()
-    masks = [predict_study(study, model(), memory_bytes=size).mask for size in (1, 10**7, 10**12)]
+    told: list[tuple[str, int, int]] = []
+    options = {"progress": lambda *now: told.append(now)}
+    masks = [predict_study(study, model(), memory_bytes=size, **options).mask for size in (1, 10**7, 10**12)]
     np.testing.assert_array_equal(masks[0], masks[1])
     np.testing.assert_array_equal(masks[0], masks[2])
+    total = study.voxels.shape[0] * study.voxels.shape[1]
+    assert told[-2:] == [("localizing", total, total), ("segmenting", total, total)]  # with memory for all at once
+    ends = [place for place, now in enumerate(told) if now == ("segmenting", total, total)]
+    first = told[: ends[0] + 1]
+    assert len(first) > 2
+    assert first == sorted(first)  # localizing before segmenting, and the slices rise
 
 
 @pytest.mark.usefixtures("_oracle")

@@ -32,8 +32,9 @@ def budgets(monkeypatch, tmp_path):
 
     given = []
 
-    def predict_study(study, model, *, memory_bytes, tta):
+    def predict_study(study, model, *, memory_bytes, tta, progress):
         assert tta == "none"
+        progress("segmenting", 3, 3)
         given.append(memory_bytes)
         mask = np.ones(study.voxels.shape, np.uint8)
         return Prediction(mask, [None], None, Box(0, 0, 4, 5), ())

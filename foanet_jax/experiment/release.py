@@ -45,6 +45,10 @@ def release(
     runs = find_runs(checkpoint)
     load_model(runs)  # which checks that they go together
     weights = Weights(tuple(member for run in runs for member in _members(run)), licence, citation)
+    if any(member.calibration is None for member in weights.members):
+        LOGGER.warning("not calibrated: predictions will have no expected Dice; an evaluation of the run makes one")
+    if any("training_range" not in member.stages["segmentation"].description for member in weights.members):
+        LOGGER.warning("predictions will not tell images unlike those trained on: this run's version kept no range")
     size = write_weights(weights, output, dtype=dtype)
     LOGGER.info("%s: %.2f MB as %s: %s", output, size / 1e6, dtype, weights.describe())
 

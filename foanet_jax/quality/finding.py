@@ -1,6 +1,7 @@
 """What is odd about a prediction, where, and the verdict that follows."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable
 
 # Why a study is looked at again, by code.
@@ -23,6 +24,7 @@ REASONS = {
 # Nothing in the mask can be used.
 REJECTED = ("no-contrast", "empty-mask", "not-localized", "class-absent")
 MANY_REASONS = 3
+MANY_PLACES = 0.1  # of the slices drawn: fewer with a reason of a slice's own are no reason to reject the others
 LOW_DICE = 0.7  # Below it, a segmentation is bad.
 
 GOOD, CHECK, REJECT = VERDICTS = ("good", "check", "reject")
@@ -53,10 +55,21 @@ class Finding:
         return f"{self.message} ({self.place})" if self.place else self.message
 
 
-def verdict(findings: Iterable[Finding]) -> str:
-    """ "good" without findings; "reject" for a reason of REJECTED or MANY_REASONS different ones; else "check"."""
-    reasons = {finding.code for finding in findings}
-    if reasons & set(REJECTED) or len(reasons) >= MANY_REASONS:
+def verdict(findings: Iterable[Finding], drawn: int = 1) -> str:
+    """ "good" without findings; "reject" for a reason of REJECTED or MANY_REASONS that weigh; else "check".
+
+    A reason weighs where it is of the whole study or of whole frames, or of MANY_PLACES of its slices.
+
+    Args:
+        findings: of a study.
+        drawn: slices of all its frames on which anything was drawn.
+    """
+    found = list(findings)
+    reasons = {finding.code for finding in found}
+    places = {(finding.code, finding.frame, finding.slice_) for finding in found}
+    number = Counter(code for code, _, slice_ in places if slice_ is not None)
+    weighing = [code for code in reasons if code not in number or number[code] >= MANY_PLACES * drawn]
+    if reasons & set(REJECTED) or len(weighing) >= MANY_REASONS:
         return REJECT
     return CHECK if reasons else GOOD
 

@@ -39,16 +39,18 @@ class Review:
         indices: what the mask measures.
         findings: what is odd, in no order of weight.
         expected_dice: of the foreground, from the network's confidence; None without a calibration.
+        drawn: slices of all frames on which anything was drawn.
     """
 
     indices: StudyIndices
     findings: tuple[Finding, ...]
     expected_dice: float | None
+    drawn: int
 
     @property
     def verdict(self) -> str:
         """ "good", "check" or "reject"; see `quality.finding.verdict`."""
-        return verdict(self.findings)
+        return verdict(self.findings, self.drawn)
 
 
 def review_study(study: Study, prediction: Prediction, expected: Expectations) -> Review:
@@ -74,7 +76,8 @@ def review_study(study: Study, prediction: Prediction, expected: Expectations) -
         dice = 0.0 if np.isnan(sure) else expected.calibration.expected_dice(sure)
         if dice < LOW_DICE:
             findings.append(Finding("low-confidence", f"a Dice of {dice:.2f} is to be expected"))
-    return Review(indices, tuple(findings), dice)
+    drawn = int(prediction.mask.any(axis=(2, 3)).sum())
+    return Review(indices, tuple(findings), dice, drawn)
 
 
 def describe(review: Review, prediction: Prediction) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def _what(result: StudyResult) -> str:
 def _verdict(result: StudyResult) -> Html:
     if not (result.verdict or result.flags or result.confidence is not None):
         return Html()
-    confidence = "" if result.confidence is None else f" Confidence {result.confidence:.2f} of 1."
+    confidence = "" if result.confidence is None else f" The network's own certainty: {result.confidence:.2f} of 1."
     said = VERDICTS.get(result.verdict.lower(), "")
     reasons = [
         tag("li", sentence, *([tag("span", f" {place}", class_="quiet")] if place else []), title=code)

@@ -17,7 +17,7 @@ from foanet_jax.quality.finding import CHECK, GOOD, REJECT
 VERDICTS = {
     GOOD: "No check found anything odd.",
     CHECK: "Look at the contours before using a number.",
-    REJECT: "Do not use these numbers.",
+    REJECT: "Much is wrong with the contours: use no number from here.",
 }
 
 

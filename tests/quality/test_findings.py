@@ -226,6 +226,16 @@ class TestVerdict:
     def test_by_the_rule(self, codes, expected):
         assert verdict(Finding(code, "") for code in codes) == expected
 
+    def test_reasons_on_few_of_many_slices_do_not_add_up(self):
+        on_slices = [Finding(code, "", frame, 9) for code in ("hole", "fragmented", "class-gap") for frame in (3, 4)]
+        assert verdict(on_slices, drawn=20) == "reject"  # each of them on a tenth
+        assert verdict(on_slices, drawn=21) == "check"
+        twice = [*on_slices, *on_slices]  # two things on a slice are one place
+        assert verdict(twice, drawn=21) == "check"
+        of_frames = [Finding("jump", "", 3), Finding("implausible-volume", "")]
+        assert verdict([*on_slices[:2], *of_frames], drawn=20) == "reject"
+        assert verdict([*on_slices, *of_frames], drawn=200) == "check"
+
     def test_the_worst_counts(self):
         assert worst(["good", "reject", "check"]) == "reject"
         assert worst(["good", "check"]) == "check"
