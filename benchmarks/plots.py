@@ -64,7 +64,7 @@ def draw_scaling(axes_of: dict[str, list[dict[str, Any]]], path: Path) -> None:
     for (cost, memory), (name, points) in zip(grid, axes_of.items(), strict=True):
         values = [point["value"] for point in points]
         cost.plot(values, [point["seconds_per_unit"] * 1e3 for point in points], "o-", color=COLOURS["ours"])
-        cost.set_ylabel(f"ms a {points[0]['unit']}", color=INK)
+        cost.set_ylabel(f"ms per {points[0]['unit']}", color=INK)
         memory.plot(values, [point["memory"]["peak_mib"] for point in points], "o-", color=COLOURS["torch-rewritten"])
         memory.set_ylabel("peak MiB", color=INK)
         for axes in (cost, memory):
@@ -72,7 +72,7 @@ def draw_scaling(axes_of: dict[str, list[dict[str, Any]]], path: Path) -> None:
             axes.set_xscale("log", base=2)
             axes.set_xticks(values, [str(value) for value in values])
             axes.minorticks_off()
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(bottom=0, top=1.08 * axes.get_ylim()[1])
     save(figure, path)
 
 

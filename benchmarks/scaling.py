@@ -140,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
         for value in axis.tiny if given.tiny else axis.values:
             point = measure(axis, value, given)
             found[name].append(point)
-            say(f"  {value}: {seconds_text(point['seconds_per_unit'])} a {axis.unit}")
+            say(f"  {value}: {seconds_text(point['seconds_per_unit'])} per {axis.unit}")
             write_json({"machine": described, "threads": given.threads, "axes": found}, given.out / "scaling.json")
         text.append(f"**{name}**: {axis.what}.\n\n{_table(name, found[name])}")
     write_text("\n\n".join(text) + "\n", given.out / "scaling.md")
