@@ -1,5 +1,8 @@
 """The one error that bad input raises."""
 
+import contextlib
+from collections.abc import Callable, Iterator
+
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
@@ -14,6 +17,23 @@ class InputError(ValueError):
     def __init__(self, code: str, message: str):
         super().__init__(printable(message))
         self.code = code
+
+
+@contextlib.contextmanager
+def telling_damage(told: Callable[[str], InputError]) -> Iterator[None]:
+    """A block that reads what may be damaged: whatever it raises is told as an InputError.
+
+    Args:
+        told: the error to raise, from the first words of the other one.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    # Orbax, TensorStore, safetensors and json raise a dozen kinds, RecursionErrors among them.
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [""]
+        raise told(f"{type(error).__name__}: {lines[0][:200]}") from error
 
 
 def printable(text: str) -> str:

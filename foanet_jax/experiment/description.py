@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from foanet_jax.data.nifti import SliceAxis
-from foanet_jax.errors import InputError
+from foanet_jax.errors import InputError, telling_damage
 
 MOST_LETTERS = 2**20
 MOST_CLASSES = 256  # a mask's values are uint8
@@ -62,14 +62,8 @@ def require_description(description: Any, place: Path) -> None:
 @contextlib.contextmanager
 def readable(place: Path) -> Iterator[None]:
     """Tells whatever damage is met in a checkpoint as an InputError."""
-    try:
+    with telling_damage(lambda what: _damaged(place, what)):
         yield
-    except InputError:
-        raise
-    # Orbax, TensorStore and json raise a dozen kinds, RecursionErrors among them.
-    except Exception as error:
-        lines = str(error).strip().splitlines() or [""]
-        raise _damaged(place, f"{type(error).__name__}: {lines[0][:200]}") from error
 
 
 def _damaged(place: Path, what: str) -> InputError:

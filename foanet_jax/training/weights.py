@@ -19,7 +19,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 import foanet_jax
 from foanet_jax.atomic import atomic_path
-from foanet_jax.errors import InputError
+from foanet_jax.errors import InputError, telling_damage
 from foanet_jax.quality.calibration import Calibration, parse_calibration
 from foanet_jax.settings import STAGES
 from foanet_jax.training.checkpoint import Checkpoint
@@ -249,14 +249,7 @@ def _member(fields: Mapping[str, Any], number: int, arrays: Mapping[str, np.ndar
 
 @contextlib.contextmanager
 def _damage_told(path: Path) -> Iterator[None]:
-    try:
+    with telling_damage(
+        lambda what: InputError("damaged-weights", f"{path}: damaged, or no weights file ({what}); copy the file again")
+    ):
         yield
-    except InputError:
-        raise
-    # safetensors and json raise half a dozen kinds, RecursionErrors among them.
-    except Exception as error:
-        lines = str(error).strip().splitlines() or [""]
-        raise InputError(
-            "damaged-weights",
-            f"{path}: damaged, or no weights file ({type(error).__name__}: {lines[0][:200]}); copy the file again",
-        ) from error
