@@ -32,10 +32,10 @@ def train() -> None:
 
 
 def evaluate() -> None:
-    """Evaluates the networks of a run, or of several, and reports."""
+    """Evaluates the networks of a run, or of several, and reports, where there is somebody to test."""
     runs = commandline.folders(options.CHECKPOINT.value or str(_workdir()))
-    experiment.evaluate(_config(), _workdir(), runs, command=sys.argv)
-    report()
+    if experiment.evaluate(_config(), _workdir(), runs, command=sys.argv) is not None:
+        report()
 
 
 def report() -> None:

@@ -22,7 +22,7 @@ OTHERS = {
     "data.name": "acdc, lvquan19, mmwhs2017, sunnybrook, nnunet, folder, phantom, phantom_stack, phantom_whole_heart",
     "data.root": "folder of the data set",
     "data.patients": "only the first so many; 0: all",
-    "data.folds": "how many folds are made",
+    "data.folds": "how many folds are made; 1: nobody is tested, all are trained or validated with",
     "data.fold": "which one is trained and tested on",
     "data.folds_file": "folds that were made before; empty: made in the workdir",
     "data.split": '"random", or what each fold\'s test patients are held out by: "group", "spacing", "size"',

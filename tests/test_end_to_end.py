@@ -17,6 +17,7 @@ from foanet_jax.data.folds import Fold, Folds, save_folds
 from foanet_jax.data.short_axis_phantom import short_axis_stack, short_axis_study
 from foanet_jax.data.writers import write_acdc
 from foanet_jax.errors import InputError
+from foanet_jax.experiment import evaluating
 from foanet_jax.experiment.model import load_description
 from foanet_jax.experiment.reviewing import calibrate, expectations
 from foanet_jax.indices.compare import read_pairs
@@ -27,9 +28,11 @@ from foanet_jax.report.clinical import clinical_tables
 from foanet_jax.settings import with_overrides
 from foanet_jax.sizes import read_sizes
 from foanet_jax.sweep.results import read_sweep
+from foanet_jax.sweep.work import sweep
 from foanet_jax.training.runlog import read_log
 from foanet_jax.training.validation import Validation
 from tests import programs
+from tests.saved_runs import save_run
 
 ROOT = Path(__file__).parents[1]
 TINY = {
@@ -92,6 +95,25 @@ def test_a_run_leaves_everything_it_promises(trained):
     assert set(summary["classes"]) == {"myocardium", "cavity", "foreground"}
     assert summary["classes"]["cavity"]["n_patients"] == len(folds["folds"][0]["test"])
     assert summary["classes"]["cavity"]["n_units"] == 3 * len(folds["folds"][0]["test"])
+
+
+def test_one_fold_trains_with_everybody_and_tests_nobody(tmp_path):
+    config = tiny(phantom.get_config(), **{"data.folds": 1, "data.patients": 8, "data.validation_fraction": 0.7})
+    run, other = tmp_path / "run", tmp_path / "other"
+    folds = experiment.open_folds(config, experiment.list_studies(config)).folds
+    assert [len(part) for part in (folds[0].train, folds[0].validation, folds[0].test)] == [2, 6, 0]
+    save_run(run, config, folds)
+    fitted = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluating, "calibrate", lambda model, studies, *a, **k: fitted.extend(studies))
+        assert experiment.evaluate(config, run, run) is None
+    assert {study.patient for study in fitted} == set(folds[0].validation)
+    assert not (run / "evaluation").exists()
+    with pytest.raises(InputError, match=r"no test patients; evaluate on other data with .*patients=all"):
+        experiment.evaluate(config, other, run)
+    assert not other.exists()
+    with pytest.raises(InputError, match=r"data\.folds=2"):
+        sweep(config, tmp_path / "sweep", ablation=False, command=[])
 
 
 def test_training_again_in_the_same_folder_is_refused_and_changes_no_record(trained):

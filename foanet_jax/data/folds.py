@@ -73,7 +73,8 @@ def make_folds(
 
     Args:
         refs: the studies; patients without a group are dealt out like a group of their own.
-        count: number of folds, 2 or more; groups make as many as there are.
+        count: number of folds; groups make as many as there are. 1: nobody is tested, and all others than the
+            validation's patients are trained with.
         seed: of the shuffling.
         validation_fraction: share of the training part that becomes the validation part, in [0, 1): rounded
             to patients, but one at least unless it is 0.
@@ -86,8 +87,10 @@ def make_folds(
     """
     if split not in SPLITS:
         raise InputError("folds", f"data.split is {split!r}; choose one of {', '.join(SPLITS)}")
-    if count < 2:
-        raise InputError("folds", f"{count} folds; cross-validation takes 2 or more")
+    if count < 1:
+        raise InputError("folds", f"{count} folds; cross-validation takes 2 or more, and 1 tests nobody")
+    if count == 1 and split != "random":
+        raise InputError("folds", f"1 fold tests nobody, but data.split is {split!r}; make 2 or more, or leave it out")
     if not 0 <= validation_fraction < 1:
         raise InputError("folds", f"validation_fraction is {validation_fraction}; it must be in [0, 1)")
     group_of = _groups(refs)
@@ -117,11 +120,13 @@ def make_folds(
     ]
     # Dealt out like cards, group after group, so that neither groups nor folds come out uneven.
     dealt = [patient for patients in members for patient in patients]
-    if split == "random":
+    if split != "random":
+        held_out, tests = hold_out(refs, group_of, split=split, count=count, identical=identical)
+    elif count == 1:
+        tests = [[]]
+    else:
         tests = [dealt[index::count] for index in range(count)]
         tests = _none_left_empty(_brought_together(tests, identical, group_of), identical)
-    else:
-        held_out, tests = hold_out(refs, group_of, split=split, count=count, identical=identical)
     folds = []
     for test in map(set, tests):
         validation = _spread(
@@ -150,7 +155,8 @@ def load_folds(path: str | os.PathLike[str], refs: Sequence[StudyRef]) -> Folds:
     Raises:
         InputError: the file is missing or malformed; a patient stands in two parts of a fold or in two test
             sets; a patient of `refs` is missing from a fold or, where there are several folds, from the test
-            sets; or a patient is not in `refs`. All problems are named at once.
+            sets; a fold has nobody to train with or, of several, to test; or a patient is not in `refs`. All
+            problems are named at once.
     """
     path = Path(path)
     folds = _parse(path)
@@ -161,7 +167,8 @@ def load_folds(path: str | os.PathLike[str], refs: Sequence[StudyRef]) -> Folds:
         _note(problems, f"fold {number}: more than once", (p for p, times in stands.items() if times > 1))
         _note(problems, f"fold {number}: not in the data set", stands.keys() - known)
         _note(problems, f"fold {number}: missing", known - stands.keys())
-        problems += [f"fold {number}: no patients to {part}" for part in ("train", "test") if not getattr(fold, part)]
+        needed = ("train", "test") if len(folds.folds) > 1 else ("train",)
+        problems += [f"fold {number}: no patients to {part}" for part in needed if not getattr(fold, part)]
     tested = Counter(patient for fold in folds.folds for patient in set(fold.test))
     _note(problems, "in two test sets", (p for p, times in tested.items() if times > 1))
     if len(folds.folds) > 1:

@@ -37,6 +37,7 @@ from foanet_jax.quality.table import quality_rows
 from foanet_jax.sizes import measure_sizes, write_sizes
 
 LOGGER = logging.getLogger(__name__)
+ELSEWHERE = "evaluate on other data with --config.evaluation.patients=all and another --workdir"
 
 
 def evaluate(
@@ -46,13 +47,14 @@ def evaluate(
     *,
     refs: Sequence[StudyRef] | None = None,
     command: Sequence[str] = (),
-) -> Summary:
+) -> Summary | None:
     """Segments a fold's test patients, or all of a data set's, with checkpoints: scores, table, pictures.
 
     Leaves in `workdir/evaluation`: scores.csv, patients.csv, sizes.csv, summary.json, table.md, flags.json,
     timing.json, boxplots.png, overlays of the first studies, gallery.npz, from which a report draws; indices.csv and
     indices.json, clinical indices beside the true ones; quality.csv and quality.json, what confidence and verdict were
-    worth. A run's evaluation in its own workdir also calibrates its confidence on the fold's validation patients.
+    worth. A run's evaluation in its own workdir also calibrates its confidence on the fold's validation patients; where
+    there is nobody to test, that is all it does, and None what it returns.
 
     Args:
         config: the configuration.
@@ -60,6 +62,10 @@ def evaluate(
         checkpoint: the workdir of the training, a weights file, or several that predict together, see `find_runs`.
         refs: the configured data set, where the caller has listed it.
         command: what the user typed, for the record of an evaluation elsewhere than in the training's workdir.
+
+    Raises:
+        InputError: the data set, the configuration or a checkpoint cannot be used, they do not go together, or there
+            is nobody to test elsewhere than in the training's workdir.
     """
     start = time.monotonic()
     options, budget = config["evaluation"], memory_bytes(config)
@@ -80,6 +86,12 @@ def evaluate(
             validation = load_studies(refs, fold.validation, "validation studies")
             calibrate(model, validation, workdir, checkpoint=which, memory_bytes=budget, tta=tta)
             del validation
+        if not patients:
+            nobody = f"fold {config['data']['fold']} has no test patients; {ELSEWHERE}"
+            if not own:
+                raise InputError("folds", nobody)
+            LOGGER.info(nobody)
+            return None
     expected = expectations(runs, load_description(runs[0], which=which), checkpoint=which)
     studies = load_studies(refs, patients, "test studies")
     folder = workdir / "evaluation"

@@ -67,6 +67,8 @@ def sweep(
     require_same(plan, folder)
     refs = kept_in_memory(list_studies(config))
     found = _folds(config, refs, folder)
+    if not all(fold.test for fold in found.folds):
+        raise InputError("folds", "one fold that all train with tests nobody; a sweep takes data.folds=2 or more")
     plan = dataclasses.replace(plan, folds=tuple(range(len(found.folds))))
     jobs = plan.jobs(rows, folds)
     with locked(folder):

@@ -72,6 +72,18 @@ def test_sizes_as_in_the_data_sets():
     assert make_folds(refs_of(100), seed=1) != make_folds(refs_of(100), seed=2)
 
 
+@pytest.mark.parametrize(("fraction", "validated"), [(0, 0), (0.05, 5)])
+def test_one_fold_trains_with_all(tmp_path, fraction, validated):
+    refs = refs_of(100, ("DCM", "HCM", "MINF", "NOR", "RV"))
+    folds = make_folds(refs, count=1, validation_fraction=fraction)
+    (fold,) = folds.folds
+    assert (len(fold.train), len(fold.validation), fold.test) == (100 - validated, validated, ())
+    assert {*fold.train, *fold.validation} == {ref.patient for ref in refs}
+    assert len({int(patient.removeprefix("patient")) % 5 for patient in fold.validation}) == validated
+    save_folds(folds, tmp_path / "folds.json")
+    assert load_folds(tmp_path / "folds.json", refs) == folds
+
+
 def test_a_pinned_outcome():
     # A change here gives every saved experiment other folds.
     folds = make_folds(refs_of(6, ("A", "B")), count=3, seed=0)
@@ -271,7 +283,13 @@ def test_the_twins_of_acdc(shared_data, caplog):
 
 
 @pytest.mark.parametrize(
-    "options", [{"count": 1}, {"count": 0}, {"validation_fraction": 1}, {"validation_fraction": -1}]
+    "options",
+    [
+        {"count": 0},
+        {"count": 1, "split": "size"},
+        {"validation_fraction": 1},
+        {"validation_fraction": -1},
+    ],
 )
 def test_numbers_out_of_range(options):
     with pytest.raises(InputError):
