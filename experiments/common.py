@@ -81,6 +81,7 @@ def common(name: str) -> ConfigDict:
             "localization": {
                 "enabled": True,
                 "margin_px": 10,
+                "passes": 1,  # of the segmentation, which may correct the box
                 "network": {"architecture": "net1", **network},
                 "prepare": defaults(PrepareSpec),
                 "augment": defaults(AugmentSpec),

@@ -20,7 +20,10 @@ from foanet_jax.image.stack import neighbours, temporal_like
 from foanet_jax.network import NetworkSpec, forward_bytes, probabilities
 
 MEMORY_BYTES = 2 * 2**30
-MOST_TOGETHER = 32  # slices a forward pass on a device; more of them gain nothing
+# Slices a forward pass on a device: more gain nothing, and every number is a program of its own to compile. An
+# accelerator takes no time for some slices more.
+MOST_TOGETHER, FEWEST_TOGETHER = 32, 16
+MOST_ON_CPU = 4
 # How images are turned at prediction: transposed or not, then which of rows and columns were mirrored before.
 _FLIPS = ((), (0,), (1,), (0, 1))
 SYMMETRIES = {
@@ -34,6 +37,7 @@ Progress = Callable[[str, int, int], None]  # what is being done, slices done, s
 AT_BORDER = "the localized object touches the border of the image"
 NOT_LOCALIZED = "nothing localized: the whole image was segmented"
 EMPTY = "nothing segmented: the mask is empty"
+AGREEMENT = 0.75  # least overlap of the box and of what was segmented in it, margin included, that is no contradiction
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Model:
         localization: Net.1; none to segment whole frames.
         segmentation: Net.2, or what stands in for it; one at least.
         margin_px: px that the localization box grows by on each side, at the study's own spacing.
+        passes: how often a study is segmented at most: again where the segmentation contradicts its box.
         cyclic: whether a cine's last frame precedes its first.
     """
 
@@ -64,6 +69,7 @@ class Model:
     segmentation: tuple[Network, ...]
     margin_px: int
     cyclic: bool
+    passes: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,11 +100,11 @@ def slices_together(networks: Sequence[Network], shape: Sequence[int], count: in
     """
     devices = jax.local_device_count()
     needed = max(forward_bytes(network.spec, shape) for network in networks)
-    most = int(np.clip(memory_bytes // needed, 1, MOST_TOGETHER))
+    on_cpu = jax.default_backend() == "cpu"
+    most = int(np.clip(memory_bytes // needed, 1, MOST_ON_CPU if on_cpu else MOST_TOGETHER))
     passes = -(-count // (most * devices))
     size = -(-count // (passes * devices))
-    # Even numbers are half as many shapes to compile, at the cost of one slice in nine at most.
-    return devices * (size if size <= 8 else min(-(-size // 2) * 2, most))
+    return devices * (size if on_cpu else min(-(-size // FEWEST_TOGETHER) * FEWEST_TOGETHER, most))
 
 
 def probability_maps(
@@ -334,6 +340,13 @@ def _predict_study(study: Study, model: Model, *, memory_bytes: int, tta: str, p
     if union is None and model.localization:
         flags.append(NOT_LOCALIZED)
     mask, confidence = segment(study, box, model, **options)
+    for _ in range(model.passes - 1 if model.localization else 0):
+        found = union_box(slice_boxes(mask > 0))
+        better = whole_image(shape) if found is None else found.widen(model.margin_px, shape)
+        if box.overlap(better) >= AGREEMENT:
+            break
+        union, box = found or union, better
+        mask, confidence = segment(study, box, model, **options)
     if not mask.any():
         flags.append(EMPTY)
     return Prediction(mask, boxes, union, box, tuple(flags), confidence)

@@ -31,6 +31,8 @@ class TrainSpec:
         box_jitter_px: how far each side of a training crop may move at random, px of the study.
         box_scale: how much larger a training crop may be at random, as a share of its size.
         pretrained: file of VGG16's ImageNet weights, or of networks (`--mode release`); empty: He initialisation.
+        validate_epochs: epochs from one validation, and the checkpoint that goes with it, to the next; the last epoch
+            has both in any case. 0: no validation, and the last checkpoint stands for the best.
         save_minutes: longest time between two checkpoints; 0: only at the ends of epochs.
         keep_last: how many of the last checkpoints are kept, beside the best.
         keep_best: how many of the best by validation Dice are kept.
@@ -43,6 +45,7 @@ class TrainSpec:
     box_jitter_px: int = 0
     box_scale: float = 0.0
     pretrained: str = ""
+    validate_epochs: int = 1
     save_minutes: float = 10.0
     keep_last: int = 1
     keep_best: int = 1
@@ -55,7 +58,7 @@ class TrainSpec:
             )
         if (
             min(self.epochs, self.batch_size) < 1
-            or min(self.examples_per_epoch, self.box_jitter_px, self.box_scale) < 0
+            or min(self.examples_per_epoch, self.box_jitter_px, self.box_scale, self.validate_epochs) < 0
         ):
             raise ValueError(f"{self}: epochs and batch_size must be at least 1, the others not negative")
 

@@ -81,7 +81,7 @@ def compare(given: argparse.Namespace, recipe: Recipe, folder: Path) -> None:
             log=log.write,
             progress=lambda share: bar.update(100 * share - bar.n),
         )
-        log.write_seconds(0, trained["seconds"])
+        log.write_seconds(int(trained["steps"]), 0, trained["seconds"])
     say(f"{trained['steps']} steps in {trained['seconds']:.0f} s, validation Dice {trained['validation_dice']:.3f}")
     torch.save(network.state_dict(), folder / "segmentation" / "weights.pt")
     _score(network, test, recipe, given, folder / "evaluation")

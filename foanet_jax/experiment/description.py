@@ -10,6 +10,7 @@ from foanet_jax.data.nifti import SliceAxis
 from foanet_jax.errors import InputError, telling_damage
 
 MOST_LETTERS = 2**20
+MOST_PASSES = 10
 MOST_CLASSES = 256  # a mask's values are uint8
 SLICE_AXES = get_args(SliceAxis)
 _NOTHING = object()
@@ -31,6 +32,7 @@ def require_description(description: Any, place: Path) -> None:
         "config.localization": (dict,),
         "config.localization.enabled": (bool,),
         "config.localization.margin_px": (int,),
+        "config.localization.passes": (int, None),
         "config.prediction": (dict,),
         "config.prediction.memory_mb": (int, None),
         "slice_axis": (str, type(None), None),
@@ -57,6 +59,8 @@ def require_description(description: Any, place: Path) -> None:
             raise _damaged(place, f"its training_range.{name} is not two numbers")
     if description["config"]["localization"]["margin_px"] < 0:
         raise _damaged(place, "its margin_px is negative")
+    if not 1 <= description["config"]["localization"].get("passes", 1) <= MOST_PASSES:
+        raise _damaged(place, f"its passes are not 1 to {MOST_PASSES}")
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from foanet_jax.errors import InputError, printable
 from foanet_jax.experiment.description import readable, require_description
 from foanet_jax.experiment.options import memory_bytes, require_choice, test_time_augmentation
 from foanet_jax.experiment.studies import slice_axis_of
-from foanet_jax.network import NetworkSpec, init_network
+from foanet_jax.network import NetworkSpec, init_network, on_this_device
 from foanet_jax.pipeline import Model, Network
 from foanet_jax.settings import STAGES, stage_settings, stages_of
 from foanet_jax.training.checkpoint import FOLDER, Checkpoint, Which, open_checkpoints
@@ -103,6 +103,7 @@ def load_model(folders: Runs, *, which: Which = "best") -> Model:
         segmentation=tuple(networks["segmentation"]),
         margin_px=config["localization"]["margin_px"],
         cyclic=config["data"]["cyclic"],
+        passes=config["localization"].get("passes", 1),  # which older versions did not have
     )
 
 
@@ -125,6 +126,7 @@ def _require_alike(runs: Sequence[Path], descriptions: Sequence[Mapping[str, Any
             "slice axis": description.get("slice_axis"),
             "localization.enabled": config["localization"]["enabled"],
             "localization.margin_px": config["localization"]["margin_px"],
+            "localization.passes": config["localization"].get("passes", 1),
             "data.cyclic": config["data"]["cyclic"],
             **grids,
         }
@@ -232,7 +234,7 @@ def _network(stage: str, stored: Checkpoint) -> Network:
         classes = 2 if stage == "localization" else len(stored.description["classes"])
         settings = stage_settings(stored.description["config"], stage, classes=classes)
         variables = everywhere(stored.variables(_shapes(settings.network)))
-    return Network(settings.network, settings.prepare, variables)
+    return Network(on_this_device(settings.network), settings.prepare, variables)
 
 
 @functools.cache

@@ -67,6 +67,7 @@ def export_model(run: Path, output: Path, *, kind: str = "stablehlo", overwrite:
         "version": foanet_jax.__version__,
         "classes": model.classes,
         "margin_px": model.margin_px,
+        "passes": model.passes,
         "cyclic": model.cyclic,
         "slice_axis": describe_run(load_description(runs[0])).slice_axis,
         "stages": {name: _write_stage(name, networks[name], output, kind) for name in sorted(networks)},

@@ -113,7 +113,10 @@ def _foanet(graph: Graph, images: str, spec: NetworkSpec) -> str:
     """`network.foanet.FoaNet`: stages, side outputs, and their sum with the score's kernels in them."""
     score = np.asarray(graph.parameters["score"]["kernel"]).reshape(len(STRIDES), spec.side_maps, spec.classes)
     sides = []
-    for number, (features, stride) in enumerate(zip(_stages(graph, images, spec), STRIDES, strict=True), start=1):
+    stages = _stages(graph, images, spec)
+    if spec.decoder == "top_down":
+        stages = _top_down(graph, stages)
+    for number, (features, stride) in enumerate(zip(stages, STRIDES, strict=True), start=1):
         layer = {key: np.asarray(value) for key, value in graph.parameters[f"side{number}"].items()}
         sides.append(_side(graph, features, layer["kernel"], layer["bias"], score[number - 1], stride, spec))
     bias = np.asarray(graph.parameters["score"]["bias"])[:, None, None]
@@ -138,6 +141,28 @@ def _stages(graph: Graph, images: str, spec: NetworkSpec) -> list[str]:
             features = graph.conv_relu(features, f"block{stage}_conv3", stride)
         stages.append(features)
     return stages
+
+
+def _top_down(graph: Graph, stages: list[str]) -> list[str]:
+    """`network.decoder.top_down`."""
+    joined = [stages[-1]]
+    for number in range(len(stages) - 1, 0, -1):
+        finer, fine = stages[number - 1], _up_2(graph, joined[0], f"top{number}", STRIDES[number - 1])
+        joined.insert(0, _pair(graph, graph.add("Concat", finer, fine, axis=1), f"top{number}", STRIDES[number - 1]))
+    return joined
+
+
+def _up_2(graph: Graph, features: str, name: str, stride: int) -> str:
+    """`network.modules.UpConv2`, to a grid of `stride`."""
+    layer = {key: np.asarray(value) for key, value in graph.parameters[name].items()}
+    weights = graph.constant(layer["kernel"].transpose(2, 3, 0, 1)), graph.constant(layer["bias"])
+    return graph.clear(graph.add("ConvTranspose", features, *weights, strides=[2, 2]), stride)
+
+
+def _pair(graph: Graph, features: str, name: str, stride: int) -> str:
+    for number in (1, 2):
+        features = graph.conv_relu(features, f"{name}_conv{number}", stride)
+    return features
 
 
 def _side(graph: Graph, features: str, kernel, bias, score, stride: int, spec: NetworkSpec) -> str:
@@ -165,23 +190,15 @@ def _side(graph: Graph, features: str, kernel, bias, score, stride: int, spec: N
 
 def _unet(graph: Graph, images: str) -> str:
     """`network.unet.UNet`."""
-
-    def pair(name: str, features: str, stride: int) -> str:
-        for number in (1, 2):
-            features = graph.conv_relu(features, f"{name}_conv{number}", stride)
-        return features
-
     skips = []
     features = images
     for level, stride in enumerate(STRIDES[:-1], start=1):
-        skips.append(pair(f"down{level}", features, stride))
+        skips.append(_pair(graph, features, f"down{level}", stride))
         features = graph.pool(skips[-1])
-    features = pair("bottom", features, COARSEST)
+    features = _pair(graph, features, "bottom", COARSEST)
     for level in range(len(skips), 0, -1):
-        layer = {key: np.asarray(value) for key, value in graph.parameters[f"up{level}"].items()}
-        weights = graph.constant(layer["kernel"].transpose(2, 3, 0, 1)), graph.constant(layer["bias"])
         stride = STRIDES[level - 1]
-        fine = graph.clear(graph.add("ConvTranspose", features, *weights, strides=[2, 2]), stride)
-        features = pair(f"up{level}", graph.add("Concat", skips[level - 1], fine, axis=1), stride)
+        fine = _up_2(graph, features, f"up{level}", stride)
+        features = _pair(graph, graph.add("Concat", skips[level - 1], fine, axis=1), f"up{level}", stride)
     layer = {key: np.asarray(value) for key, value in graph.parameters["score"].items()}
     return graph.convolve(features, layer["kernel"], layer["bias"])

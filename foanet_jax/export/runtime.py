@@ -20,6 +20,7 @@ from scipy import ndimage
 
 MEMORY_BYTES = 2 * 2**30
 MOST_TOGETHER = 32  # slices a forward pass
+AGREEMENT = 0.75  # least overlap of a box and what was segmented in it, or it is segmented again there
 
 
 class Box(NamedTuple):
@@ -94,9 +95,13 @@ class Model:
         flags: list[str] = []
         if self._localization is not None:
             box, flags = self._localize(self._localization, frames, voxels.shape, spacing, memory_bytes)
-        found = self._segment(frames, voxels.shape[1], box, spacing, memory_bytes)
-        mask: np.ndarray = np.zeros(voxels.shape, np.uint8)
-        mask[..., box.top : box.bottom, box.left : box.right] = found.reshape(*voxels.shape[:2], *found.shape[1:])
+        mask = self._segment(frames, voxels.shape, box, spacing, memory_bytes)
+        for _ in range(self.facts["passes"] - 1 if self._localization is not None else 0):
+            better = self._box_of(mask) or everything
+            if overlap(box, better) >= AGREEMENT:
+                break
+            box = better
+            mask = self._segment(frames, voxels.shape, box, spacing, memory_bytes)
         if not mask.any():
             flags.append("nothing segmented: the mask is empty")
         return Found(mask, box, tuple(flags))
@@ -110,21 +115,31 @@ class Model:
         together = slices_together(stage, prepared.images, len(triples), memory_bytes)
         parts = [restore(maps, prepared, everything) for maps in forward(stage, prepared, triples, together)]
         foreground = keep_greatest(np.concatenate(parts).reshape(shape))
-        rows, columns = (np.flatnonzero(foreground.any(axis)) for axis in ((0, 1, 3), (0, 1, 2)))
-        if not rows.size:
+        box = self._box_of(foreground)
+        if box is None:
             return everything, ["nothing localized: the whole image was segmented"]
-        top, bottom, left, right = (int(n) for n in (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1))
-        at_border = top == 0 or left == 0 or bottom == height or right == width
-        margin = self.facts["margin_px"]
-        box = Box(max(0, top - margin), max(0, left - margin), min(height, bottom + margin), min(width, right + margin))
+        seen = foreground.any((0, 1))
+        at_border = seen[[0, -1]].any() or seen[:, [0, -1]].any()
         return box, ["the localized object touches the border of the image"] if at_border else []
+
+    def _box_of(self, mask: np.ndarray) -> Box | None:
+        """The box around the foreground of (T, Z, H, W), with the margin; None where there is none."""
+        rows, columns = (np.flatnonzero(mask.any(axis)) for axis in ((0, 1, 3), (0, 1, 2)))
+        if not rows.size:
+            return None
+        top, bottom, left, right = (int(n) for n in (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1))
+        height, width = mask.shape[2:]
+        margin = self.facts["margin_px"]
+        return Box(
+            max(0, top - margin), max(0, left - margin), min(height, bottom + margin), min(width, right + margin)
+        )
 
     def _neighbours(self, stage, frames: int, slices: int) -> np.ndarray:
         return neighbours(frames, slices, cyclic=self.facts["cyclic"], along=stage.prepare["neighbours"])
 
-    def _segment(self, frames, slices: int, box: Box, spacing, memory_bytes) -> np.ndarray:
-        """Labels (T·Z, *box) of the second network, of each frame the greatest component."""
-        stage = self._segmentation
+    def _segment(self, frames, shape, box: Box, spacing, memory_bytes) -> np.ndarray:
+        """Labels (T, Z, H, W) of the second network inside a box, of each frame the greatest component."""
+        stage, slices = self._segmentation, shape[1]
         triples = self._neighbours(stage, len(frames) // slices, slices)
         prepared = prepare(frames, box, spacing, stage.prepare)
         rows, columns = prepared.extent
@@ -138,7 +153,10 @@ class Model:
             stray = ((labels > 0) & ~keep_greatest(labels)).reshape(maps.shape[:3])
             maps[stray] = np.arange(maps.shape[-1]) == 0
             masks.append(restore(maps, prepared, box))
-        return np.concatenate(masks)
+        found = np.concatenate(masks)
+        mask: np.ndarray = np.zeros(shape, np.uint8)
+        mask[..., box.top : box.bottom, box.left : box.right] = found.reshape(*shape[:2], *found.shape[1:])
+        return mask
 
 
 def load(folder: str | Path | None = None) -> Model:
@@ -177,6 +195,14 @@ def neighbours(frames: int, slices: int, *, cyclic: bool, along: str) -> np.ndar
     return np.stack([before, index, after], axis=-1).reshape(-1, 3)
 
 
+def overlap(one: Box, other: Box) -> float:
+    """The share of two boxes' union that both have."""
+    rows = max(0, min(one.bottom, other.bottom) - max(one.top, other.top))
+    columns = max(0, min(one.right, other.right) - max(one.left, other.left))
+    areas = [(box.bottom - box.top) * (box.right - box.left) for box in (one, other)]
+    return rows * columns / (sum(areas) - rows * columns)
+
+
 def prepare(frames: np.ndarray, box: Box, spacing: np.ndarray, facts: dict[str, Any]) -> Prepared:
     """A box of (N, H, W) frames resized, weighted by the focus of attention and Gauss-normalised, padded with zeros."""
     sides = np.array([box.bottom - box.top, box.right - box.left])
@@ -188,11 +214,20 @@ def prepare(frames: np.ndarray, box: Box, spacing: np.ndarray, facts: dict[str, 
     if facts["foa"]:
         delta = np.float32(facts["delta_ratio"] * sum(extent) / 2)
         rows, columns = (np.arange(n, dtype=np.float32) - np.float32((n - 1) / 2) for n in extent)
+        if facts.get("foa_of") == "normalised":
+            images = gauss_normalise(images)
         images *= np.exp(-(rows[:, None] ** 2 + columns**2) / delta**2)
-    mean, sigma = images.mean(dtype=np.float64), images.std(dtype=np.float64)
-    images = (images - np.float32(mean)) / np.float32(sigma) if sigma > 1e-6 * abs(mean) else np.zeros_like(images)
+    images = gauss_normalise(images)
     padding = [(0, -n % facts["bucket"]) for n in extent]
     return Prepared(np.pad(images, [(0, 0), *padding]), extent, scale, shift)
+
+
+def gauss_normalise(images: np.ndarray) -> np.ndarray:
+    """(I − μ)/σ over all pixels of all images; zeros where σ is 0 up to rounding."""
+    mean, sigma = images.mean(dtype=np.float64), images.std(dtype=np.float64)
+    if sigma <= 1e-6 * abs(mean):
+        return np.zeros_like(images)
+    return (images - np.float32(mean)) / np.float32(sigma)
 
 
 def slices_together(stage: Stage, images: np.ndarray, count: int, memory_bytes: int) -> int:

@@ -42,6 +42,13 @@ class Box:
             min(shape[1], self.right + margin),
         )
 
+    def overlap(self, other: "Box") -> float:
+        """The share of two boxes' union that both have: 0 of disjoint ones, 1 of equal ones."""
+        rows = max(0, min(self.bottom, other.bottom) - max(self.top, other.top))
+        columns = max(0, min(self.right, other.right) - max(self.left, other.left))
+        both = rows * columns
+        return both / (self.shape[0] * self.shape[1] + other.shape[0] * other.shape[1] - both)
+
     def touches_border(self, shape: tuple[int, int]) -> bool:
         """Whether a side of the box lies on the border of an image of `shape` rows and columns."""
         return self.top == 0 or self.left == 0 or self.bottom == shape[0] or self.right == shape[1]

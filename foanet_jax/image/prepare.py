@@ -27,6 +27,7 @@ from foanet_jax.image.stack import NEIGHBOURS
 # Arrays of frames are padded to multiples of these, in px and in frames, so that few shapes are compiled.
 CANVAS = 128
 SLOTS = 8
+FOA_OF = ("voxels", "normalised")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,8 @@ class PrepareSpec:
     Attributes:
         spacing_mm: in-plane spacing to resize to (paper: 0.65 for Net.2); 0 keeps each study's own.
         foa: multiply by the Gaussian weight of Eq. 5.
+        foa_of: what Eq. 5 multiplies: the crop's "voxels" as they are (the paper), which fade to zero, or "normalised"
+            ones, which fade to the crop's mean, so that an offset of all intensities changes nothing.
         delta_ratio: δ of Eq. 5 as a fraction of the box's mean side.
         image_method: interpolation of images, "linear" or "cubic".
         label_method: interpolation of labels, "linear" (one-hot) or "nearest".
@@ -46,6 +49,7 @@ class PrepareSpec:
 
     spacing_mm: float = 0.0
     foa: bool = False
+    foa_of: str = "voxels"
     delta_ratio: float = 0.5
     image_method: str = "linear"
     label_method: str = "linear"
@@ -58,6 +62,8 @@ class PrepareSpec:
                 f"interpolation of images {self.image_method!r}, of labels {self.label_method!r}; "
                 "choose nearest, linear or cubic for images and linear or nearest for labels"
             )
+        if self.foa_of not in FOA_OF:
+            raise ValueError(f"foa_of {self.foa_of!r}; choose one of {', '.join(FOA_OF)}")
         if self.neighbours not in NEIGHBOURS:
             raise ValueError(f"neighbours {self.neighbours!r}; choose one of {', '.join(NEIGHBOURS)}")
         if self.spacing_mm < 0 or self.delta_ratio <= 0 or self.bucket < 16 or self.bucket % 16:
@@ -151,12 +157,14 @@ _sample = jax.jit(sample_images, static_argnames=("shape", "method"))
 _elastic_field = jax.jit(elastic_field, static_argnames="shape")
 
 
-@functools.partial(jax.jit, static_argnames=("shape", "foa"))
-def _finish_images(sampled, extent, count, centre, delta, change, tone, *, shape, foa):
+@functools.partial(jax.jit, static_argnames=("shape", "foa", "normalised"))
+def _finish_images(sampled, extent, count, centre, delta, change, tone, *, shape, foa, normalised):
     inside = (jnp.arange(shape[0])[:, None] < extent[0]) & (jnp.arange(shape[1])[None, :] < extent[1])
     inside = inside[None] & (jnp.arange(sampled.shape[0]) < count)[:, None, None]
     sampled = change_intensities(sampled, inside, extent, change)
     if foa:
+        if normalised:
+            sampled = gauss_normalise(sampled, inside)
         sampled = sampled * foa_weights(shape, centre, delta)
     images = gauss_normalise(sampled, inside)
     return images if tone is None else jnp.where(inside, images * tone[0] + tone[1], 0)
@@ -224,6 +232,7 @@ def prepare(
         None if augmentation.tone is None else _float32(augmentation.tone),
         shape=shape,
         foa=spec.foa,
+        normalised=spec.foa_of == "normalised",
     )[:count]
     labels = None
     if source.labels is not None:

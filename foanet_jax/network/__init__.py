@@ -21,6 +21,7 @@ CHOICES = {
     "architecture": ("net1", "net2", "unet"),
     "order": ("up_conv", "conv_up"),
     "up": ("bilinear", "learned"),
+    "decoder": ("none", "top_down"),
     "norm": ("none", "batch", "group", "instance"),
     "dtype": ("float32", "bfloat16"),
 }
@@ -39,8 +40,11 @@ class NetworkSpec:
         up: "bilinear" up-convolutions are fixed, "learned" ones start there.
         norm: "none" (the paper), "batch", "group" or "instance" normalisation after each convolution of the base
             network; the last two know one image at a time, and suit batches of one.
+        decoder: "none" takes the side outputs of Net.1 and Net.2 from the base network's stages (the paper), "top_down"
+            from a decoder that joins each stage with the coarser ones (`network/decoder.py`).
         side_heads: Net.1 and Net.2 get a classifier a side output, from which training alone learns (`loss.side`).
-        dtype: what the base network computes in; parameters, statistics and logits stay float32.
+        dtype: what the base network computes in; parameters, statistics and logits stay float32. On CPUs "bfloat16"
+            trains and predicts in float32.
     """
 
     architecture: str
@@ -50,6 +54,7 @@ class NetworkSpec:
     order: str = "up_conv"
     up: str = "bilinear"
     norm: str = "none"
+    decoder: str = "none"
     side_heads: bool = False
     dtype: str = "float32"
 
@@ -62,8 +67,15 @@ class NetworkSpec:
                 f"network classes={self.classes}, width={self.width}, side_maps={self.side_maps}; "
                 "at least 2 classes, a positive width and one side map are needed"
             )
-        if self.side_heads and self.architecture == "unet":
-            raise ValueError("network side_heads=True: only net1 and net2 have side outputs")
+        if self.architecture == "unet" and (self.side_heads or self.decoder != "none"):
+            raise ValueError(
+                f"network side_heads={self.side_heads}, decoder={self.decoder!r}: only net1 and net2 have side outputs"
+            )
+
+
+def on_this_device(spec: NetworkSpec) -> NetworkSpec:
+    """The spec as training and prediction compute it here: CPUs, which have no arithmetic of bfloat16, take float32."""
+    return dataclasses.replace(spec, dtype="float32") if jax.default_backend() == "cpu" else spec
 
 
 def _module(spec: NetworkSpec, axis_name: str | None = None) -> nn.Module:
@@ -71,7 +83,17 @@ def _module(spec: NetworkSpec, axis_name: str | None = None) -> nn.Module:
     if spec.architecture == "unet":
         return UNet(spec.classes, spec.width, conv)
     part2 = spec.architecture == "net2"
-    return FoaNet(spec.classes, part2, spec.width, spec.side_maps, spec.order, spec.up, spec.side_heads, conv)
+    return FoaNet(
+        classes=spec.classes,
+        part2=part2,
+        width=spec.width,
+        side_maps=spec.side_maps,
+        order=spec.order,
+        up=spec.up,
+        side_heads=spec.side_heads,
+        decoder=spec.decoder,
+        conv=conv,
+    )
 
 
 def init_network(key, spec: NetworkSpec):
@@ -84,6 +106,12 @@ def init_network(key, spec: NetworkSpec):
     images = jnp.zeros((1, COARSEST, COARSEST, 3), spec.dtype)
     variables = _module(spec).init(key, images, Grid(None), False)
     return {name: dict(variables[name]) for name in ("params", "statistics") if name in variables}
+
+
+def random_variables(key, spec: NetworkSpec):
+    """`init_network`, compiled. It runs once: on a CPU optimising it would take a hundred times as long as it runs."""
+    options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+    return jax.jit(init_network, static_argnames="spec", compiler_options=options)(key, spec)
 
 
 def apply_network(variables, images, spec: NetworkSpec, *, extent=None, train: bool = False, axis_name=None):

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from foanet_jax.network.convolution import convolve
+from foanet_jax.network.decoder import top_down
 from foanet_jax.network.modules import ConvRelu, Grid, Linear
 from foanet_jax.network.primitives import (
     bilinear_kernel,
@@ -17,7 +18,7 @@ from foanet_jax.network.vgg import STRIDES, vgg16_stages
 
 
 class FoaNet(nn.Module):
-    """Base network → side outputs → 1×1 convolution to one logit a class.
+    """Base network (→ decoder) → side outputs → 1×1 convolution to one logit a class.
 
     Each side output is: up-convolution to the input's resolution, 3×3 convolution to `side_maps` maps, no
     activation. The 1×1 `score` convolution of their concatenation is linear too, so that its part for a side
@@ -31,11 +32,14 @@ class FoaNet(nn.Module):
     order: str
     up: str
     side_heads: bool
+    decoder: str
     conv: Callable[..., ConvRelu]
 
     @nn.compact
     def __call__(self, images, grid: Grid, train: bool):
         stages = vgg16_stages(images, grid, part2=self.part2, width=self.width, conv=self.conv, train=train)
+        if self.decoder == "top_down":
+            stages = top_down(stages, grid, conv=self.conv, train=train)
         score, score_bias = Linear(self.classes, 1, self.side_maps * len(stages), name="score")()
         score = score.reshape(len(stages), self.side_maps, self.classes)
         logits = score_bias

@@ -129,3 +129,18 @@ class Linear(nn.Module):
     def __call__(self):
         kernel = self.param("kernel", LECUN, (self.size, self.size, self.inputs, self.features))
         return kernel, self.param("bias", nn.initializers.zeros, (self.features,))
+
+
+class UpConv2(nn.Module):
+    """Learned 2×2 up-convolution with stride 2: (B, h, w, I) to (B, 2h, 2w, features)."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, images):
+        inputs = images.shape[-1]
+        kernel = self.param("kernel", HE, (2, 2, inputs, self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        fine = jnp.einsum("bijc,yxcf->biyjxf", images, kernel.astype(images.dtype))
+        batch, height, _, width, _, _ = fine.shape
+        return fine.reshape(batch, 2 * height, 2 * width, self.features) + bias.astype(images.dtype)

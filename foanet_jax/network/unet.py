@@ -5,26 +5,11 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 
-from foanet_jax.network.modules import HE, ConvRelu, Grid, Linear
+from foanet_jax.network.modules import ConvRelu, Grid, Linear, UpConv2
 from foanet_jax.network.primitives import max_pool
 from foanet_jax.network.vgg import scaled
 
 WIDTHS = (64, 128, 256, 512, 1024)
-
-
-class UpConv2(nn.Module):
-    """Learned 2×2 up-convolution with stride 2: (B, h, w, I) to (B, 2h, 2w, features)."""
-
-    features: int
-
-    @nn.compact
-    def __call__(self, images):
-        inputs = images.shape[-1]
-        kernel = self.param("kernel", HE, (2, 2, inputs, self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        fine = jnp.einsum("bijc,yxcf->biyjxf", images, kernel.astype(images.dtype))
-        batch, height, _, width, _, _ = fine.shape
-        return fine.reshape(batch, 2 * height, 2 * width, self.features) + bias.astype(images.dtype)
 
 
 class UNet(nn.Module):

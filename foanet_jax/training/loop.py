@@ -5,6 +5,7 @@ epoch, the log is cut back to the checkpoint's step, and a device is given the s
 """
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import logging
@@ -21,10 +22,10 @@ from foanet_jax.devices import everywhere
 from foanet_jax.drawing import draw_learning_curves
 from foanet_jax.errors import InputError
 from foanet_jax.memory import release_freed_memory
-from foanet_jax.network import count_parameters, init_network
+from foanet_jax.network import count_parameters, init_network, on_this_device, random_variables
 from foanet_jax.network.pretrained import load_pretrained, read_vgg16
 from foanet_jax.pipeline import Network
-from foanet_jax.settings import StageSettings
+from foanet_jax.settings import StageSettings, TrainSpec
 from foanet_jax.training import parallel
 from foanet_jax.training.checkpoint import Checkpoints, open_checkpoints
 from foanet_jax.training.epoch import BLOCK, Block, EpochSpec, Sources, count_steps, epoch_batches
@@ -43,7 +44,7 @@ TRAINING = "training"  # of a description: what the numbers depend on
 
 def initial_variables(settings: StageSettings, stage: str, *, seed: int):
     """Random variables, with those of the file that the settings name: VGG16's kernels, or a network trained before."""
-    variables = jax.jit(init_network, static_argnames="spec")(jax.random.key(seed), settings.network)
+    variables = random_variables(jax.random.key(seed), settings.network)
     LOGGER.info("%s with %.2f million parameters", settings.network.architecture, count_parameters(variables) / 1e6)
     path = settings.train.pretrained
     if not path:
@@ -96,6 +97,8 @@ def train_network(
         raise InputError("no-studies", f"no studies to train the {name} network on; check data.root and the folds")
     if settings.loss.ssim and settings.loss.ssim_mode == "windowed":
         require_window(cases, settings.prepare)
+    training = describe_training(name, settings, description["config"]["data"], cases, validation_cases, seed=seed)
+    settings = dataclasses.replace(settings, network=on_this_device(settings.network))
     train = settings.train
     spec = EpochSpec(
         prepare=settings.prepare,
@@ -120,7 +123,6 @@ def train_network(
         ),
         devices,
     )
-    training = describe_training(name, settings, description["config"]["data"], cases, validation_cases, seed=seed)
     distributed.require_alike(training)
     writes = distributed.is_first()
     with interruption.deferred(), contextlib.ExitStack() as opened:
@@ -140,7 +142,8 @@ def train_network(
         if done < sum(steps):
             if writes:
                 truncate_log(folder, done)
-            validation = prepare_validation(validation_cases, settings.prepare, memory_bytes=memory_bytes)
+            looked_at = validation_cases if train.validate_epochs else ()
+            validation = prepare_validation(looked_at, settings.prepare, memory_bytes=memory_bytes)
             sources = Sources(cases)
             share = parallel.share(train.batch_size)
             state = parallel.place(state, devices)
@@ -159,8 +162,11 @@ def train_network(
                     )
                     split = ((block, parallel.split(batch, devices)) for block, batch in batches)
                     state = _train_epoch(state, split, step, epoch, end, progress)
+                    looks = validates(train, epoch)
+                    if not looks and not progress.due():
+                        continue
                     score = None
-                    if validation.cases:
+                    if looks and validation.cases:
                         network = Network(settings.network, settings.prepare, everywhere(state.evaluated))
                         score = validation.score(network)
                         progress.note_validation(epoch, score)
@@ -191,6 +197,12 @@ def _begin(
     begin = functools.partial(init_state, optimiser=optimiser, average=settings.optimiser.average)
     LOGGER.info("%s: goes on after step %d (epoch %d)", folder, found.step, found.epoch)
     return found.state(jax.eval_shape(begin, shapes))
+
+
+def validates(train: TrainSpec, epoch: int) -> bool:
+    """Whether an epoch, counted from 0, ends in a validation and a checkpoint whatever the time."""
+    every, number = train.validate_epochs, epoch + 1
+    return number == train.epochs or (every > 0 and number % every == 0)
 
 
 def steps_together() -> int:
