@@ -4,9 +4,10 @@
     python run.py --config experiments/acdc.py:small --config.data.root=DIR      for a CPU, about an hour on two cores
     python run.py --mode ablate --config experiments/acdc.py:small --config.data.root=DIR      each part left out
 
-Not in the paper. A plain recipe: batch normalisation, batches of 8 and a cosine schedule. experiments/short_axis.py has the
-best one for these data. Seen with `small`, fold 0, 72 patients to train on and 20 to test on: DC of the right ventricle
-0.831 ± 0.120, myocardium 0.862 ± 0.033, cavity 0.923 ± 0.064; myocardium's 95HD 3.7 ± 1.9 mm, BDC 0.372 ± 0.049.
+Not in the paper. A plain recipe: batch normalisation, batches of 8 and a cosine schedule; the best one for these data
+is experiments/short_axis.py. Seen with `small`, fold 0, 72 patients to train on and 20 to test on: DC of the right
+ventricle 0.831 ± 0.120, myocardium 0.862 ± 0.033, cavity 0.923 ± 0.064; myocardium's 95HD 3.7 ± 1.9 mm, BDC
+0.372 ± 0.049.
 """
 
 from experiments.common import CCE_ONLY, NO_FOA, Row, chosen, common, with_rows

@@ -1,8 +1,9 @@
 """The recipe of the weights that come with the package: the best found for short-axis cine MR, on ACDC.
 
     python run.py --mode cv --config experiments/short_axis.py --config.data.root=DIR
-    python run.py --config experiments/short_axis.py --config.data.folds=1 --config.data.root=DIR      with all patients
-    python run.py --mode ablate --config experiments/short_axis.py:brief --config.data.root=DIR        each part left out
+    python run.py --config experiments/short_axis.py --config.data.folds=1 --config.data.root=DIR  with all patients
+    python run.py --mode ablate --config experiments/short_axis.py:brief --config.data.root=DIR    each part left out
+    python run.py --config experiments/short_axis.py:small --config.data.root=DIR                  half an hour a core
 
 Not in the paper: a decoder before the side outputs, batch normalisation, strong augmentation, averaged weights, bfloat16
 on GPUs. docs/accuracy.md has what each is worth, and what else was tried.
@@ -17,7 +18,7 @@ SMALL = {
     "localization.train.batch_size": 8,
     "localization.optimiser.average": 0.98,
     "segmentation.network.width": 0.25,
-    "segmentation.train.epochs": 5,
+    "segmentation.train.epochs": 3,
     "segmentation.train.batch_size": 8,
     "segmentation.optimiser.average": 0.99,
 }

@@ -34,6 +34,7 @@ OTHERS = {
     "data.phantom.shape": "of the whole-heart phantom: slices, rows, columns",
     "localization.enabled": "False segments whole frames",
     "localization.margin_px": "px that the box grows by on each side, at the study's own spacing",
+    "localization.passes": "how often a study is segmented at most: again where the segmentation contradicts its box",
     "localization.network.architecture": '"net1", "net2" or "unet"',
     "segmentation.network.architecture": '"net1", "net2" or "unet"',
     "prediction.memory_mb": "MiB for a forward pass",

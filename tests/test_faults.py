@@ -28,6 +28,7 @@ def trainings(tmp_path_factory):
     # Skipped steps name their examples, and the training goes on.
     assert log.count(b'"skipped"') == log.count(b'"loss": null') > 0
     assert b'["p0_c", 0, 1]' in log
+    assert log.count(b'"validation"') == 2  # after the third of four epochs, and the last
     return found
 
 

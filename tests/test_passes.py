@@ -1,4 +1,4 @@
-"""A box that the segmentation contradicts is corrected: networks whose answer is known, a localization that is wrong."""
+"""A box that the segmentation contradicts is corrected: networks whose answer is known, a wrong localization."""
 
 import dataclasses
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from foanet_jax.data.study import LV_CLASSES, Study
 from foanet_jax.image.boxes import Box
 from foanet_jax.image.prepare import PrepareSpec
 from foanet_jax.metrics import dice
-from foanet_jax.network import NetworkSpec
-from foanet_jax.pipeline import Model, Network, predict_study
+from foanet_jax.network import NetworkSpec, forward_bytes
+from foanet_jax.pipeline import Model, Network, predict_study, slices_together
 
 SPACING = (8.0, 1.37, 1.37)
 
@@ -143,3 +144,28 @@ def test_labels_are_not_looked_at(monkeypatch):
     with_labels = predict_study(study, model())
     without = predict_study(dataclasses.replace(study, labels=None), model())
     np.testing.assert_array_equal(with_labels.mask, without.mask)
+
+
+def together(count, memory_bytes=10**12):
+    return slices_together(model().segmentation, (128, 128), count, memory_bytes)
+
+
+def test_a_cpu_takes_even_shares_of_four_slices_at_most(monkeypatch):
+    monkeypatch.setattr(jax, "local_device_count", lambda: 1)
+    found = {count: together(count) for count in (1, 2, 4, 5, 8, 9, 10, 100)}
+    assert found == {1: 1, 2: 2, 4: 4, 5: 3, 8: 4, 9: 3, 10: 4, 100: 4}
+    needed = forward_bytes(model().segmentation[0].spec, (128, 128))
+    assert [together(10, memory) for memory in (1, 2 * needed, 3 * needed)] == [1, 2, 3]
+    monkeypatch.setattr(jax, "local_device_count", lambda: 2)
+    assert [together(count) for count in (1, 9, 10)] == [2, 6, 6]
+
+
+def test_an_accelerator_takes_whole_sixteens_of_which_few_shapes_are_compiled(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "local_device_count", lambda: 1)
+    found = {count: together(count) for count in (1, 16, 17, 32, 33, 48, 70)}
+    assert found == {1: 16, 16: 16, 17: 32, 32: 32, 33: 32, 48: 32, 70: 32}
+    needed = forward_bytes(model().segmentation[0].spec, (128, 128))
+    assert [together(40, memory) for memory in (1, 5 * needed, 20 * needed)] == [1, 5, 20]
+    monkeypatch.setattr(jax, "local_device_count", lambda: 2)
+    assert [together(count) for count in (1, 33, 100)] == [32, 64, 64]

@@ -33,6 +33,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXPERIMENTS = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")
 FORMATS = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+ACCURACY = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
 EXPORT = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
 PATIENTS = range(1, 6)
 SIZE = 72
@@ -82,7 +83,7 @@ def smaller(line):
     """A command's words with what makes it small: row and data set stay as printed."""
     words = shlex.split(line, comments=True)[1:]
     mode = words[words.index("--mode") + 1] if "--mode" in words else "run"
-    if words[0] != "run.py" or mode in ("predict", "check", "report", "export"):
+    if words[0] != "run.py" or mode in ("predict", "check", "report", "export", "release"):
         return words
     options = [*ENOUGH, *ONE_RUN.get(mode, [])]
     if "runs/acdc" not in words:
@@ -147,7 +148,7 @@ def ran(folder):
     (program,) = blocks(README, "python")
     (folder / "program.py").write_text(program)
     lines = [line for line in commands(README) if line.startswith("python ")]
-    lines += [*commands(FORMATS), *whole_experiments(), "python program.py  # with runs/acdc"]
+    lines += [*commands(FORMATS), *whole_experiments(), *commands(ACCURACY), "python program.py  # with runs/acdc"]
     chains = {}
     for number, line in enumerate(dict.fromkeys(lines)):
         match = re.search(r"runs/([\w-]+)", line)
@@ -168,9 +169,10 @@ def ran(folder):
 def test_the_pages_have_the_commands_that_this_file_knows():
     setup = [command for command in commands(README) if command.startswith("python3 -m venv")]
     assert len(setup) == 1  # run by CI, as is the other, which does not name run.py
-    assert len(commands(README)) == 11
+    assert len(commands(README)) == 12
     assert len(commands(FORMATS)) == 2 * 6 + 5
     assert len(whole_experiments()) == 7
+    assert len(commands(ACCURACY)) == 4
     # Those that are no format's own.
     assert set(commands(EXPORT)) - set(commands(README)) == {
         "python run.py --mode export --checkpoint runs/acdc --output EXPORT --format=onnx"
@@ -179,11 +181,13 @@ def test_the_pages_have_the_commands_that_this_file_knows():
 
 def test_every_command_of_the_readme(ran):
     assert (ran / "OUT" / "one.nii.gz").exists()
+    assert (ran / "OUT" / "own" / "one.nii.gz").exists()
     for run in ("acdc", "acdc-again", "lvquan19-c", "no-foa-no-ssim"):
         assert (ran / "runs" / run / "evaluation" / "table.md").exists()
     assert (ran / "runs" / "acdc" / "check" / "check.png").exists()
     assert (ran / "runs" / "acdc" / "report" / "report.html").exists()
     assert (ran / "EXPORT" / "model.json").exists()
+    assert (ran / "heart.safetensors").exists()
     assert nibabel.load(ran / "mask.nii.gz").shape == nibabel.load(ran / "study.nii.gz").shape
 
 

@@ -27,7 +27,7 @@ from foanet_jax.settings import stage_settings, with_overrides
 from foanet_jax.training import weights
 from foanet_jax.training.checkpoint import Checkpoint
 from foanet_jax.training.loop import initial_variables
-from foanet_jax.training.weights import Member, Weights, default_weights, read_weights, write_weights
+from foanet_jax.training.weights import Member, Weights, read_weights, write_weights
 from tests.saved_runs import CLASSES, RANGE, save_run
 
 CALIBRATION = fit_calibration([0.5, 0.6, 0.7, 0.8, 0.9], [0.1, 0.3, 0.5, 0.7, 0.9], checkpoint="best")
@@ -307,10 +307,3 @@ def test_weights_in_the_package_are_used_and_said(released, monkeypatch, caplog)
         segmenter = foanet_jax.load()
     assert segmenter.classes == tuple(CLASSES)
     assert f"{released}: myocardium, cavity; trained with 3 patients of phantom" in caplog.text
-
-
-def test_the_weights_that_came_with_the_package():
-    if not weights.DEFAULT.is_file():
-        pytest.skip("none came")
-    assert default_weights().stat().st_size <= 20e6
-    assert load_model(default_weights()).classes == ("background", "right ventricle", "myocardium", "cavity")

@@ -115,7 +115,7 @@ def _foanet(graph: Graph, images: str, spec: NetworkSpec) -> str:
     sides = []
     stages = _stages(graph, images, spec)
     if spec.decoder == "top_down":
-        stages = _top_down(graph, stages)
+        stages = _top_down(graph, stages, "top")
     for number, (features, stride) in enumerate(zip(stages, STRIDES, strict=True), start=1):
         layer = {key: np.asarray(value) for key, value in graph.parameters[f"side{number}"].items()}
         sides.append(_side(graph, features, layer["kernel"], layer["bias"], score[number - 1], stride, spec))
@@ -143,20 +143,16 @@ def _stages(graph: Graph, images: str, spec: NetworkSpec) -> list[str]:
     return stages
 
 
-def _top_down(graph: Graph, stages: list[str]) -> list[str]:
+def _top_down(graph: Graph, stages: list[str], name: str) -> list[str]:
     """`network.decoder.top_down`."""
     joined = [stages[-1]]
     for number in range(len(stages) - 1, 0, -1):
-        finer, fine = stages[number - 1], _up_2(graph, joined[0], f"top{number}", STRIDES[number - 1])
-        joined.insert(0, _pair(graph, graph.add("Concat", finer, fine, axis=1), f"top{number}", STRIDES[number - 1]))
+        layer = {key: np.asarray(value) for key, value in graph.parameters[f"{name}{number}"].items()}
+        weights = graph.constant(layer["kernel"].transpose(2, 3, 0, 1)), graph.constant(layer["bias"])
+        stride = STRIDES[number - 1]
+        fine = graph.clear(graph.add("ConvTranspose", joined[0], *weights, strides=[2, 2]), stride)
+        joined.insert(0, _pair(graph, graph.add("Concat", stages[number - 1], fine, axis=1), f"{name}{number}", stride))
     return joined
-
-
-def _up_2(graph: Graph, features: str, name: str, stride: int) -> str:
-    """`network.modules.UpConv2`, to a grid of `stride`."""
-    layer = {key: np.asarray(value) for key, value in graph.parameters[name].items()}
-    weights = graph.constant(layer["kernel"].transpose(2, 3, 0, 1)), graph.constant(layer["bias"])
-    return graph.clear(graph.add("ConvTranspose", features, *weights, strides=[2, 2]), stride)
 
 
 def _pair(graph: Graph, features: str, name: str, stride: int) -> str:
@@ -195,10 +191,6 @@ def _unet(graph: Graph, images: str) -> str:
     for level, stride in enumerate(STRIDES[:-1], start=1):
         skips.append(_pair(graph, features, f"down{level}", stride))
         features = graph.pool(skips[-1])
-    features = _pair(graph, features, "bottom", COARSEST)
-    for level in range(len(skips), 0, -1):
-        stride = STRIDES[level - 1]
-        fine = _up_2(graph, features, f"up{level}", stride)
-        features = _pair(graph, graph.add("Concat", skips[level - 1], fine, axis=1), f"up{level}", stride)
+    features = _top_down(graph, [*skips, _pair(graph, features, "bottom", COARSEST)], "up")[0]
     layer = {key: np.asarray(value) for key, value in graph.parameters["score"].items()}
     return graph.convolve(features, layer["kernel"], layer["bias"])

@@ -118,7 +118,7 @@ class Model:
         box = self._box_of(foreground)
         if box is None:
             return everything, ["nothing localized: the whole image was segmented"]
-        seen = foreground.any((0, 1))
+        seen = np.asarray(foreground.any((0, 1)))
         at_border = seen[[0, -1]].any() or seen[:, [0, -1]].any()
         return box, ["the localized object touches the border of the image"] if at_border else []
 

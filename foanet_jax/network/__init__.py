@@ -171,11 +171,14 @@ def forward_bytes(spec: NetworkSpec, shape: Sequence[int]) -> int:
     """A bound of the memory that `probabilities` takes for one slice of (rows, columns) px, beside the parameters.
 
     Counted in maps of full resolution: twelve of the first stage's width, the side outputs' and the logits', which do
-    not shrink with the width, and for learned up-convolutions the last stages' features at full resolution.
+    not shrink with the width, and for learned up-convolutions the last stages' features at full resolution. On a CPU
+    there are kernels in Winograd's form, which a pass has once and of one slice are the most.
     """
     maps = 12 * 64 * spec.width + 32 + 8 * spec.classes
     if spec.up == "learned":
         maps += 3 * 512 * spec.width + 4 * spec.side_maps
+    if jax.default_backend() == "cpu":
+        maps += (900 if spec.decoder == "top_down" else 330) * spec.width**2
     return int(4 * maps * shape[0] * shape[1])
 
 

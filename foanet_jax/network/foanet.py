@@ -39,7 +39,7 @@ class FoaNet(nn.Module):
     def __call__(self, images, grid: Grid, train: bool):
         stages = vgg16_stages(images, grid, part2=self.part2, width=self.width, conv=self.conv, train=train)
         if self.decoder == "top_down":
-            stages = top_down(stages, grid, conv=self.conv, train=train)
+            stages = top_down(stages, grid, name="top", conv=self.conv, train=train)
         score, score_bias = Linear(self.classes, 1, self.side_maps * len(stages), name="score")()
         score = score.reshape(len(stages), self.side_maps, self.classes)
         logits = score_bias

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 
-from foanet_jax.network.modules import ConvRelu, Grid, Linear, UpConv2
+from foanet_jax.network.decoder import top_down
+from foanet_jax.network.modules import ConvRelu, Grid, Linear
 from foanet_jax.network.primitives import max_pool
 from foanet_jax.network.vgg import scaled
 
@@ -35,9 +36,7 @@ class UNet(nn.Module):
             features = pair(f"down{level + 1}", features, level)
             skips.append(features)
             features = max_pool(features)
-        features = pair("bottom", features, 4)
-        for level in reversed(range(4)):
-            fine = grid.clear(UpConv2(widths[level], name=f"up{level + 1}")(features), 2**level)
-            features = pair(f"up{level + 1}", jnp.concatenate([skips[level], fine], axis=-1), level)
+        stages = [*skips, pair("bottom", features, 4)]
+        features = top_down(stages, grid, name="up", conv=self.conv, train=train)[0]
         kernel, bias = Linear(self.classes, 1, widths[0], name="score")()
         return (features @ kernel[0, 0].astype(features.dtype)).astype(jnp.float32) + bias

@@ -58,10 +58,11 @@ def network(architecture, classes, prepare, seed, **options):
 
 @pytest.fixture(scope="module")
 def model():
+    crop = PrepareSpec(spacing_mm=1.1, foa=True, foa_of="normalised", image_method="cubic", bucket=96)
     return Model(
         LV_CLASSES,
         (network("net1", 2, PrepareSpec(spacing_mm=2.0, bucket=96, neighbours="slices"), 1),),
-        (network("net2", 3, PrepareSpec(spacing_mm=1.1, foa=True, image_method="cubic", bucket=96), 2),),
+        (network("net2", 3, crop, 2, decoder="top_down"),),
         margin_px=4,
         cyclic=True,
     )
@@ -114,6 +115,7 @@ OPTIONS = [
     {"architecture": "unet"},
     {"architecture": "net2", "order": "conv_up"},
     {"architecture": "net2", "up": "learned"},
+    {"architecture": "net1", "decoder": "top_down"},
     {"architecture": "net2", "order": "conv_up", "up": "learned"},
 ]
 
@@ -152,9 +154,9 @@ def test_the_greatest_component():
 
 
 @pytest.mark.parametrize("method", ["nearest", "linear", "cubic"])
-@pytest.mark.parametrize("foa", [True, False])
+@pytest.mark.parametrize("foa", [{}, {"foa": True}, {"foa": True, "foa_of": "normalised"}], ids=str)
 def test_prepared_images_and_the_way_back(method, foa):
-    spec = PrepareSpec(spacing_mm=0.9, foa=foa, image_method=method)
+    spec = PrepareSpec(spacing_mm=0.9, image_method=method, **foa)
     voxels = np.random.default_rng(0).normal(100, 20, size=(1, 2, 50, 40)).astype(np.float32)
     box = Box(7, 3, 41, 33)
     expected = prepare(open_source(voxels), box, SPACING[1:], spec)

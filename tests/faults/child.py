@@ -48,6 +48,7 @@ class Faults:
 
     Attributes:
         together: steps that the device is given at once.
+        validate_epochs: of the settings; no fault, but what they find differs.
         nan: (case, slice) pairs whose images are NaN.
         save: the how-manieth save of a process something happens in; 0: none.
         happening: there, before the seal is written: "error", or names of signals that are raised one after the other.
@@ -55,6 +56,7 @@ class Faults:
     """
 
     together: int = 1
+    validate_epochs: int = 1
     nan: tuple[tuple[int, int], ...] = ()
     save: int = 0
     happening: tuple[str, ...] = ()
@@ -71,6 +73,7 @@ class Small(nn.Module):
     order: str
     up: str
     side_heads: bool
+    decoder: str
     conv: object
 
     @nn.compact
@@ -150,6 +153,7 @@ def train(folder: str, output: str, cache: str, faults: Faults, together: tuple[
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     _make_faulty(faults, together[2])
     *training, validation = cases()
+    spec = dataclasses.replace(SETTINGS.train, validate_epochs=faults.validate_epochs)
     try:
         with commandline.training_together(*together), commandline.ending_in_order("--resume"):
             print(READY)
@@ -157,7 +161,7 @@ def train(folder: str, output: str, cache: str, faults: Faults, together: tuple[
                 "segmentation",
                 training,
                 [validation],
-                SETTINGS,
+                dataclasses.replace(SETTINGS, train=spec),
                 Path(folder),
                 description={"config": {"data": {"name": "faults"}}},
                 seed=1,

@@ -112,6 +112,22 @@ def test_foa_comes_before_gauss_normalisation():
     assert np.abs(inside(prepared) - after).max() > 0.5
 
 
+def test_foa_of_normalised_voxels_fades_to_the_crops_mean():
+    voxels, box = scene(), Box(5, 8, 42, 51)
+
+    def prepared(scale=1, offset=0, **changes):
+        return inside(prepare(scale * voxels + offset, box, SPACING, PrepareSpec(foa=True, **changes)))
+
+    found = prepared(foa_of="normalised")
+    rows, columns = box.shape
+    a, b = np.mgrid[:rows, :columns]
+    delta = 0.5 * (rows + columns) / 2
+    weights = np.exp(-((a - (rows - 1) / 2) ** 2 + (b - (columns - 1) / 2) ** 2) / delta**2)
+    np.testing.assert_allclose(found, gauss(weights * gauss(crop(voxels, box)[0])), atol=2e-5)
+    np.testing.assert_allclose(prepared(scale=3, offset=-500, foa_of="normalised"), found, atol=1e-4)
+    assert np.abs(prepared(offset=-500) - prepared()).max() > 0.5
+
+
 def test_frames_beyond_a_multiple_of_four_do_not_matter():
     voxels = scene((1, 5, 50, 60))
     together = prepare(voxels, whole_image((50, 60)), SPACING, PrepareSpec())
@@ -233,6 +249,7 @@ def test_flat_volume_gives_zeros():
     [
         ({"image_method": "quintic"}, "images 'quintic'.*choose nearest, linear or cubic"),
         ({"label_method": "cubic"}, "labels 'cubic'"),
+        ({"foa_of": "crop"}, "foa_of 'crop'; choose one of voxels, normalised"),
         ({"spacing_mm": -0.65}, "spacing_mm=-0.65"),
         ({"delta_ratio": 0.0}, "delta_ratio=0.0"),
         ({"bucket": 8}, "bucket=8"),

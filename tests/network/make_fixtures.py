@@ -14,12 +14,13 @@ import random_params
 import torch
 import torch_reference
 
-ODD, EVEN = (2, 37, 50), (1, 32, 48)
+ODD, EVEN, ONE = (2, 37, 50), (1, 32, 48), (1, 37, 50)
 NETWORKS = {
     ("net1", "up_conv"): [ODD],
     ("net1", "conv_up"): [ODD],
     ("net2", "up_conv"): [ODD, EVEN],
     ("net2", "conv_up"): [ODD],
+    ("net2+top_down", "up_conv"): [ONE],
     ("unet", "none"): [ODD],
 }
 CLASSES = 3

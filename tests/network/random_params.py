@@ -55,7 +55,11 @@ def random_labels(shape: tuple[int, int, int], classes: int, seed: int) -> np.nd
 
 
 def network_shapes(architecture: str, *, classes: int, width: float) -> Shapes:
-    """Shapes of every parameter of "net1", "net2" or "unet", written down apart from the code under test."""
+    """Shapes of every parameter of "net1", "net2" or "unet", written down apart from the code under test.
+
+    "net2+top_down" is Net.2 with that decoder.
+    """
+    architecture, _, decoder = architecture.partition("+")
     last = 1024 if architecture == "unet" else 512
     c = [max(1, round(n * width)) for n in (64, 128, 256, 512, last)]
     kernels: dict[str, tuple[int, ...]] = {}
@@ -82,6 +86,10 @@ def network_shapes(architecture: str, *, classes: int, width: float) -> Shapes:
                 kernels[f"block{stage}_dilated3"] = (3, 3, outputs, outputs)
                 kernels[f"block{stage}_project"] = (1, 1, 3 * outputs, outputs)
             kernels[f"side{stage}"] = (3, 3, outputs, SIDE_MAPS)
+        for level in (4, 3, 2, 1) if decoder else ():
+            kernels[f"top{level}"] = (2, 2, c[level], c[level - 1])
+            kernels[f"top{level}_conv1"] = (3, 3, 2 * c[level - 1], c[level - 1])
+            kernels[f"top{level}_conv2"] = (3, 3, c[level - 1], c[level - 1])
         kernels["score"] = (1, 1, 5 * SIDE_MAPS, classes)
     return {layer: {"kernel": shape, "bias": shape[-1:]} for layer, shape in kernels.items()}
 

@@ -18,9 +18,13 @@ from foanet_jax.network import NetworkSpec, apply_network, init_network
 HERE = Path(__file__).parent
 TOLERANCE = 1e-4
 NETWORKS = [("net1", "up_conv"), ("net1", "conv_up"), ("net2", "up_conv"), ("net2", "conv_up"), ("unet", "none")]
-ODD, EVEN = (2, 37, 50), (1, 32, 48)
+ODD, EVEN, ONE = (2, 37, 50), (1, 32, 48), (1, 37, 50)
 # Sizes that 16 divides take a path without padding.
-CASES = [*((*network, ODD) for network in NETWORKS), ("net2", "up_conv", EVEN)]
+CASES = [
+    *((*network, ODD) for network in NETWORKS),
+    ("net2", "up_conv", EVEN),
+    ("net2+top_down", "up_conv", ONE),
+]
 
 
 def sibling(name: str):
@@ -36,7 +40,8 @@ draw = sibling("random_params")
 
 def network_spec(architecture: str, order: str, *, classes: int, width: float) -> NetworkSpec:
     """The spec of a fixture; the U-Net has no side outputs, hence no order."""
-    options = {} if order == "none" else {"order": order}
+    architecture, _, decoder = architecture.partition("+")
+    options = {} if order == "none" else {"order": order, "decoder": decoder or "none"}
     return NetworkSpec(architecture=architecture, classes=classes, width=width, **options)
 
 
@@ -87,9 +92,12 @@ def fixture():
     )
 
 
-@pytest.mark.parametrize("architecture", ["net1", "net2", "unet"])
-def test_parameters_have_the_names_and_shapes_of_the_reference(architecture):
-    spec = NetworkSpec(architecture=architecture, classes=3, width=1 / 16)
+@pytest.mark.parametrize(
+    ("architecture", "order"),
+    [("net1", "up_conv"), ("net2", "up_conv"), ("net2+top_down", "up_conv"), ("unet", "none")],
+)
+def test_parameters_have_the_names_and_shapes_of_the_reference(architecture, order):
+    spec = network_spec(architecture, order, classes=3, width=1 / 16)
     variables = jax.eval_shape(lambda key: init_network(key, spec), jax.random.key(0))
     shapes = jax.tree.map(lambda leaf: leaf.shape, variables["params"])
     assert shapes == draw.network_shapes(architecture, classes=3, width=1 / 16)
@@ -204,11 +212,12 @@ class TestReference:
         )
         assert float(reference.ssim(torch.tensor(x), torch.tensor(y))) == pytest.approx(1 - expected, abs=1e-9)
 
-    @pytest.mark.parametrize(("architecture", "order"), NETWORKS)
-    def test_fixtures_are_what_float32_gives_within_rounding(self, torch, reference, architecture, order, fixture):
+    @pytest.mark.parametrize(("architecture", "order", "shape"), CASES)
+    def test_fixtures_are_what_float32_gives_within_rounding(
+        self, torch, reference, architecture, order, shape, fixture
+    ):
         stored = fixture(architecture, order)
         seed, classes, width = int(stored["seed"]), int(stored["classes"]), float(stored["width"])
-        shape = ODD
         logits, _, gradients = reference.logits_losses_gradients(
             architecture,
             draw.random_params(draw.network_shapes(architecture, classes=classes, width=width), seed),

@@ -1,5 +1,6 @@
 """Convolution's quick forms: the same values and gradients as XLA's own over shapes, borders and dilations."""
 
+import functools
 from fractions import Fraction
 
 import jax
@@ -119,3 +120,19 @@ def test_bfloat16_is_left_to_xla():
     found = convolve(images, kernel)
     assert found.dtype == jnp.bfloat16
     np.testing.assert_array_equal(found, convolve_plainly(images, kernel))
+
+
+@pytest.mark.parametrize("shape", [(1, 12, 10), (2, 9, 7)])
+def test_dilated_bfloat16_goes_by_phases(shape):
+    """Of multiples of the dilation and others: within a rounding of the plain form in float32, gradients too."""
+    images, kernel, cotangent = normal(11, *shape, 6), normal(12, 3, 3, 6, 5), normal(13, *shape, 5)
+    half = [jnp.asarray(array, jnp.bfloat16) for array in (images, kernel, cotangent)]
+    found = with_gradients(lambda i, k: convolve(i, k, dilation=2), *half)
+    exact = [array.astype(jnp.float32) for array in half]
+    expected = with_gradients(lambda i, k: convolve_plainly(i, k, 2), *exact)
+    for one, other in zip(found, expected, strict=True):
+        assert (one.dtype, one.shape) == (jnp.bfloat16, other.shape)
+        assert_relatively_close(one.astype(jnp.float32), other, 2**-8)
+    text = jax.jit(functools.partial(convolve, dilation=2)).lower(*half[:2]).as_text()
+    assert "stablehlo.convolution" in text
+    assert "rhs_dilate = [2, 2]" not in text

@@ -1,5 +1,6 @@
 """The networks: layers by name and shape, any input shape, batch normalisation, and a gradient for every parameter."""
 
+import dataclasses
 import functools
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from foanet_jax import network
 from foanet_jax.network import (
     CHOICES,
     NetworkSpec,
@@ -93,6 +95,7 @@ NETWORKS = {
     "learned up": NetworkSpec("net2", up="learned", **TINY),
     "learned up after conv": NetworkSpec("net1", up="learned", order="conv_up", **TINY),
     "batch": NetworkSpec("net2", norm="batch", **TINY),
+    "decoder": NetworkSpec("net1", decoder="top_down", **TINY),
 }
 SMALL = {"classes": 3, "width": 1 / 32, "side_maps": 2}
 
@@ -159,6 +162,21 @@ def test_init_is_a_function_of_the_key():
         np.testing.assert_array_equal(a, b)
         # Kernels are drawn, biases start at zero.
         assert not np.array_equal(a, c) if a.ndim > 1 else not a.any()
+
+
+def test_compiled_without_optimisation_the_values_are_the_same():
+    spec = NetworkSpec("net1", **SMALL)
+    first, second = (function(jax.random.key(1), spec) for function in (network.random_variables, INIT))
+    assert jax.tree.structure(first) == jax.tree.structure(second)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), first, second)
+
+
+@pytest.mark.parametrize(("backend", "computed"), [("cpu", "float32"), ("gpu", "bfloat16"), ("tpu", "bfloat16")])
+def test_cpus_compute_bfloat16_networks_in_float32(backend, computed, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    spec = NetworkSpec("net2", dtype="bfloat16", decoder="top_down", **SMALL)
+    assert network.on_this_device(spec) == dataclasses.replace(spec, dtype=computed)
+    assert network.on_this_device(NETWORKS["net1"]) == NETWORKS["net1"]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -344,6 +362,9 @@ def test_bad_numbers_are_refused(bad):
         NetworkSpec("net1", classes=3, width=1 / 32, up="learned"),
         NetworkSpec("unet", classes=4, width=0.5),
         NetworkSpec("net2", classes=3, width=0.25, norm="group"),
+        NetworkSpec("net2", classes=4, width=0.125, decoder="top_down"),
+        NetworkSpec("net2", classes=4, width=0.375, decoder="top_down", norm="batch"),
+        NetworkSpec("net2", classes=4, decoder="top_down"),
     ],
     ids=str,
 )

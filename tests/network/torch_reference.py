@@ -51,11 +51,19 @@ def upsample(x: torch.Tensor, stride: int, height: int, width: int) -> torch.Ten
     return up[:, :, :height, :width]
 
 
-def foanet(params: TorchParams, images: torch.Tensor, *, part2: bool, order: str) -> torch.Tensor:
-    """Logits (B,H,W,C) of Net.1, or with `part2` of Net.2, for images (B,H,W,3)."""
+def join(params: TorchParams, name: str, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+    """One level up: transposed 2×2 convolution of x, cropped to `skip`, behind it, and two convolutions with ReLU."""
+    up = F.conv_transpose2d(x, params[name]["kernel"].permute(2, 3, 0, 1), params[name]["bias"], stride=2)
+    x = torch.cat([skip, up[:, :, : skip.shape[2], : skip.shape[3]]], dim=1)
+    x = F.relu(conv(params, f"{name}_conv1", x))
+    return F.relu(conv(params, f"{name}_conv2", x))
+
+
+def foanet(params: TorchParams, images: torch.Tensor, *, part2: bool, order: str, decoder: bool) -> torch.Tensor:
+    """Logits (B,H,W,C) of Net.1, or with `part2` of Net.2, for images (B,H,W,3); the decoder is "top_down"."""
     x = images.permute(0, 3, 1, 2)
     height, width = x.shape[2:]
-    sides = []
+    stages = {}
     for stage, depth in enumerate((2, 2, 3, 3, 3), start=1):
         if stage > 1:
             x = pool(x)
@@ -68,6 +76,11 @@ def foanet(params: TorchParams, images: torch.Tensor, *, part2: bool, order: str
             second = F.relu(conv(params, f"block{stage}_dilated2", first, dilation=2))
             third = F.relu(conv(params, f"block{stage}_dilated3", second, dilation=2))
             x = F.relu(conv(params, f"block{stage}_project", torch.cat([first, second, third], dim=1)))
+        stages[stage] = x
+    for stage in (4, 3, 2, 1) if decoder else ():
+        stages[stage] = join(params, f"top{stage}", stages[stage + 1], stages[stage])
+    sides = []
+    for stage, x in stages.items():
         stride = 2 ** (stage - 1)
         if order == "up_conv":
             sides.append(conv(params, f"side{stage}", upsample(x, stride, height, width)))
@@ -90,20 +103,16 @@ def unet(params: TorchParams, images: torch.Tensor) -> torch.Tensor:
     x = F.relu(conv(params, "bottom_conv1", x))
     x = F.relu(conv(params, "bottom_conv2", x))
     for level in (4, 3, 2, 1):
-        skip = skips[level]
-        kernel = params[f"up{level}"]["kernel"].permute(2, 3, 0, 1)
-        up = F.conv_transpose2d(x, kernel, params[f"up{level}"]["bias"], stride=2)
-        x = torch.cat([skip, up[:, :, : skip.shape[2], : skip.shape[3]]], dim=1)
-        x = F.relu(conv(params, f"up{level}_conv1", x))
-        x = F.relu(conv(params, f"up{level}_conv2", x))
+        x = join(params, f"up{level}", x, skips[level])
     return conv(params, "score", x).permute(0, 2, 3, 1)
 
 
 def apply(architecture: str, params: TorchParams, images: torch.Tensor, *, order: str = "up_conv") -> torch.Tensor:
-    """Logits (B,H,W,C) of "net1", "net2" or "unet" (which has no side outputs, hence no order)."""
+    """Logits (B,H,W,C) of "net1", "net2", "net2+top_down" or "unet" (which has no side outputs, hence no order)."""
     if architecture == "unet":
         return unet(params, images)
-    return foanet(params, images, part2=architecture == "net2", order=order)
+    architecture, _, decoder = architecture.partition("+")
+    return foanet(params, images, part2=architecture == "net2", order=order, decoder=bool(decoder))
 
 
 def cce(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

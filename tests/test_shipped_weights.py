@@ -1,0 +1,74 @@
+"""The weights that come with the package: the file and its card, on phantoms, and on patients of ACDC."""
+
+import hashlib
+import re
+from functools import partial
+
+import numpy as np
+import pytest
+
+import foanet_jax
+from foanet_jax.data.acdc import list_acdc
+from foanet_jax.data.short_axis_phantom import short_axis_stack, short_axis_study
+from foanet_jax.data.study import ACDC_CLASSES
+from foanet_jax.experiment import default_weights
+from foanet_jax.metrics import dice
+
+# One of each clinical group: DCM, HCM, MINF, NOR, RV.
+PATIENTS = ("patient001", "patient023", "patient044", "patient062", "patient084")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return foanet_jax.load()
+
+
+def scores(model, study):
+    """Dice of each structure that the study has."""
+    found = model.predict(study.voxels, spacing_mm=study.spacing_mm)
+    assert found.flags == ()
+    mask = np.asarray(found.mask)
+    return {
+        name: dice(mask == model.classes.index(name), study.labels == index)
+        for index, name in enumerate(study.classes)
+        if index
+    }
+
+
+def test_they_are_small_and_the_card_is_of_this_file(model):
+    path = default_weights()
+    assert path.stat().st_size <= 20e6
+    assert model.classes == ACDC_CLASSES
+    card = (path.parent / "README.md").read_text(encoding="utf-8")
+    assert re.search(r"SHA-256 `([0-9a-f]{64})`", card)[1] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_phantoms_cine_which_they_never_saw_the_like_of(model, number):
+    found = scores(model, short_axis_study(number, size=128, frames=3))
+    assert min(found.values()) > 0.85
+
+
+def test_a_phantoms_stack_has_all_structures_in_place(model):
+    found = scores(model, short_axis_stack(2, size=192))
+    assert min(found.values()) > 0.85
+
+
+def test_intensities_may_have_any_scale_and_offset(model):
+    study = short_axis_study(0, size=128, frames=2)
+    predict = partial(model.predict, spacing_mm=study.spacing_mm)
+    plain, changed = predict(study.voxels).mask, predict(0.03 * study.voxels - 400).mask
+    assert np.mean(plain != changed) < 1e-4
+    assert np.count_nonzero(plain) > 1000
+
+
+def test_patients_of_acdc(model, shared_data):
+    """They were trained with: this shows that file and pipeline are right, docs/accuracy.md how good they are."""
+    studies = [ref.load() for ref in list_acdc(shared_data("acdc")) if ref.patient in PATIENTS]
+    each = [scores(model, study) for study in studies]
+    assert len(each) == 10
+    mean = {name: np.mean([found[name] for found in each]) for name in ACDC_CLASSES[1:]}
+    assert mean["right ventricle"] > 0.90
+    assert mean["myocardium"] > 0.90
+    assert mean["cavity"] > 0.94
+    assert min(min(found.values()) for found in each) > 0.75
