@@ -5,8 +5,8 @@
     python run.py --mode ablate --config experiments/short_axis.py:brief --config.data.root=DIR    each part left out
     python run.py --config experiments/short_axis.py:small --config.data.root=DIR                  half an hour a core
 
-Not in the paper: a decoder before the side outputs, batch normalisation, strong augmentation, averaged weights, bfloat16
-on GPUs. docs/accuracy.md has what each is worth, and what else was tried.
+Not in the paper: a decoder before the side outputs, batch normalisation, strong augmentation, averaged weights,
+bfloat16 on GPUs. docs/accuracy.md has what each is worth, and what else was tried.
 """
 
 from experiments.common import CCE_ONLY, NO_FOA, Row, chosen, common, with_rows

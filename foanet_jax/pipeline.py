@@ -342,7 +342,8 @@ def _predict_study(study: Study, model: Model, *, memory_bytes: int, tta: str, p
     mask, confidence = segment(study, box, model, **options)
     for _ in range(model.passes - 1 if model.localization else 0):
         found = union_box(slice_boxes(mask > 0))
-        better = whole_image(shape) if found is None else found.widen(model.margin_px, shape)
+        # Where nothing was drawn it is looked for in twice the box.
+        better = box.widen(max(box.shape) // 2, shape) if found is None else found.widen(model.margin_px, shape)
         if box.overlap(better) >= AGREEMENT:
             break
         union, box = found or union, better

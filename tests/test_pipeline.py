@@ -37,7 +37,7 @@ def oracle(variables, images, spec, extent=None):
     middle = images[..., 1]
     inside = (jnp.arange(middle.shape[1])[:, None] < extent[0, 0]) & (jnp.arange(middle.shape[2]) < extent[0, 1])
     low, high = jnp.min(jnp.where(inside, middle, jnp.inf)), jnp.max(jnp.where(inside, middle, -jnp.inf))
-    level = jnp.round(2 * (middle - low) / (high - low)).astype(int)
+    level = jnp.round(2 * (middle - low) / jnp.maximum(high - low, 1e-6)).astype(int)
     level = jnp.minimum(level, spec.classes - 1)
     return jnp.where(inside[None, :, :, None], jnp.eye(spec.classes)[level], jnp.eye(spec.classes)[0])
 

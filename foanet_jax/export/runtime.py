@@ -97,7 +97,9 @@ class Model:
             box, flags = self._localize(self._localization, frames, voxels.shape, spacing, memory_bytes)
         mask = self._segment(frames, voxels.shape, box, spacing, memory_bytes)
         for _ in range(self.facts["passes"] - 1 if self._localization is not None else 0):
-            better = self._box_of(mask) or everything
+            # Where nothing was drawn it is looked for in twice the box.
+            half = max(box.bottom - box.top, box.right - box.left) // 2
+            better = self._box_of(mask) or widened(box, half, mask.shape[2:])
             if overlap(box, better) >= AGREEMENT:
                 break
             box = better
@@ -127,12 +129,8 @@ class Model:
         rows, columns = (np.flatnonzero(mask.any(axis)) for axis in ((0, 1, 3), (0, 1, 2)))
         if not rows.size:
             return None
-        top, bottom, left, right = (int(n) for n in (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1))
-        height, width = mask.shape[2:]
-        margin = self.facts["margin_px"]
-        return Box(
-            max(0, top - margin), max(0, left - margin), min(height, bottom + margin), min(width, right + margin)
-        )
+        found = Box(*(int(n) for n in (rows[0], columns[0], rows[-1] + 1, columns[-1] + 1)))
+        return widened(found, self.facts["margin_px"], mask.shape[2:])
 
     def _neighbours(self, stage, frames: int, slices: int) -> np.ndarray:
         return neighbours(frames, slices, cyclic=self.facts["cyclic"], along=stage.prepare["neighbours"])
@@ -193,6 +191,14 @@ def neighbours(frames: int, slices: int, *, cyclic: bool, along: str) -> np.ndar
     padded = np.take(index, places, axis, mode="wrap" if cyclic and in_time else "clip")
     before, after = (np.take(padded, np.arange(index.shape[axis]) + shift, axis) for shift in (0, 2))
     return np.stack([before, index, after], axis=-1).reshape(-1, 3)
+
+
+def widened(box: Box, margin: int, shape: Sequence[int]) -> Box:
+    """The box with `margin` px more on each side, clipped to an image of `shape` rows and columns."""
+    top, left, bottom, right = box
+    return Box(
+        max(0, top - margin), max(0, left - margin), min(shape[0], bottom + margin), min(shape[1], right + margin)
+    )
 
 
 def overlap(one: Box, other: Box) -> float:
