@@ -59,8 +59,13 @@ def require_description(description: Any, place: Path) -> None:
             raise _damaged(place, f"its training_range.{name} is not two numbers")
     if description["config"]["localization"]["margin_px"] < 0:
         raise _damaged(place, "its margin_px is negative")
-    if not 1 <= description["config"]["localization"].get("passes", 1) <= MOST_PASSES:
+    if not 1 <= passes_of(description["config"]) <= MOST_PASSES:
         raise _damaged(place, f"its passes are not 1 to {MOST_PASSES}")
+
+
+def passes_of(config: Mapping[str, Any]) -> int:
+    """How often a study is segmented at most; once by networks of versions that did not have the field."""
+    return config["localization"].get("passes", 1)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from foanet_jax.data.folds import FOLDS
 from foanet_jax.data.orientation import SliceAxis
 from foanet_jax.devices import everywhere
 from foanet_jax.errors import InputError, printable
-from foanet_jax.experiment.description import readable, require_description
+from foanet_jax.experiment.description import passes_of, readable, require_description
 from foanet_jax.experiment.options import memory_bytes, require_choice, test_time_augmentation
 from foanet_jax.experiment.studies import slice_axis_of
 from foanet_jax.network import NetworkSpec, init_network, on_this_device
@@ -103,7 +103,7 @@ def load_model(folders: Runs, *, which: Which = "best") -> Model:
         segmentation=tuple(networks["segmentation"]),
         margin_px=config["localization"]["margin_px"],
         cyclic=config["data"]["cyclic"],
-        passes=config["localization"].get("passes", 1),  # which older versions did not have
+        passes=passes_of(config),
     )
 
 
@@ -126,7 +126,7 @@ def _require_alike(runs: Sequence[Path], descriptions: Sequence[Mapping[str, Any
             "slice axis": description.get("slice_axis"),
             "localization.enabled": config["localization"]["enabled"],
             "localization.margin_px": config["localization"]["margin_px"],
-            "localization.passes": config["localization"].get("passes", 1),
+            "localization.passes": passes_of(config),
             "data.cyclic": config["data"]["cyclic"],
             **grids,
         }

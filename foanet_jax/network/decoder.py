@@ -36,7 +36,13 @@ def top_down(stages: Sequence, grid: Grid, *, name: str, conv: Callable[..., Con
         maps = finer.shape[-1]
         fine = grid.clear(UpConv2(maps, name=f"{name}{number}")(features), stride)
         features = jnp.concatenate([finer, fine], axis=-1)
-        for layer in (1, 2):
-            features = conv(maps, name=f"{name}{number}_conv{layer}")(features, grid, stride, train)
+        features = conv_pair(features, grid, stride, name=f"{name}{number}", maps=maps, conv=conv, train=train)
         joined.insert(0, features)
     return joined
+
+
+def conv_pair(features, grid: Grid, stride: int, *, name: str, maps: int, conv: Callable[..., ConvRelu], train: bool):
+    """Two 3×3 convolutions to `maps` maps, the U-Net's step at each level: the layers NAME_conv1 and NAME_conv2."""
+    for number in (1, 2):
+        features = conv(maps, name=f"{name}_conv{number}")(features, grid, stride, train)
+    return features
