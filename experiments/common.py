@@ -10,7 +10,7 @@ from foanet_jax.image.augment import AugmentSpec
 from foanet_jax.image.prepare import PrepareSpec
 from foanet_jax.losses import LossSpec
 from foanet_jax.network import NetworkSpec
-from foanet_jax.settings import TrainSpec, defaults, dotted, nested, with_overrides
+from foanet_jax.settings import BoxSpec, TrainSpec, defaults, dotted, nested, with_overrides
 from foanet_jax.sweep.rows import Row
 from foanet_jax.training.step import OptimiserSpec
 
@@ -80,8 +80,7 @@ def common(name: str) -> ConfigDict:
             },
             "localization": {
                 "enabled": True,
-                "margin_px": 10,
-                "passes": 1,  # of the segmentation, which may correct the box
+                **defaults(BoxSpec),
                 "network": {"architecture": "net1", **network},
                 "prepare": defaults(PrepareSpec),
                 "augment": defaults(AugmentSpec),

@@ -18,6 +18,7 @@ from foanet_jax.network import NetworkSpec
 from foanet_jax.training.step import OptimiserSpec
 
 STAGES = ("localization", "segmentation")
+MOST_PASSES = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +62,23 @@ class TrainSpec:
             or min(self.examples_per_epoch, self.box_jitter_px, self.box_scale, self.validate_epochs) < 0
         ):
             raise ValueError(f"{self}: epochs and batch_size must be at least 1, the others not negative")
+
+
+@dataclasses.dataclass(frozen=True)
+class BoxSpec:
+    """What becomes of the box that the localization finds (Sec. III-A).
+
+    Attributes:
+        margin_px: px that the box grows by on each side, at the study's own spacing.
+        passes: how often a study is segmented at most: again where the segmentation contradicts its box.
+    """
+
+    margin_px: int = 10
+    passes: int = 1
+
+    def __post_init__(self):
+        if self.margin_px < 0 or not 1 <= self.passes <= MOST_PASSES:
+            raise ValueError(f"{self}: margin_px may not be negative, passes must be 1 to {MOST_PASSES}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +158,16 @@ def stage_settings(config: Mapping[str, Any], name: str, classes: int) -> StageS
             f"config.{name}.network.side_heads=True",
         )
     return settings
+
+
+def box_settings(config: Mapping[str, Any]) -> BoxSpec:
+    """What becomes of the localization's box; older versions' configurations say nothing of passes.
+
+    Raises:
+        InputError: a value out of range, with its place in the configuration.
+    """
+    values = {field.name for field in dataclasses.fields(BoxSpec)} & set(config["localization"])
+    return _build(BoxSpec, {name: config["localization"][name] for name in values}, "localization")
 
 
 def with_overrides(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from experiments.common import common
 from foanet_jax.network import NetworkSpec
-from foanet_jax.settings import STAGE_PARTS, STAGES, dotted
+from foanet_jax.settings import STAGE_PARTS, STAGES, BoxSpec, dotted
 
 PATH = Path(__file__).parents[1] / "docs" / "configuration.md"
 INTRODUCTION = """# Configuration
@@ -33,8 +33,6 @@ OTHERS = {
     "data.phantom.frames": "of the short-axis phantom",
     "data.phantom.shape": "of the whole-heart phantom: slices, rows, columns",
     "localization.enabled": "False segments whole frames",
-    "localization.margin_px": "px that the box grows by on each side, at the study's own spacing",
-    "localization.passes": "how often a study is segmented at most: again where the segmentation contradicts its box",
     "localization.network.architecture": '"net1", "net2" or "unet"',
     "segmentation.network.architecture": '"net1", "net2" or "unet"',
     "prediction.memory_mb": "MiB for a forward pass",
@@ -74,6 +72,7 @@ def page() -> str:
     Raises:
         KeyError: a field is described nowhere.
     """
+    others = OTHERS | {f"localization.{name}": text for name, text in described(BoxSpec).items()}
     fields = {name: value for name, value in dotted(common("NAME").to_dict()).items() if not name.startswith("rows.")}
     classes = {"network": NetworkSpec, **STAGE_PARTS}
     parts = {part: described(kind) for part, kind in classes.items()}
@@ -82,8 +81,8 @@ def page() -> str:
     for name, value in fields.items():
         stage, _, rest = name.partition(".")
         part, _, field = rest.partition(".")
-        if name in OTHERS:
-            shown[name] = (f"`{value!r}`", OTHERS[name])
+        if name in others:
+            shown[name] = (f"`{value!r}`", others[name])
         elif stage in STAGES:
             values = [fields[f"{each}.{rest}"] for each in STAGES]
             default = f"`{values[0]!r}`" if values[0] == values[1] else f"`{values[0]!r}`, segmentation `{values[1]!r}`"

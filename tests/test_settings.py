@@ -5,12 +5,23 @@ import json
 
 import pytest
 
+from experiments.common import common
 from foanet_jax.errors import InputError
+from foanet_jax.experiment import train
 from foanet_jax.image.augment import AugmentSpec
 from foanet_jax.image.prepare import PrepareSpec
 from foanet_jax.losses import LossSpec
 from foanet_jax.network import NetworkSpec
-from foanet_jax.settings import STAGE_PARTS, StageSettings, TrainSpec, defaults, stage_settings, with_overrides
+from foanet_jax.settings import (
+    STAGE_PARTS,
+    BoxSpec,
+    StageSettings,
+    TrainSpec,
+    box_settings,
+    defaults,
+    stage_settings,
+    with_overrides,
+)
 from foanet_jax.training.step import OptimiserSpec
 
 
@@ -135,3 +146,31 @@ def test_unknown_field_of_a_stored_configuration_is_named():
     stored["localization"]["loss"]["huber"] = 1.0
     with pytest.raises(InputError, match=r"config\.localization\.loss: .*huber"):
         stage_settings(stored, "localization", 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("localization.margin_px", -1, r"config\.localization: .*margin_px=-1"),
+        ("localization.passes", 0, r"config\.localization: .*passes=0.* 1 to 10"),
+        ("localization.passes", 11, r"config\.localization: .*passes=11"),
+        ("localization.passes", 2.5, r"config\.localization: passes is '2\.5'; expected int"),
+        ("prediction.memory_mb", 0, r"prediction\.memory_mb is 0"),
+        ("prediction.tta", "flip", r"config\.prediction\.tta is 'flip'; choose none or flips"),
+        ("evaluation.patients", "tests", r"config\.evaluation\.patients is 'tests'; choose test or all"),
+        ("evaluation.checkpoint", "first", r"config\.evaluation\.checkpoint is 'first'; choose best or last"),
+        ("segmentation.train.epochs", 0, r"config\.segmentation\.train: .*epochs=0"),
+        ("localization.network.norm", "layer", r"config\.localization\.network: .*'layer'"),
+    ],
+)
+def test_a_training_is_refused_for_what_only_prediction_and_evaluation_read(name, value, message, tmp_path):
+    changed = with_overrides(common("phantom").to_dict(), {name: value})
+    with pytest.raises(InputError, match=message) as caught:
+        train(changed, tmp_path / "run", resume=False, tensorboard=False, command=[])
+    assert caught.value.code == "configuration"
+    assert not (tmp_path / "run").exists()
+
+
+def test_boxes_of_configurations_without_passes_are_segmented_once():
+    assert "passes" not in config()["localization"]
+    assert box_settings(config()) == BoxSpec(margin_px=10, passes=1)

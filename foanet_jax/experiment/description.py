@@ -8,9 +8,9 @@ from typing import Any, get_args
 
 from foanet_jax.data.nifti import SliceAxis
 from foanet_jax.errors import InputError, telling_damage
+from foanet_jax.settings import box_settings
 
 MOST_LETTERS = 2**20
-MOST_PASSES = 10
 MOST_CLASSES = 256  # a mask's values are uint8
 SLICE_AXES = get_args(SliceAxis)
 _NOTHING = object()
@@ -57,15 +57,10 @@ def require_description(description: Any, place: Path) -> None:
         numbers = isinstance(limits, list) and all(type(limit) in (int, float) for limit in limits)
         if not numbers or len(limits) != 2:
             raise _damaged(place, f"its training_range.{name} is not two numbers")
-    if description["config"]["localization"]["margin_px"] < 0:
-        raise _damaged(place, "its margin_px is negative")
-    if not 1 <= passes_of(description["config"]) <= MOST_PASSES:
-        raise _damaged(place, f"its passes are not 1 to {MOST_PASSES}")
-
-
-def passes_of(config: Mapping[str, Any]) -> int:
-    """How often a study is segmented at most; once by networks of versions that did not have the field."""
-    return config["localization"].get("passes", 1)
+    try:
+        box_settings(description["config"])
+    except InputError as error:
+        raise _damaged(place, f"its description: {error}") from None
 
 
 @contextlib.contextmanager

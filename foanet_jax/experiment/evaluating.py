@@ -13,7 +13,7 @@ from foanet_jax.drawing import draw_overlay, draw_summary
 from foanet_jax.errors import InputError
 from foanet_jax.evaluation import Summary, format_table, summarise, write_scores
 from foanet_jax.experiment.model import Runs, find_runs, load_description, load_model, require_unseen
-from foanet_jax.experiment.options import memory_bytes, require_choice, test_time_augmentation
+from foanet_jax.experiment.options import WHOM, memory_bytes, require_choice, test_time_augmentation
 from foanet_jax.experiment.planes import choose_planes
 from foanet_jax.experiment.record import save_run, write_json, write_text
 from foanet_jax.experiment.reviewing import (
@@ -69,7 +69,7 @@ def evaluate(
     """
     start = time.monotonic()
     options, budget = config["evaluation"], memory_bytes(config)
-    require_choice("evaluation.patients", options["patients"], ("test", "all"))
+    require_choice("evaluation.patients", options["patients"], WHOM)
     tta = test_time_augmentation(config)
     runs = find_runs(checkpoint)
     which = options["checkpoint"]

@@ -14,13 +14,13 @@ from foanet_jax.data.folds import FOLDS
 from foanet_jax.data.orientation import SliceAxis
 from foanet_jax.devices import everywhere
 from foanet_jax.errors import InputError, printable
-from foanet_jax.experiment.description import passes_of, readable, require_description
+from foanet_jax.experiment.description import readable, require_description
 from foanet_jax.experiment.options import memory_bytes, require_choice, test_time_augmentation
 from foanet_jax.experiment.studies import slice_axis_of
 from foanet_jax.network import NetworkSpec, init_network, on_this_device
 from foanet_jax.pipeline import Model, Network
-from foanet_jax.settings import STAGES, stage_settings, stages_of
-from foanet_jax.training.checkpoint import FOLDER, Checkpoint, Which, open_checkpoints
+from foanet_jax.settings import STAGES, box_settings, stage_settings, stages_of
+from foanet_jax.training.checkpoint import FOLDER, WHICH, Checkpoint, Which, open_checkpoints
 from foanet_jax.training.weights import Weights, is_weights, read_weights
 
 LOGGER = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def load_model(folders: Runs, *, which: Which = "best") -> Model:
         InputError: there are no checkpoints, all of them are damaged or not of this program, or the runs do not go
             together; a checkpoint that is damaged is passed over.
     """
-    require_choice("evaluation.checkpoint", which, ("best", "last"))
+    require_choice("evaluation.checkpoint", which, WHICH)
     networks: dict[str, list[Network]] = {stage: [] for stage in STAGES}
     places, descriptions = [], []
     for run in find_runs(folders):
@@ -97,13 +97,14 @@ def load_model(folders: Runs, *, which: Which = "best") -> Model:
                 networks[stage].append(_network(stage, checkpoint))
     _require_alike(places, descriptions)
     config = descriptions[0]["config"]
+    box = box_settings(config)
     return Model(
         classes=tuple(descriptions[0]["classes"]),
         localization=tuple(networks["localization"]),
         segmentation=tuple(networks["segmentation"]),
-        margin_px=config["localization"]["margin_px"],
+        margin_px=box.margin_px,
         cyclic=config["data"]["cyclic"],
-        passes=passes_of(config),
+        passes=box.passes,
     )
 
 
@@ -125,8 +126,7 @@ def _require_alike(runs: Sequence[Path], descriptions: Sequence[Mapping[str, Any
             "classes": tuple(description["classes"]),
             "slice axis": description.get("slice_axis"),
             "localization.enabled": config["localization"]["enabled"],
-            "localization.margin_px": config["localization"]["margin_px"],
-            "localization.passes": passes_of(config),
+            **{f"localization.{name}": value for name, value in dataclasses.asdict(box_settings(config)).items()},
             "data.cyclic": config["data"]["cyclic"],
             **grids,
         }

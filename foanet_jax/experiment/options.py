@@ -5,6 +5,25 @@ from collections.abc import Sequence
 from foanet_jax.errors import InputError
 from foanet_jax.experiment.studies import Config
 from foanet_jax.pipeline import MEMORY_BYTES, SYMMETRIES
+from foanet_jax.settings import box_settings, stage_settings, stages_of
+from foanet_jax.training.checkpoint import WHICH
+
+WHOM = ("test", "all")
+
+
+def require_settings(config: Config) -> None:
+    """Checks all settings that training and evaluation read, so that no training ends in an evaluation's refusal.
+
+    Raises:
+        InputError: the first of them that cannot be used, with its place in the configuration.
+    """
+    for stage in stages_of(config):
+        stage_settings(config, stage, classes=2)
+    box_settings(config)
+    memory_bytes(config)
+    test_time_augmentation(config)
+    require_choice("evaluation.patients", config["evaluation"]["patients"], WHOM)
+    require_choice("evaluation.checkpoint", config["evaluation"]["checkpoint"], WHICH)
 
 
 def memory_bytes(config: Config) -> int:

@@ -6,11 +6,11 @@ from pathlib import Path
 from foanet_jax.data.folds import FOLDS, save_folds
 from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import Study
-from foanet_jax.experiment.options import memory_bytes
+from foanet_jax.experiment.options import memory_bytes, require_settings
 from foanet_jax.experiment.record import save_run
 from foanet_jax.experiment.studies import Config, list_studies, load_studies, open_folds, slice_axis_of
 from foanet_jax.quality.picture import training_range
-from foanet_jax.settings import STAGES, stage_settings, stages_of
+from foanet_jax.settings import STAGES, box_settings, stage_settings, stages_of
 from foanet_jax.training.examples import Case, object_case, segmentation_case
 from foanet_jax.training.loop import train_network
 
@@ -38,8 +38,7 @@ def train(
         stages: only these networks.
         refs: the configured data set, where the caller has listed it.
     """
-    for stage in stages_of(config):
-        stage_settings(config, stage, classes=2)  # Every setting is checked before the first file is written.
+    require_settings(config)
     budget = memory_bytes(config)
     refs = list_studies(config) if refs is None else refs
     folds = open_folds(config, refs, workdir)
@@ -79,5 +78,5 @@ def _cases(studies: Sequence[Study], stage: str, config: Config) -> list[Case]:
     cyclic = config["data"]["cyclic"]
     if stage == "localization":
         return [object_case(study, cyclic=cyclic) for study in studies]
-    margin = config["localization"]["margin_px"] if config["localization"]["enabled"] else None
+    margin = box_settings(config).margin_px if config["localization"]["enabled"] else None
     return [segmentation_case(study, cyclic=cyclic, margin_px=margin) for study in studies]

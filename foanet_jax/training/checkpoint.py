@@ -12,7 +12,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import jax
 import numpy as np
@@ -35,6 +35,7 @@ TEMPORARY = "*.orbax-checkpoint-tmp*"
 WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # Lustre without `flock`, NFS without its lock daemon
 OVERHEAD_BYTES = 2**18  # of a checkpoint beyond its arrays
 Which = Literal["best", "last"]
+WHICH: tuple[Which, ...] = get_args(Which)
 Tree = TypeVar("Tree")
 
 
