@@ -90,7 +90,7 @@ def test_a_run_leaves_everything_it_promises(trained):
     assert record["determinism"].startswith("the same bits on this kind of processor")
     names = {path.name for path in (workdir / "evaluation").iterdir()}
     assert names >= {"scores.csv", "patients.csv", "summary.json", "table.md", "boxplots.png", "flags.json"}
-    assert names >= {"sizes.csv", "timing.json", "gallery.npz", "overlays"}
+    assert names >= {"sizes.csv", "studies.csv", "timing.json", "gallery.npz", "overlays"}
     summary = json.loads((workdir / "evaluation" / "summary.json").read_text())
     assert set(summary["classes"]) == {"myocardium", "cavity", "foreground"}
     assert summary["classes"]["cavity"]["n_patients"] == len(folds["folds"][0]["test"])

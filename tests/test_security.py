@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from experiments import phantom
+from foanet_jax.acquisition import Acquisition, read_acquisitions, write_acquisitions
 from foanet_jax.atomic import atomic_path, open_unlinked
 from foanet_jax.data.nifti import write_nifti
 from foanet_jax.errors import InputError
@@ -505,7 +506,10 @@ def test_ids_that_are_formulas_come_back_from_the_tables(tmp_path):
     sizes = [Size(f, f, 0, "=class", "ml", 1.0, -2.0) for f in FORMULAS[:5]]
     write_sizes(sizes, tmp_path)
     assert read_sizes(tmp_path) == sizes
-    for name in ("scores.csv", "patients.csv", "sizes.csv"):
+    studies = [Acquisition(f, f, "=class", 1, 2, 3, 4, 5.0, 6.0, 7.0) for f in FORMULAS[:5]]
+    write_acquisitions(studies, tmp_path)
+    assert read_acquisitions(tmp_path) == studies
+    for name in ("scores.csv", "patients.csv", "sizes.csv", "studies.csv"):
         with (tmp_path / name).open(newline="") as file:
             cells = [cell for row in csv.reader(file) for cell in row]
         assert not [cell for cell in cells if cell.startswith(("=", "+", "@", "-A", "\t"))]

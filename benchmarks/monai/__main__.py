@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from benchmarks.monai.rival import Recipe, predict, train
 from benchmarks.report import say, write_json, write_text
+from foanet_jax.acquisition import acquisition_of, write_acquisitions
 from foanet_jax.data.acdc import list_acdc
 from foanet_jax.data.folds import FOLDS, load_folds, save_folds
 from foanet_jax.data.refs import StudyRef
@@ -115,6 +116,7 @@ def _score(network, studies: Sequence[Study], recipe: Recipe, given: argparse.Na
     summary = summarise(scores)
     write_scores(scores, summary, folder)
     write_sizes(sizes, folder)
+    write_acquisitions(map(acquisition_of, studies), folder)
     write_text(format_table(summary, markdown=True) + "\n", folder / "table.md")
     write_json({study.case: [] for study in studies}, folder / "flags.json")
     write_json({"evaluation": time.monotonic() - start, "studies": seconds}, folder / "timing.json")

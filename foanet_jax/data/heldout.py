@@ -43,20 +43,14 @@ def hold_out(
     for its in identical:
         shared = min(value_of[patient] for patient in its)
         value_of |= dict.fromkeys(its, shared)
-    together = Counter(value_of.values())
-    values = sorted(together)
-    if len(values) < count:
+    if (different := len(set(value_of.values()))) < count:
         raise InputError(
-            "folds",
-            f"{len(values)} different values of {split} for {count} folds; use data.split=random, or fewer folds",
+            "folds", f"{different} different values of {split} for {count} folds; use data.split=random, or fewer folds"
         )
-    ends = even_runs([together[value] for value in values], count)
-    names, tests = [], []
-    for start, end in zip((0, *ends), ends, strict=False):
-        low, high = values[start], values[end - 1]
-        names.append(_shown(low, high, split))
-        tests.append([patient for patient, value in value_of.items() if low <= value <= high])
-    return tuple(names), tests
+    form = ".0f" if split == "size" else ".2f"
+    unit = "px" if split == "size" else "mm"
+    runs = runs_of(value_of, count)
+    return tuple(f"{shown_range(low, high, form)} {unit}" for low, high, _ in runs), [run for *_, run in runs]
 
 
 def _by_group(
@@ -88,6 +82,28 @@ def _values(refs: Sequence[StudyRef], split: str) -> dict[str, float]:
     return {patient: sum(found[patient]) / len(found[patient]) for patient in sorted(found, key=natural_key)}
 
 
+def runs_of(value_of: Mapping[str, float], count: int) -> list[tuple[float, float, list[str]]]:
+    """Patients in order of a value, cut into `count` runs as even as can be; those with the same value are not parted.
+
+    Args:
+        value_of: of each patient; at least `count` different ones.
+        count: number of runs.
+
+    Returns:
+        The least and greatest value of each run, and its patients in the order of `value_of`.
+    """
+    together = Counter(value_of.values())
+    values = sorted(together)
+    ends = even_runs([together[value] for value in values], count)
+    limits = [(values[start], values[end - 1]) for start, end in zip((0, *ends), ends, strict=False)]
+    return [(low, high, [who for who, value in value_of.items() if low <= value <= high]) for low, high in limits]
+
+
+def shown_range(low: float, high: float, form: str) -> str:
+    """Two limits in words, or one where they are the same."""
+    return format(low, form) if low == high else f"{low:{form}}–{high:{form}}"
+
+
 def even_runs(sizes: Sequence[int], count: int) -> tuple[int, ...]:
     """Where `count` runs of neighbours end, none empty, whose sums have the least sum of squares.
 
@@ -111,9 +127,3 @@ def even_runs(sizes: Sequence[int], count: int) -> tuple[int, ...]:
             for end in range(min(best) + 1, len(sizes) + 1)
         }
     return best[len(sizes)][1]
-
-
-def _shown(low: float, high: float, split: str) -> str:
-    if split == "size":
-        return f"{low:.0f} px" if low == high else f"{low:.0f}–{high:.0f} px"
-    return f"{low:.2f} mm" if low == high else f"{low:.2f}–{high:.2f} mm"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from foanet_jax.acquisition import acquisition_of, write_acquisitions
 from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import Study
 from foanet_jax.drawing import draw_overlay, draw_summary
@@ -50,11 +51,11 @@ def evaluate(
 ) -> Summary | None:
     """Segments a fold's test patients, or all of a data set's, with checkpoints: scores, table, pictures.
 
-    Leaves in `workdir/evaluation`: scores.csv, patients.csv, sizes.csv, summary.json, table.md, flags.json,
-    timing.json, boxplots.png, overlays of the first studies, gallery.npz, from which a report draws; indices.csv and
-    indices.json, clinical indices beside the true ones; quality.csv and quality.json, what confidence and verdict were
-    worth. A run's evaluation in its own workdir also calibrates its confidence on the fold's validation patients; where
-    there is nobody to test, that is all it does, and None what it returns.
+    Leaves in `workdir/evaluation`: scores.csv, patients.csv, sizes.csv, studies.csv, summary.json, table.md,
+    flags.json, timing.json, boxplots.png, overlays of the first studies, gallery.npz, from which a report draws;
+    indices.csv and indices.json, clinical indices beside the true ones; quality.csv and quality.json, what confidence
+    and verdict were worth. A run's evaluation in its own workdir also calibrates its confidence on the fold's
+    validation patients; where there is nobody to test, that is all it does, and None what it returns.
 
     Args:
         config: the configuration.
@@ -145,6 +146,7 @@ def evaluate(
     summary = summarise(scores)
     write_scores(scores, summary, folder)
     write_sizes(sizes, folder)
+    write_acquisitions(map(acquisition_of, studies), folder)
     save_gallery(planes, folder)
     draw_summary(scores, folder / "boxplots.png")
     write_text(folder / "table.md", f"{format_table(summary, markdown=True)}\n{index_table(index_scores)}")

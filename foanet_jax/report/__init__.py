@@ -5,6 +5,7 @@ from pathlib import Path
 
 from foanet_jax.report.clinical import clinical_tables
 from foanet_jax.report.figures import draw_figures
+from foanet_jax.report.kinds import kind_tables
 from foanet_jax.report.page import write_page
 from foanet_jax.report.tables import make_tables, write_tables
 from foanet_jax.sweep.results import read_sweep
@@ -26,7 +27,7 @@ def make_report(folder: Path) -> Path:
         InputError: the folder holds neither, or a file in it cannot be read.
     """
     result = read_sweep(folder)
-    tables = [*make_tables(result), *clinical_tables(result)]
+    tables = [*make_tables(result), *kind_tables(result), *clinical_tables(result)]
     page = folder / PAGE
     written = set(write_tables(tables, page.parent / "tables"))
     figures = draw_figures(result, page.parent / "figures")

@@ -25,7 +25,7 @@ def make_tables(result: SweepResult) -> list[Table]:
     summaries = {row.name: summarise(row.scores) for row in result.rows}
     classes = tuple(dict.fromkeys([result.class_name, *result.classes, FOREGROUND]))
     scored = {
-        (row.name, class_name): _scored(summaries[row.name], class_name)
+        (row.name, class_name): class_estimates(summaries[row.name], class_name)
         for row in result.rows
         for class_name in classes
     }
@@ -49,14 +49,15 @@ def write_tables(tables: Iterable[Table], folder: str | Path) -> list[Path]:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Scored:
+class Scored:
     """What a row found for one class: an estimate per measure, and what is in it."""
 
     estimates: Mapping[str, Estimate]
     summary: ClassSummary
 
 
-def _scored(summary: Summary, class_name: str) -> _Scored:
+def class_estimates(summary: Summary, class_name: str) -> Scored:
+    """What a summary says of one class, with bootstrap intervals; NaN of a class that it does not have."""
     none = Statistic(math.nan, math.nan, math.nan)
     found = {row.class_name: row for row in summary.classes}.get(
         class_name, ClassSummary(class_name, 0, 0, 0, 0, none, none, none, none)
@@ -68,7 +69,7 @@ def _scored(summary: Summary, class_name: str) -> _Scored:
         estimates[measure] = Estimate(
             **dataclasses.asdict(getattr(found, measure)), low=spread.low, high=spread.high, n=found.n_patients
         )
-    return _Scored(estimates, found)
+    return Scored(estimates, found)
 
 
 def _patients(summary: Summary, class_name: str) -> dict[str, PatientScore]:
@@ -76,7 +77,7 @@ def _patients(summary: Summary, class_name: str) -> dict[str, PatientScore]:
     return {row.patient: row for row in summary.patients if row.class_name == class_name and row.n_units}
 
 
-_Results: TypeAlias = Mapping[tuple[str, str], _Scored]
+_Results: TypeAlias = Mapping[tuple[str, str], Scored]
 
 
 def _main(result: SweepResult, scored: _Results) -> Table:

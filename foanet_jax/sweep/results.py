@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from foanet_jax.acquisition import Acquisition, read_acquisitions
 from foanet_jax.errors import InputError
 from foanet_jax.evaluation import read_scores
 from foanet_jax.gallery import Plane, load_gallery
@@ -46,6 +47,7 @@ class RunResult:
         logs: the training log's records of each network, by its name.
         indices: clinical indices beside the true ones; empty where an older version evaluated.
         quality: confidence and verdict of every test study; empty as well.
+        acquisitions: the test studies' groups and grids; empty as well.
     """
 
     folder: Path
@@ -58,6 +60,7 @@ class RunResult:
     logs: Mapping[str, list[dict[str, Any]]]
     indices: tuple[IndexPair, ...] = ()
     quality: tuple[QualityRow, ...] = ()
+    acquisitions: tuple[Acquisition, ...] = ()
 
     def gallery(self) -> list[Plane]:
         """The image planes that the evaluation kept; read anew each time, they are large.
@@ -110,6 +113,11 @@ class RowResult:
     def quality(self) -> list[QualityRow]:
         """Of all finished folds."""
         return [row for run in self.runs for row in run.quality]
+
+    @property
+    def acquisitions(self) -> list[Acquisition]:
+        """Of all finished folds."""
+        return [study for run in self.runs for study in run.acquisitions]
 
     def patients(self, class_name: str) -> dict[str, PatientScore]:
         """The patients' means of one class, by patient."""
@@ -280,6 +288,7 @@ def _read_run(folder: Path, fold: int) -> RunResult:
         logs={stage: read_log(folder / stage) for stage in STAGES},
         indices=tuple(read_pairs(evaluation / "indices.csv")),
         quality=tuple(read_quality(evaluation)),
+        acquisitions=tuple(read_acquisitions(evaluation)),
     )
 
 

@@ -1,0 +1,122 @@
+"""The main row by kind of patient and study: how much worse it does on those that are hard, or rare."""
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias
+
+from foanet_jax.acquisition import Acquisition
+from foanet_jax.data.heldout import runs_of, shown_range
+from foanet_jax.evaluation import summarise
+from foanet_jax.indices.labels import LV_CAVITY
+from foanet_jax.metrics import FOREGROUND, Score
+from foanet_jax.report.table import Cell, Table, table_of
+from foanet_jax.report.tables import class_estimates
+from foanet_jax.sizes import Size
+from foanet_jax.sweep.results import RowResult, SweepResult
+
+RUNS = 3
+# What a grid is cut into runs by, and how its limits are printed.
+_GRIDS: Mapping[str, tuple[Callable[[Acquisition], float], str, str]] = {
+    # Headers round: what differs less than the fifth digit is the same.
+    "pixel side": (lambda study: round(math.sqrt(study.row_mm * study.column_mm), 5), ".2f", "mm"),
+    "slice distance": (lambda study: round(study.slice_mm, 5), ".1f", "mm"),
+    "slices": (lambda study: study.slices, ".4g", ""),
+    "image": (lambda study: study.rows * study.columns, ".0f", "px"),
+}
+_Unit: TypeAlias = tuple[str, str, int]  # patient, case, frame
+
+
+def kind_tables(result: SweepResult) -> list[Table]:
+    """The table "kinds", where the main row has finished runs whose patients differ in anything."""
+    row = result.main_row if result.rows else None
+    if row is None:
+        return []
+    scores = row.scores
+    kinds = list(_kinds(row))
+    if not kinds:
+        return []
+    classes = [*result.classes, FOREGROUND]
+    rows: list[tuple[Cell, ...]] = []
+    for kind, which, units in kinds:
+        summary = summarise(score for score in scores if _unit(score) in units)
+        found = {name: class_estimates(summary, name) for name in classes}
+        dice = [found[name].estimates["dc"] for name in classes]
+        all_of_it = found[FOREGROUND]
+        rows.append(
+            (
+                kind,
+                which,
+                all_of_it.summary.n_patients,
+                *dice,
+                all_of_it.estimates["hd95_mm"],
+                all_of_it.summary.misses,
+            )
+        )
+    columns = {"kind": "kind", "which": "which", "n_patients": "patients"}
+    columns |= {f"dc_{name}": f"{name} DC" for name in classes}
+    columns |= {"hd95_mm": f"{FOREGROUND} 95HD mm", "misses": "misses"}
+    return [
+        table_of(
+            name="kinds",
+            title=f"{result.title}: kinds of patients and studies, {row.title}",
+            columns=columns,
+            rows=rows,
+            notes=(
+                "Mean ± sd (median) [bootstrap 95 % interval of the mean] over patients, as in the other tables; "
+                f"{FOREGROUND}: each patient's mean over the classes.",
+                "Moment: each patient's frame with the largest true cavity, and that with the smallest.",
+                f"Pixel side, slice distance, slices, image: the patients in its order, cut into {RUNS} runs as even "
+                "as can be; those with the same value are never parted.",
+            ),
+            grouped=True,
+        )
+    ]
+
+
+def _unit(score: Score | Size) -> _Unit:
+    return score.patient, score.case, score.frame
+
+
+def _kinds(row: RowResult) -> Iterator[tuple[str, str, set[_Unit]]]:
+    """Kind, which of it, and the units that are of it; of kinds that part the patients."""
+    units = {_unit(score) for score in row.scores}
+
+    def of(patients: set[str]) -> set[_Unit]:
+        return {unit for unit in units if unit[0] in patients}
+
+    for group, patients in _groups(row.acquisitions).items():
+        yield "clinical group", group, of(patients)
+    for moment, chosen in _moments(row.sizes).items():
+        yield "moment", moment, chosen
+    for kind, (value, form, unit) in _GRIDS.items():
+        values: dict[str, list[float]] = {}
+        for study in row.acquisitions:
+            values.setdefault(study.patient, []).append(value(study))
+        value_of = {patient: statistics.fmean(its) for patient, its in values.items()}
+        count = min(RUNS, len(set(value_of.values())))
+        if count > 1:
+            for low, high, run in runs_of(value_of, count):
+                yield kind, f"{shown_range(low, high, form)} {unit}".strip(), of(set(run))
+
+
+def _groups(acquisitions: list[Acquisition]) -> dict[str, set[str]]:
+    """The patients of each clinical group; none where there is only one, or somebody's is not known."""
+    groups: dict[str, set[str]] = {}
+    for study in acquisitions:
+        groups.setdefault(study.group, set()).add(study.patient)
+    return dict(sorted(groups.items())) if len(groups) > 1 and "" not in groups else {}
+
+
+def _moments(sizes: list[Size]) -> dict[str, set[_Unit]]:
+    """The units of end diastole and of end systole; none where no patient has both."""
+    truths: dict[str, dict[_Unit, float]] = {}
+    for size in sizes:
+        if size.class_name in LV_CAVITY:
+            truths.setdefault(size.patient, {})[_unit(size)] = size.truth
+    moments: dict[str, set[_Unit]] = {"end diastole": set(), "end systole": set()}
+    for its in truths.values():
+        if len(set(its.values())) > 1:
+            moments["end diastole"].add(max(its, key=its.__getitem__))
+            moments["end systole"].add(min(its, key=its.__getitem__))
+    return moments if all(moments.values()) else {}
