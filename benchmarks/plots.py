@@ -111,3 +111,34 @@ def draw_robustness(
     handles, labels = grid.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, labelcolor=INK)
     save(figure, path)
+
+
+def draw_heldout(
+    costs: Sequence[tuple[str, str, float, float, float]], classes: Sequence[str], title: str, path: Path
+) -> None:
+    """For each kind of patients that was held out, what each class's Dice changes by, with its interval.
+
+    Args:
+        costs: what was held out, the class, the mean difference in Dice, and the ends of its interval.
+        classes: foreground classes; others, such as their mean, are not drawn.
+        title: over the picture.
+        path: the picture to write.
+    """
+    names = list(dict.fromkeys(cost[0] for cost in costs))
+    figure = Figure(figsize=(12, 1.6 + 0.22 * len(names) * (len(classes) + 1)), facecolor=PAGE, layout="constrained")
+    ((axes,),) = _axes(figure, 1, 1)
+    for row, (class_name, colour) in enumerate(class_colours(("background", *classes)).items()):
+        its = {held_out: (mean, low, high) for held_out, name, mean, low, high in costs if name == class_name}
+        places = [place + (row - (len(classes) - 1) / 2) * 0.8 / len(classes) for place in range(len(names))]
+        for place, name in zip(places, names, strict=True):
+            mean, low, high = its[name]
+            axes.plot([low, high], [place, place], color=colour, linewidth=1.4)
+            axes.plot(mean, place, "o", color=colour, markersize=5, label=class_name if name == names[0] else None)
+    axes.set_yticks(range(len(names)), names, color=INK)
+    axes.invert_yaxis()
+    axes.axvline(0, color=QUIET_INK, linewidth=0.8, linestyle=":")
+    axes.set_xlabel("Dice held out less that seen, mean and its 95 % interval", color=INK)
+    axes.set_title(title, color=INK, loc="left", fontsize=10)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, labelcolor=INK)
+    save(figure, path)
