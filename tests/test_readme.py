@@ -171,7 +171,7 @@ def test_the_pages_have_the_commands_that_this_file_knows():
     assert len(setup) == 1  # run by CI, as is the other, which does not name run.py
     assert len(commands(README)) == 12
     assert len(commands(FORMATS)) == 2 * 6 + 5
-    assert len(whole_experiments()) == 7
+    assert len(whole_experiments()) == 8
     assert len(commands(ACCURACY)) == 4
     # Those that are no format's own.
     assert set(commands(EXPORT)) - set(commands(README)) == {
