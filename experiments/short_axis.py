@@ -22,6 +22,7 @@ SMALL = {
     "segmentation.train.batch_size": 8,
     "segmentation.optimiser.average": 0.99,
 }
+VARIANTS = {"brief": BRIEF, "full": FULL, "small": SMALL}
 
 UNET = {
     "segmentation.network.architecture": "unet",
@@ -89,4 +90,4 @@ def get_config(row: str = ""):
     segmentation.train.epochs = 48
     segmentation.train.box_jitter_px = 3
     with_rows(config, ROWS, title="What each part is worth", reference="i")
-    return chosen(config, row, {"brief": BRIEF, "full": FULL, "small": SMALL})
+    return chosen(config, row, VARIANTS)

@@ -10,7 +10,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from experiments import acdc, lvquan19, mmwhs2017, phantom
+from experiments import acdc, lvquan19, mmwhs2017, phantom, short_axis, short_axis_search
 from experiments.common import ROWS
 from foanet_jax import experiment, prediction
 from foanet_jax.data.folds import Fold, Folds, save_folds
@@ -25,7 +25,7 @@ from foanet_jax.indices.tables import read_lv_indices
 from foanet_jax.quality.review import Expectations
 from foanet_jax.quality.table import read_quality
 from foanet_jax.report.clinical import clinical_tables
-from foanet_jax.settings import with_overrides
+from foanet_jax.settings import dotted, stage_settings, with_overrides
 from foanet_jax.sizes import read_sizes
 from foanet_jax.sweep.results import read_sweep
 from foanet_jax.sweep.work import sweep
@@ -311,6 +311,17 @@ def test_the_papers_numbers_are_the_defaults():
     assert lvquan19.get_config().segmentation.augment.flip
     assert not mmwhs2017.get_config().segmentation.augment.flip
     assert acdc.get_config("small").segmentation.network.width < 1
+
+
+def test_every_row_that_was_tried_changes_the_recipe_in_what_it_says():
+    recipe = dotted(short_axis.get_config("small").to_dict())
+    for name, row in short_axis_search.ROWS.items():
+        config = short_axis_search.get_config(f"small,{name}").to_dict()
+        tried, stages = dotted(config), ("localization.", "segmentation.")
+        assert {field for field in recipe if field.startswith(stages) and tried[field] != recipe[field]} == set(
+            row.change
+        )
+        stage_settings(config, "segmentation", 4)
 
 
 @pytest.mark.parametrize(

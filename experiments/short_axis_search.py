@@ -1,0 +1,24 @@
+"""What was tried around the best recipe for short-axis cine MR, a row each; docs/accuracy.md has what came out.
+
+python run.py --mode ablate --config experiments/short_axis_search.py:small --folds=0 --config.data.root=DIR
+"""
+
+from experiments import short_axis
+from experiments.common import Row, chosen, with_rows
+
+ROWS = {
+    "delta-quarter": Row("δ a quarter of the box", {"segmentation.prepare.delta_ratio": 0.25}),
+    "delta-whole": Row("δ the whole box", {"segmentation.prepare.delta_ratio": 1.0}),
+    "group-norm": Row("group normalisation", {"segmentation.network.norm": "group"}),
+    "one-slice": Row("no neighbouring slices", {"segmentation.prepare.neighbours": "none"}),
+    "no-jitter": Row("boxes without jitter", {"segmentation.train.box_jitter_px": 0}),
+    "sides": Row("side outputs supervised", {"segmentation.network.side_heads": True, "segmentation.loss.side": 0.3}),
+    "i": Row("FOANet", {}),
+}
+
+
+def get_config(row: str = ""):
+    config = short_axis.get_config()
+    config.name = "short_axis_search"
+    with_rows(config, ROWS, title="What was tried", reference="i")
+    return chosen(config, row, short_axis.VARIANTS)
