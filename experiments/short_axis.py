@@ -9,6 +9,8 @@ Not in the paper: a decoder before the side outputs, batch normalisation, strong
 bfloat16 on GPUs. docs/accuracy.md has what each is worth, and what else was tried.
 """
 
+from typing import Any
+
 from experiments.common import CCE_ONLY, NO_FOA, Row, chosen, common, with_rows
 
 BRIEF = {"segmentation.train.epochs": 12}
@@ -22,7 +24,7 @@ SMALL = {
     "segmentation.train.batch_size": 8,
     "segmentation.optimiser.average": 0.99,
 }
-VARIANTS = {"brief": BRIEF, "full": FULL, "small": SMALL}
+VARIANTS: dict[str, dict[str, Any]] = {"brief": BRIEF, "full": FULL, "small": SMALL}
 
 UNET = {
     "segmentation.network.architecture": "unet",

@@ -33,13 +33,13 @@ from foanet_jax.experiment import (
     memory_bytes,
     write_json,
 )
-from foanet_jax.experiment.pages import index_entry, study_result
+from foanet_jax.experiment.pages import index_entry, index_patient, study_result
 from foanet_jax.experiment.reviewing import expectations, tell
 from foanet_jax.indices.tables import write_lv_indices, write_volumes
 from foanet_jax.pipeline import Prediction, predict_study
 from foanet_jax.quality.finding import VERDICTS
 from foanet_jax.quality.review import Expectations, Review, describe, review_study
-from foanet_jax.quality.summary import write_summary
+from foanet_jax.quality.summary import joined_patients, write_summary
 from foanet_jax.study_page import IndexEntry, write_index_page, write_study_page
 
 LOGGER = logging.getLogger(__name__)
@@ -160,7 +160,8 @@ def predict(
                 write_summary(writing.reviews, model.classes, output / "summary.csv")
             if writing.listed:
                 failed = {c: IndexEntry(c, reason=e["message"]) for c, e in report.items() if "error" in e}
-                write_index_page(list((writing.listed | failed).values()), output / INDEX)
+                patients = [index_patient(joined) for joined in joined_patients(writing.reviews, model.classes)]
+                write_index_page(list((writing.listed | failed).values()), output / INDEX, patients=patients)
         LOGGER.info("%d of %d studies segmented%s", segmented, len(refs), _told(writing) if segmented else "")
     return sum("error" in entry for entry in report.values())
 

@@ -1,6 +1,7 @@
 """A prediction's studies in one table: a row each, and one for each patient whose frames are studies of their own."""
 
 import csv
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,27 @@ from foanet_jax.quality.plausible import check_ventricles
 from foanet_jax.quality.review import Review
 
 
+@dataclasses.dataclass(frozen=True)
+class JoinedPatient:
+    """A patient whose frames are studies of their own, and one beat together.
+
+    Attributes:
+        patient: id.
+        frames: the studies' cases.
+        verdict: the worst of theirs and of what the beat's own volumes and ejection fraction give.
+        codes: of all findings.
+        measured: the ventricles' indices by name with unit, without those that could not be measured.
+    """
+
+    patient: str
+    frames: tuple[str, ...]
+    verdict: str
+    codes: tuple[str, ...]
+    measured: Mapping[str, float]
+
+
 def summary_rows(reviews: Mapping[str, Review], classes: Sequence[str]) -> list[dict[str, Any]]:
     """Study, frames, verdict, reasons and indices of each study, and below them of each patient joined from frames.
-
-    A patient's verdict is the worst of its frames' and of what its own volumes and ejection fraction give.
 
     Args:
         reviews: by case.
@@ -29,15 +47,26 @@ def summary_rows(reviews: Mapping[str, Review], classes: Sequence[str]) -> list[
         | ({} if review.expected_dice is None else {"expected_dice": review.expected_dice})
         for case, review in reviews.items()
     ]
-    joined = join_frames({case: review.indices for case, review in reviews.items()}, classes)
-    for patient, ventricles in joined.items():
+    joined = joined_patients(reviews, classes)
+    return rows + [_row(beat.patient, beat.frames, beat.verdict, beat.codes, beat.measured) for beat in joined]
+
+
+def joined_patients(reviews: Mapping[str, Review], classes: Sequence[str]) -> list[JoinedPatient]:
+    """Each patient whose frames are studies of their own.
+
+    Args:
+        reviews: by case.
+        classes: names by index.
+    """
+    joined = []
+    for patient, ventricles in join_frames({case: r.indices for case, r in reviews.items()}, classes).items():
         frames = {case: review for case, review in reviews.items() if patient_of_frame(case) == patient}
         own = check_ventricles(ventricles)
         codes = [finding.code for findings in (*(r.findings for r in frames.values()), own) for finding in findings]
         told = worst([*(review.verdict for review in frames.values()), verdict(own)])
-        measured = {name: value for name, value in ventricles.columns().items() if np.isfinite(value)}
-        rows.append(_row(patient, sorted(frames), told, codes, measured))
-    return rows
+        measured = {name: float(value) for name, value in ventricles.columns().items() if np.isfinite(value)}
+        joined.append(JoinedPatient(patient, tuple(sorted(frames)), told, tuple(codes), measured))
+    return joined
 
 
 def write_summary(reviews: Mapping[str, Review], classes: Sequence[str], path: Path) -> None:

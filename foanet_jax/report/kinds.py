@@ -1,5 +1,6 @@
 """The main row by kind of patient and study: how much worse it does on those that are hard, or rare."""
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +11,7 @@ from foanet_jax.data.heldout import runs_of, shown_range
 from foanet_jax.evaluation import summarise
 from foanet_jax.indices.labels import LV_CAVITY
 from foanet_jax.metrics import FOREGROUND, Score
-from foanet_jax.report.table import Cell, Table, table_of
+from foanet_jax.report.table import Cell, Estimate, MeanSd, Table, table_of
 from foanet_jax.report.tables import class_estimates
 from foanet_jax.sizes import Size
 from foanet_jax.sweep.results import RowResult, SweepResult
@@ -41,18 +42,10 @@ def kind_tables(result: SweepResult) -> list[Table]:
     for kind, which, units in kinds:
         summary = summarise(score for score in scores if _unit(score) in units)
         found = {name: class_estimates(summary, name) for name in classes}
-        dice = [found[name].estimates["dc"] for name in classes]
-        all_of_it = found[FOREGROUND]
-        rows.append(
-            (
-                kind,
-                which,
-                all_of_it.summary.n_patients,
-                *dice,
-                all_of_it.estimates["hd95_mm"],
-                all_of_it.summary.misses,
-            )
-        )
+        dice = [_brief(found[name].estimates["dc"]) for name in classes]
+        mean = found[FOREGROUND]
+        distance = _brief(mean.estimates["hd95_mm"])
+        rows.append((kind, which, mean.summary.n_patients, *dice, distance, mean.summary.misses))
     columns = {"kind": "kind", "which": "which", "n_patients": "patients"}
     columns |= {f"dc_{name}": f"{name} DC" for name in classes}
     columns |= {"hd95_mm": f"{FOREGROUND} 95HD mm", "misses": "misses"}
@@ -63,7 +56,7 @@ def kind_tables(result: SweepResult) -> list[Table]:
             columns=columns,
             rows=rows,
             notes=(
-                "Mean ± sd (median) [bootstrap 95 % interval of the mean] over patients, as in the other tables; "
+                "Mean ± sd over patients; the CSV has medians and intervals. "
                 f"{FOREGROUND}: each patient's mean over the classes.",
                 "Moment: each patient's frame with the largest true cavity, and that with the smallest.",
                 f"Pixel side, slice distance, slices, image: the patients in its order, cut into {RUNS} runs as even "
@@ -72,6 +65,10 @@ def kind_tables(result: SweepResult) -> list[Table]:
             grouped=True,
         )
     ]
+
+
+def _brief(estimate: Estimate) -> MeanSd:
+    return MeanSd(**dataclasses.asdict(estimate))
 
 
 def _unit(score: Score | Size) -> _Unit:

@@ -44,6 +44,14 @@ class Estimate:
 
 
 @dataclasses.dataclass(frozen=True)
+class MeanSd(Estimate):
+    """An estimate of which the text has mean and sd alone; the CSV has all of it."""
+
+    def parts(self) -> tuple[str, ...]:
+        return super().parts()[:1]
+
+
+@dataclasses.dataclass(frozen=True)
 class Difference:
     """Mean and median of n paired differences, and the mean's bootstrap 95 % interval; NaN where undefined."""
 

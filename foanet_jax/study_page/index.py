@@ -5,7 +5,7 @@ import io
 import math
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 import numpy as np
@@ -16,6 +16,16 @@ from foanet_jax.study_page.page import PURPOSE, STYLE, verdict_kind
 from foanet_jax.study_page.result import VERDICTS
 
 _THUMBNAIL_PX = 96
+# What is shown of a beat, by its column in the summary.
+_OF_A_BEAT = {
+    "lv_ef_percent": ("LV EF (%)", ".1f"),
+    "lv_edv_ml": ("LV EDV (ml)", ".0f"),
+    "lv_esv_ml": ("LV ESV (ml)", ".0f"),
+    "lv_mass_g": ("LV mass (g)", ".0f"),
+    "rv_ef_percent": ("RV EF (%)", ".1f"),
+    "rv_edv_ml": ("RV EDV (ml)", ".0f"),
+    "rv_esv_ml": ("RV ESV (ml)", ".0f"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,12 +49,36 @@ class IndexEntry:
     thumbnail: np.ndarray | None = None
 
 
-def write_index_page(entries: Sequence[IndexEntry], path: str | os.PathLike[str], *, title: str = "Studies") -> None:
+@dataclasses.dataclass(frozen=True)
+class IndexPatient:
+    """A patient whose frames are studies of their own, and one beat together.
+
+    Attributes:
+        patient: id.
+        verdict: as in `StudyResult`.
+        frames: their studies.
+        indices: of the beat, by name with unit ("lv_ef_percent"); others than those of ventricles are not shown.
+    """
+
+    patient: str
+    verdict: str
+    frames: Sequence[str]
+    indices: Mapping[str, float]
+
+
+def write_index_page(
+    entries: Sequence[IndexEntry],
+    path: str | os.PathLike[str],
+    *,
+    patients: Sequence[IndexPatient] = (),
+    title: str = "Studies",
+) -> None:
     """Writes a table of studies with links to their pages, those to look at first, whole or not at all.
 
     Args:
         entries: in the order in which studies of one verdict are listed.
         path: the HTML file.
+        patients: a table of them stands above, where there are any.
         title: of the page.
     """
     order = ["reject", "check", "", "good"]
@@ -58,11 +92,36 @@ def write_index_page(entries: Sequence[IndexEntry], path: str | os.PathLike[str]
     summary = f"{counted(len(listed), 'study', 'studies')}"
     if listed:
         summary += ": " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    rows = [[_name(entry), _badge(entry), _percent(entry.ef_percent), entry.reason or "–"] for entry in listed]
+    rows = [[_name(entry), _badge(entry.verdict), _percent(entry.ef_percent), entry.reason or "–"] for entry in listed]
     header = tag("header", tag("p", "FOANet", class_="above"), tag("h1", title), tag("p", f"{summary}. {PURPOSE}"))
     table = titled_table("Studies", ["Study", "Verdict", "LV EF (%)", "Reason"], rows, numeric=[2], long=[3])
     style = STYLE.read_text(encoding="utf-8")
-    write_document(path, f"{title} – FOANet", header, tag("main", table, class_="index"), footer(PURPOSE), style=style)
+    main = tag("main", *([_patients(patients)] if patients else []), table, class_="index")
+    write_document(path, f"{title} – FOANet", header, main, footer(PURPOSE), style=style)
+
+
+def _patients(patients: Sequence[IndexPatient]) -> Html:
+    columns = {
+        name: column
+        for name, column in _OF_A_BEAT.items()
+        if any(math.isfinite(patient.indices.get(name, math.nan)) for patient in patients)
+    }
+
+    def cell(patient: IndexPatient, name: str, form: str) -> str:
+        value = patient.indices.get(name, math.nan)
+        return format(value, form) if math.isfinite(value) else "–"
+
+    rows = [
+        [
+            tag("span", patient.patient),
+            _badge(patient.verdict),
+            *(cell(patient, name, form) for name, (_, form) in columns.items()),
+            ", ".join(patient.frames),
+        ]
+        for patient in patients
+    ]
+    header = ["Patient", "Verdict", *(heading for heading, _ in columns.values()), "Frames"]
+    return titled_table("Patients", header, rows, numeric=range(2, 2 + len(columns)), long=[2 + len(columns)])
 
 
 def _name(entry: IndexEntry) -> Html:
@@ -73,9 +132,9 @@ def _name(entry: IndexEntry) -> Html:
     return tag("a", *shown, tag("span", entry.case), href=f"./{quote(os.fsencode(entry.page))}")
 
 
-def _badge(entry: IndexEntry) -> Html:
-    said = VERDICTS.get(entry.verdict.lower(), "")
-    return tag("span", entry.verdict or "–", class_=verdict_kind(entry.verdict), **({"title": said} if said else {}))
+def _badge(verdict: str) -> Html:
+    said = VERDICTS.get(verdict.lower(), "")
+    return tag("span", verdict or "–", class_=verdict_kind(verdict), **({"title": said} if said else {}))
 
 
 def _percent(value: float | None) -> str:
