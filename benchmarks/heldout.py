@@ -5,6 +5,7 @@ python -m benchmarks.heldout --seen runs/short_axis-cv --held-out runs/short_axi
 
 import argparse
 import dataclasses
+import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,13 +14,15 @@ from benchmarks.plots import draw_heldout
 from benchmarks.report import markdown_table, say, write_json, write_text
 from foanet_jax.data.folds import FOLDS
 from foanet_jax.errors import InputError
-from foanet_jax.metrics import FOREGROUND
+from foanet_jax.evaluation import json_ready
+from foanet_jax.metrics import FOREGROUND, PatientScore
 from foanet_jax.report.statistics import compare, holm
 from foanet_jax.settings import dotted
 from foanet_jax.sweep.plan import ELSEWHERE
 from foanet_jax.sweep.results import RowResult, SweepResult, read_json, read_sweep
 
-ALL = "all"
+ALL = "all of them"
+NOTE = "p: Wilcoxon's signed ranks over patients, by Holm's method over what is held out; of all of them as it is."
 OTHERWISE = ("data.split", "data.folds", *ELSEWHERE)  # of a configuration: who is tested, and what changes no network
 
 
@@ -33,8 +36,9 @@ class Cost:
         patients: how many both cross-validations have tested.
         dc_seen, dc_held_out: mean Dice by networks that saw such patients, and by those that did not.
         hd95_mm_seen, hd95_mm_held_out: mean 95HD likewise.
-        difference, low, high: mean over patients of the Dice held out less that seen, and its bootstrap 95 % interval.
-        p: Wilcoxon's, two-sided, by Holm's method over what is held out.
+        difference, low, high: mean over patients of the Dice held out less that seen, and its bootstrap 95 % interval;
+            NaN of a single patient.
+        p: Wilcoxon's, two-sided; by Holm's method over the folds, of "all" as it is.
     """
 
     held_out: str
@@ -51,46 +55,51 @@ class Cost:
 
 
 def costs(seen: RowResult, held_out: RowResult, names: Mapping[int, str], classes: Sequence[str]) -> list[Cost]:
-    """What each fold's patients lose, class by class, and all of them together, which is not adjusted for.
+    """What each fold's patients lose, class by class, and last what all of them do.
 
     Args:
         seen: a row whose folds are random.
         held_out: the same, whose folds each leave something out.
         names: what each fold of the latter leaves out.
         classes: foreground classes; the mean over them is added.
+
+    Returns:
+        Of each class those folds that both have tested patients of, and all of these patients.
     """
-    patients_of = {names[run.fold]: list(dict.fromkeys(score.patient for score in run.scores)) for run in held_out.runs}
+    tested = [(names[run.fold], {score.patient for score in run.scores}) for run in held_out.runs]
+    tested.append((ALL, {score.patient for score in held_out.scores}))
     found: list[Cost] = []
     for class_name in (*classes, FOREGROUND):
-        before, after = seen.patients(class_name), held_out.patients(class_name)
-        made = []
-        for name, patients in {**patients_of, ALL: list(after)}.items():
-            both = [patient for patient in patients if patient in before]
-            old, new = [before[patient] for patient in both], [after[patient] for patient in both]
-            result = compare([row.dc for row in new], [row.dc for row in old])
-            if result.n:
-                made.append(
-                    Cost(
-                        name,
-                        class_name,
-                        result.n,
-                        dc_seen=_mean([row.dc for row in old]),
-                        dc_held_out=_mean([row.dc for row in new]),
-                        hd95_mm_seen=_mean([row.hd95_mm for row in old]),
-                        hd95_mm_held_out=_mean([row.hd95_mm for row in new]),
-                        difference=result.mean,
-                        low=result.interval.low,
-                        high=result.interval.high,
-                        p=result.p,
-                    )
-                )
-        adjusted = holm([cost.p for cost in made if cost.held_out != ALL])
-        found += [dataclasses.replace(cost, p=p) for cost, p in zip(made, [*adjusted, made[-1].p], strict=True)]
+        before, after = (
+            {patient: score for patient, score in row.patients(class_name).items() if score.n_units}
+            for row in (seen, held_out)
+        )
+        both = before.keys() & after.keys()
+        made = [
+            _cost(name, class_name, [(before[patient], after[patient]) for patient in sorted(patients & both)])
+            for name, patients in tested
+            if patients & both
+        ]
+        adjusted = holm([cost.p for cost in made[:-1]])
+        found += [dataclasses.replace(cost, p=p) for cost, p in zip(made[:-1], adjusted, strict=True)] + made[-1:]
     return found
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def _cost(name: str, class_name: str, pairs: Sequence[tuple[PatientScore, PatientScore]]) -> Cost:
+    result = compare([after.dc for _, after in pairs], [before.dc for before, _ in pairs])
+    return Cost(
+        name,
+        class_name,
+        result.n,
+        dc_seen=statistics.fmean(before.dc for before, _ in pairs),
+        dc_held_out=statistics.fmean(after.dc for _, after in pairs),
+        hd95_mm_seen=statistics.fmean(before.hd95_mm for before, _ in pairs),
+        hd95_mm_held_out=statistics.fmean(after.hd95_mm for _, after in pairs),
+        difference=result.mean,
+        low=result.interval.low,
+        high=result.interval.high,
+        p=result.p,
+    )
 
 
 def cost_table(found: Sequence[Cost]) -> str:
@@ -98,16 +107,18 @@ def cost_table(found: Sequence[Cost]) -> str:
     classes = list(dict.fromkeys(cost.class_name for cost in found))
     rows = []
     for held_out in dict.fromkeys(cost.held_out for cost in found):
-        its = [cost for cost in found if cost.held_out == held_out]
-        cells = [f"{cost.dc_seen:.3f} → {cost.dc_held_out:.3f} ({_p(cost.p)})" for cost in its]
-        distance = f"{its[-1].hd95_mm_seen:.1f} → {its[-1].hd95_mm_held_out:.1f}"
-        rows.append([held_out, str(its[0].patients), *cells, distance])
+        its = {cost.class_name: cost for cost in found if cost.held_out == held_out}
+        mean = its[FOREGROUND]
+        cells = [_dice(its[name]) if name in its else "–" for name in classes]
+        distance = f"{mean.hd95_mm_seen:.1f} → {mean.hd95_mm_held_out:.1f}"
+        rows.append([held_out, str(mean.patients), *cells, distance])
     header = ["held out", "patients", *(f"{name} DC" for name in classes), f"{FOREGROUND} 95HD mm"]
     return markdown_table(header, rows)
 
 
-def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p {value:.2g}"
+def _dice(cost: Cost) -> str:
+    p = "p < 0.001" if cost.p < 0.001 else f"p {cost.p:.2g}"
+    return f"{cost.dc_seen:.3f} → {cost.dc_held_out:.3f} ({p})"
 
 
 def run(seen: Path, held_out: Path, output: Path) -> list[Cost]:
@@ -124,7 +135,7 @@ def run(seen: Path, held_out: Path, output: Path) -> list[Cost]:
     """
     first, second = read_sweep(seen), read_sweep(held_out)
     for result in (first, second):
-        if not result.rows or not result.main_row.runs:
+        if result.single or not result.main_row.runs:
             raise InputError("missing-file", f"{result.folder}: no finished folds; run --mode cv there first")
     names = _held_out(second)
     if names is None:
@@ -138,9 +149,10 @@ def run(seen: Path, held_out: Path, output: Path) -> list[Cost]:
     if not found:
         raise InputError("folds", f"{held_out}: tested none of the patients of {seen}; compare the same data set")
     table = cost_table(found)
-    title = f"{second.name}: {second.main_row.title}, networks that saw such patients → that did not"
-    write_text(f"{title}\n\n{table}\n", output / "heldout.md")
-    write_json({"title": title, "costs": [dataclasses.asdict(cost) for cost in found]}, output / "heldout.json")
+    title = f"{second.name}, networks that saw such patients → that did not"
+    write_text(f"{title}. {NOTE}\n\n{table}\n", output / "heldout.md")
+    listed = [json_ready(dataclasses.asdict(cost)) for cost in found]
+    write_json({"title": title, "costs": listed}, output / "heldout.json")
     draw_heldout(
         [(cost.held_out, cost.class_name, cost.difference, cost.low, cost.high) for cost in found],
         second.classes,
@@ -159,7 +171,10 @@ def _held_out(result: SweepResult) -> dict[int, str] | None:
 
 def _require_alike(seen: SweepResult, held_out: SweepResult) -> None:
     first, second = (
-        {name: value for name, value in dotted(result.config).items() if name not in OTHERWISE}
+        {
+            **{name: value for name, value in dotted(result.config).items() if name not in OTHERWISE},
+            **dotted(result.main_row.change),
+        }
         for result in (seen, held_out)
     )
     for name in sorted(first.keys() | second.keys()):

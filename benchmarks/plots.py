@@ -130,10 +130,10 @@ def draw_heldout(
     for row, (class_name, colour) in enumerate(class_colours(("background", *classes)).items()):
         its = {held_out: (mean, low, high) for held_out, name, mean, low, high in costs if name == class_name}
         places = [place + (row - (len(classes) - 1) / 2) * 0.8 / len(classes) for place in range(len(names))]
-        for place, name in zip(places, names, strict=True):
-            mean, low, high = its[name]
+        drawn = [(place, *its[name]) for place, name in zip(places, names, strict=True) if name in its]
+        for place, _, low, high in drawn:
             axes.plot([low, high], [place, place], color=colour, linewidth=1.4)
-            axes.plot(mean, place, "o", color=colour, markersize=5, label=class_name if name == names[0] else None)
+        axes.plot([mean for _, mean, *_ in drawn], [place for place, *_ in drawn], "o", color=colour, label=class_name)
     axes.set_yticks(range(len(names)), names, color=INK)
     axes.invert_yaxis()
     axes.axvline(0, color=QUIET_INK, linewidth=0.8, linestyle=":")

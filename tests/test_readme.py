@@ -12,6 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from benchmarks import heldout
 from experiments.common import ROWS
 from foanet_jax.data.catalogue import read_input
 from foanet_jax.data.nifti import write_nifti
@@ -262,6 +263,12 @@ def test_every_command_of_the_experiments(ran):
     for place in (*ablations, "acdc-cv/rows/acdc", "acdc-small-cv/rows/acdc-small", "acdc-groups/rows/acdc-small"):
         assert (ran / "runs" / place / "fold0" / "done.json").exists(), place
     assert "BLP+FOA+CSD" in (ran / "runs" / "phantom-quick-ablate" / "report" / "report.html").read_text()
+    (line,) = [line for block in blocks(EXPERIMENTS, "bash") for line in block.splitlines() if "benchmarks" in line]
+    words = shlex.split(line)
+    seen, held_out = ran / words[words.index("--seen") + 1], ran / words[words.index("--held-out") + 1]
+    tested = [set(json.loads((place / "folds.json").read_text())["folds"][0]["test"]) for place in (seen, held_out)]
+    given = ["--seen", str(seen), "--held-out", str(held_out), "--output", str(ran / "runs" / "heldout")]
+    assert heldout.main(given) == (0 if tested[0] & tested[1] else 2)
 
 
 def test_the_tasks_of_the_clusters_script_are_all_rows_on_all_folds():

@@ -163,7 +163,7 @@ def test_unknown_field_of_a_stored_configuration_is_named():
         ("localization.network.norm", "layer", r"config\.localization\.network: .*'layer'"),
     ],
 )
-def test_a_training_is_refused_for_what_only_prediction_and_evaluation_read(name, value, message, tmp_path):
+def test_a_training_is_refused_for_a_setting_of_any_part(name, value, message, tmp_path):
     changed = with_overrides(common("phantom").to_dict(), {name: value})
     with pytest.raises(InputError, match=message) as caught:
         train(changed, tmp_path / "run", resume=False, tensorboard=False, command=[])

@@ -1,6 +1,7 @@
 """Test sets of patients unlike those trained on: of a clinical group, a spacing or an image size of their own."""
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -47,10 +48,10 @@ def hold_out(
         raise InputError(
             "folds", f"{different} different values of {split} for {count} folds; use data.split=random, or fewer folds"
         )
-    form = ".0f" if split == "size" else ".2f"
-    unit = "px" if split == "size" else "mm"
     runs = runs_of(value_of, count)
-    return tuple(f"{shown_range(low, high, form)} {unit}" for low, high, _ in runs), [run for *_, run in runs]
+    decimals, unit = (0, "px") if split == "size" else (2, "mm")
+    names = shown_ranges([(low, high) for low, high, _ in runs], decimals)
+    return tuple(f"{name} {unit}" for name in names), [run for *_, run in runs]
 
 
 def _by_group(
@@ -76,10 +77,14 @@ def _values(refs: Sequence[StudyRef], split: str) -> dict[str, float]:
     for ref in tqdm(refs, desc="reading headers", unit="study", mininterval=1):
         grid = grid_of(ref)
         rows, columns = grid.shape[2:]
-        # Headers round: what differs less than the sixth digit is the same.
-        side = round(math.sqrt(grid.spacing_mm[1] * grid.spacing_mm[2]), 5)
+        side = math.sqrt(grid.spacing_mm[1] * grid.spacing_mm[2])
         found.setdefault(ref.patient, []).append(side if split == "spacing" else rows * columns)
-    return {patient: sum(found[patient]) / len(found[patient]) for patient in sorted(found, key=natural_key)}
+    return {patient: value_of_studies(found[patient]) for patient in sorted(found, key=natural_key)}
+
+
+def value_of_studies(values: Sequence[float]) -> float:
+    """A patient's value: the mean of the studies', to five decimals, since headers round as well."""
+    return round(statistics.fmean(values), 5)
 
 
 def runs_of(value_of: Mapping[str, float], count: int) -> list[tuple[float, float, list[str]]]:
@@ -99,9 +104,14 @@ def runs_of(value_of: Mapping[str, float], count: int) -> list[tuple[float, floa
     return [(low, high, [who for who, value in value_of.items() if low <= value <= high]) for low, high in limits]
 
 
-def shown_range(low: float, high: float, form: str) -> str:
-    """Two limits in words, or one where they are the same."""
-    return format(low, form) if low == high else f"{low:{form}}–{high:{form}}"
+def shown_ranges(limits: Sequence[tuple[float, float]], decimals: int) -> list[str]:
+    """Limits in words, one number where both read the same, with as many more decimals as tell all ranges apart."""
+    for form in (f".{digits}f" for digits in range(decimals, 6)):
+        shown = [list(dict.fromkeys(format(limit, form) for limit in pair)) for pair in limits]
+        names = ["–".join(texts) for texts in shown]
+        if len(set(names)) == len(names):
+            break
+    return names
 
 
 def even_runs(sizes: Sequence[int], count: int) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from foanet_jax.experiment.model import (
     load_description,
     load_model,
 )
-from foanet_jax.experiment.options import memory_bytes, test_time_augmentation
+from foanet_jax.experiment.options import memory_bytes, require_settings, test_time_augmentation
 from foanet_jax.experiment.record import save_run, write_json, write_text
 from foanet_jax.experiment.release import release
 from foanet_jax.experiment.studies import Config, list_studies, load_studies, open_folds, slice_axis_of
@@ -37,6 +37,7 @@ __all__ = [
     "memory_bytes",
     "open_folds",
     "release",
+    "require_settings",
     "save_run",
     "slice_axis_of",
     "test_time_augmentation",

@@ -12,7 +12,7 @@ WHOM = ("test", "all")
 
 
 def require_settings(config: Config) -> None:
-    """Checks all settings that training and evaluation read, so that no training ends in an evaluation's refusal.
+    """Checks the settings of networks, box, prediction and evaluation, so that no training ends in a refusal.
 
     Raises:
         InputError: the first of them that cannot be used, with its place in the configuration.

@@ -2,28 +2,27 @@
 
 import dataclasses
 import math
-import statistics
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 from foanet_jax.acquisition import Acquisition
-from foanet_jax.data.heldout import runs_of, shown_range
+from foanet_jax.data.heldout import runs_of, shown_ranges, value_of_studies
 from foanet_jax.evaluation import summarise
 from foanet_jax.indices.labels import LV_CAVITY
+from foanet_jax.indices.study import patient_of_frame
 from foanet_jax.metrics import FOREGROUND, Score
 from foanet_jax.report.table import Cell, Estimate, MeanSd, Table, table_of
-from foanet_jax.report.tables import class_estimates
+from foanet_jax.report.tables import class_estimates, fold_notes
 from foanet_jax.sizes import Size
 from foanet_jax.sweep.results import RowResult, SweepResult
 
 RUNS = 3
-# What a grid is cut into runs by, and how its limits are printed.
-_GRIDS: Mapping[str, tuple[Callable[[Acquisition], float], str, str]] = {
-    # Headers round: what differs less than the fifth digit is the same.
-    "pixel side": (lambda study: round(math.sqrt(study.row_mm * study.column_mm), 5), ".2f", "mm"),
-    "slice distance": (lambda study: round(study.slice_mm, 5), ".1f", "mm"),
-    "slices": (lambda study: study.slices, ".4g", ""),
-    "image": (lambda study: study.rows * study.columns, ".0f", "px"),
+# What patients are put in order by, with the decimals and the unit of its limits.
+_GRIDS: Mapping[str, tuple[Callable[[Acquisition], float], int, str]] = {
+    "pixel side": (lambda study: math.sqrt(study.row_mm * study.column_mm), 2, "mm"),
+    "slice distance": (lambda study: study.slice_mm, 1, "mm"),
+    "slices": (lambda study: study.slices, 0, ""),
+    "image": (lambda study: study.rows * study.columns, 0, "px"),
 }
 _Unit: TypeAlias = tuple[str, str, int]  # patient, case, frame
 
@@ -58,12 +57,24 @@ def kind_tables(result: SweepResult) -> list[Table]:
             notes=(
                 "Mean ± sd over patients; the CSV has medians and intervals. "
                 f"{FOREGROUND}: each patient's mean over the classes.",
-                "Moment: each patient's frame with the largest true cavity, and that with the smallest.",
+                "Moment: each beat's frame with the largest true cavity, and that with the smallest.",
                 f"Pixel side, slice distance, slices, image: the patients in its order, cut into {RUNS} runs as even "
                 "as can be; those with the same value are never parted.",
+                *_older(row),
+                *fold_notes([row]),
             ),
             grouped=True,
         )
+    ]
+
+
+def _older(row: RowResult) -> list[str]:
+    unknown = _unknown(row)
+    if not unknown:
+        return []
+    return [
+        f"Clinical groups and grids are left out: of {len(unknown)} patients an older version left none. "
+        "Evaluate their folds again."
     ]
 
 
@@ -78,23 +89,31 @@ def _unit(score: Score | Size) -> _Unit:
 def _kinds(row: RowResult) -> Iterator[tuple[str, str, set[_Unit]]]:
     """Kind, which of it, and the units that are of it; of kinds that part the patients."""
     units = {_unit(score) for score in row.scores}
+    acquisitions = [] if _unknown(row) else row.acquisitions
 
     def of(patients: set[str]) -> set[_Unit]:
         return {unit for unit in units if unit[0] in patients}
 
-    for group, patients in _groups(row.acquisitions).items():
+    for group, patients in _groups(acquisitions).items():
         yield "clinical group", group, of(patients)
     for moment, chosen in _moments(row.sizes).items():
         yield "moment", moment, chosen
-    for kind, (value, form, unit) in _GRIDS.items():
+    for kind, (value, decimals, unit) in _GRIDS.items():
         values: dict[str, list[float]] = {}
-        for study in row.acquisitions:
+        for study in acquisitions:
             values.setdefault(study.patient, []).append(value(study))
-        value_of = {patient: statistics.fmean(its) for patient, its in values.items()}
+        value_of = {patient: value_of_studies(its) for patient, its in values.items()}
         count = min(RUNS, len(set(value_of.values())))
         if count > 1:
-            for low, high, run in runs_of(value_of, count):
-                yield kind, f"{shown_range(low, high, form)} {unit}".strip(), of(set(run))
+            runs = runs_of(value_of, count)
+            names = shown_ranges([(low, high) for low, high, _ in runs], decimals)
+            for name, (*_, run) in zip(names, runs, strict=True):
+                yield kind, f"{name} {unit}".strip(), of(set(run))
+
+
+def _unknown(row: RowResult) -> set[str]:
+    """Patients of whom evaluations before there was `studies.csv` left no group and no grid."""
+    return {score.patient for score in row.scores} - {study.patient for study in row.acquisitions}
 
 
 def _groups(acquisitions: list[Acquisition]) -> dict[str, set[str]]:
@@ -106,11 +125,14 @@ def _groups(acquisitions: list[Acquisition]) -> dict[str, set[str]]:
 
 
 def _moments(sizes: list[Size]) -> dict[str, set[_Unit]]:
-    """The units of end diastole and of end systole; none where no patient has both."""
+    """The units of end diastole and of end systole of each beat; none where there is no beat.
+
+    A beat is a study of several frames, or the studies that are one patient's frames.
+    """
     truths: dict[str, dict[_Unit, float]] = {}
     for size in sizes:
-        if size.class_name in LV_CAVITY:
-            truths.setdefault(size.patient, {})[_unit(size)] = size.truth
+        if size.class_name in LV_CAVITY and size.truth > 0:
+            truths.setdefault(patient_of_frame(size.case) or size.case, {})[_unit(size)] = size.truth
     moments: dict[str, set[_Unit]] = {"end diastole": set(), "end systole": set()}
     for its in truths.values():
         if len(set(its.values())) > 1:

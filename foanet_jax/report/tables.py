@@ -102,7 +102,7 @@ def _main(result: SweepResult, scored: _Results) -> Table:
         title=f"{result.title}: {result.class_name}",
         columns=columns,
         rows=rows,
-        notes=(*_estimate_notes(counts), *paper_note, *_fold_notes(result.rows)),
+        notes=(*_estimate_notes(counts), *paper_note, *fold_notes(result.rows)),
         best=_best(result.rows, scored, result.class_name, tuple(columns)),
     )
 
@@ -250,7 +250,7 @@ def _estimate_notes(counts: Mapping[str, str]) -> list[str]:
     return notes
 
 
-def _fold_notes(rows: Iterable[RowResult]) -> list[str]:
+def fold_notes(rows: Iterable[RowResult]) -> list[str]:
     """Why each row marked with † is not whole."""
     notes = []
     for row in rows:
@@ -263,7 +263,7 @@ def _fold_notes(rows: Iterable[RowResult]) -> list[str]:
 
 def _fold_marks(rows: Iterable[RowResult]) -> list[str]:
     """What † means, where a row has one."""
-    return ["†: some folds failed or are not done; the main table says which."] if _fold_notes(rows) else []
+    return ["†: some folds failed or are not done; the main table says which."] if fold_notes(rows) else []
 
 
 def _best(

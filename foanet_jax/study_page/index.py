@@ -78,16 +78,10 @@ def write_index_page(
     Args:
         entries: in the order in which studies of one verdict are listed.
         path: the HTML file.
-        patients: a table of them stands above, where there are any.
+        patients: a table of them stands above, where there are any, in the same order.
         title: of the page.
     """
-    order = ["reject", "check", "", "good"]
-
-    def rank(entry: IndexEntry) -> int:
-        verdict = entry.verdict.lower()
-        return order.index(verdict) if verdict in order else 0
-
-    listed = sorted(entries, key=rank)
+    listed = sorted(entries, key=lambda entry: _rank(entry.verdict))
     counts = Counter(entry.verdict.lower() or "not judged" for entry in listed)
     summary = f"{counted(len(listed), 'study', 'studies')}"
     if listed:
@@ -98,6 +92,12 @@ def write_index_page(
     style = STYLE.read_text(encoding="utf-8")
     main = tag("main", *([_patients(patients)] if patients else []), table, class_="index")
     write_document(path, f"{title} – FOANet", header, main, footer(PURPOSE), style=style)
+
+
+def _rank(verdict: str) -> int:
+    """What is to be looked at first is least; what is not judged comes before what is good."""
+    order = ("reject", "check", "", "good")
+    return order.index(verdict.lower()) if verdict.lower() in order else 0
 
 
 def _patients(patients: Sequence[IndexPatient]) -> Html:
@@ -118,7 +118,7 @@ def _patients(patients: Sequence[IndexPatient]) -> Html:
             *(cell(patient, name, form) for name, (_, form) in columns.items()),
             ", ".join(patient.frames),
         ]
-        for patient in patients
+        for patient in sorted(patients, key=lambda patient: _rank(patient.verdict))
     ]
     header = ["Patient", "Verdict", *(heading for heading, _ in columns.values()), "Frames"]
     return titled_table("Patients", header, rows, numeric=range(2, 2 + len(columns)), long=[2 + len(columns)])

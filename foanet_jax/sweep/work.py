@@ -14,7 +14,16 @@ from foanet_jax.atomic import open_unlinked
 from foanet_jax.data.folds import FOLDS, Folds, load_folds, save_folds
 from foanet_jax.data.refs import StudyRef, kept_in_memory
 from foanet_jax.errors import InputError
-from foanet_jax.experiment import Config, evaluate, list_studies, open_folds, train, write_json, write_text
+from foanet_jax.experiment import (
+    Config,
+    evaluate,
+    list_studies,
+    open_folds,
+    require_settings,
+    train,
+    write_json,
+    write_text,
+)
 from foanet_jax.report import PAGE, make_report
 from foanet_jax.sweep.locks import locked
 from foanet_jax.sweep.plan import (
@@ -71,6 +80,8 @@ def sweep(
         raise InputError("folds", "one fold that all train with tests nobody; a sweep takes data.folds=2 or more")
     plan = dataclasses.replace(plan, folds=tuple(range(len(found.folds))))
     jobs = plan.jobs(rows, folds)
+    for row in dict.fromkeys(job.row for job in jobs):  # What is saved could not be put right in the same folder.
+        require_settings(plan.config_of(Job(row, 0)))
     with locked(folder):
         require_same(plan, folder)
         save_folds(found, folder / FOLDS)

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import math
 import statistics
 
 import pytest
 from PIL import Image
 
 from benchmarks.heldout import ALL, cost_table, costs, main
+from benchmarks.plots import draw_heldout
 from foanet_jax.evaluation import summarise, write_scores
 from foanet_jax.metrics import FOREGROUND
 from foanet_jax.sizes import write_sizes
@@ -53,6 +55,27 @@ def test_patients_whom_only_one_has_tested_are_left_out():
     assert {cost.patients for cost in found} == {8}
 
 
+def test_classes_that_a_patient_does_not_have_and_kinds_of_one_patient(tmp_path):
+    made = make_result(rows=["i"], folds=2, patients=3)  # fold 1 tests one patient
+    (row,) = made.rows
+    nan = float("nan")
+    scores = [
+        dataclasses.replace(s, dc=nan, hd95_mm=nan, bdc=nan, empty=True) if s.class_name == "cavity" else s
+        for s in row.runs[1].scores
+    ]
+    without = dataclasses.replace(row, runs=(row.runs[0], dataclasses.replace(row.runs[1], scores=tuple(scores))))
+    found = costs(row, without, NAMES, CLASSES)
+    by_name = {(cost.held_out, cost.class_name): cost for cost in found}
+    assert ("NOR", "cavity") not in by_name
+    assert by_name[ALL, "cavity"].patients == 2
+    assert by_name["NOR", "myocardium"].difference == 0
+    assert math.isnan(by_name["NOR", "myocardium"].low)
+    assert cost_table(found).splitlines()[3].split("|")[4].strip() == "–"
+    draw_heldout(
+        [(c.held_out, c.class_name, c.difference, c.low, c.high) for c in found], CLASSES, "x", tmp_path / "x.png"
+    )
+
+
 def save(folder, result, *, held_out=(), **config):
     """A sweep of one row as `run.py` leaves it, without checkpoints and pictures."""
     (row,) = result.rows
@@ -94,6 +117,11 @@ def test_the_command_and_what_it_refuses(tmp_path, capsys):
     other = save(tmp_path / "other", made, epochs=4)
     assert called(other, held_out) == 2
     assert "epochs is 3, but 4 in" in capsys.readouterr().err
+    patients = [dataclasses.replace(s, patient=f"x{s.patient}") for s in made.rows[0].runs[0].scores]
+    run = dataclasses.replace(made.rows[0].runs[0], scores=tuple(patients))
+    strangers = dataclasses.replace(made, rows=(dataclasses.replace(made.rows[0], runs=(run,)),))
+    assert called(save(tmp_path / "strangers", strangers, epochs=3), held_out) == 2
+    assert "tested none of the patients" in capsys.readouterr().err
     empty = save(tmp_path / "empty", dataclasses.replace(made, rows=(changed(made, {}, ()),)), epochs=3)
     assert called(empty, held_out) == 2
     assert "no finished folds" in capsys.readouterr().err

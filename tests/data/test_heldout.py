@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from experiments import acdc
 from foanet_jax.data.acdc import list_acdc
 from foanet_jax.data.folds import load_folds, make_folds, save_folds
-from foanet_jax.data.heldout import even_runs
+from foanet_jax.data.heldout import even_runs, shown_ranges, value_of_studies
 from foanet_jax.data.nifti import write_nifti
 from foanet_jax.data.refs import StudyRef, grid_of
 from foanet_jax.data.study import Grid
@@ -50,6 +50,18 @@ def test_a_group_is_tested_on_networks_that_never_saw_it():
         assert sorted(fold.train + fold.validation + fold.test) == [f"p{n}" for n in range(9)]
     drawn = {make_folds(refs, split="group", seed=seed).folds[0].validation for seed in range(8)}
     assert len(drawn) > 1, "validation patients are drawn at random"
+
+
+def test_ranges_that_read_the_same_are_told_apart():
+    refs = refs_with([(1.5604, 10, 10), (1.5604, 10, 10), (1.5626, 10, 10), (1.5638, 10, 10)])
+    folds = make_folds(refs, count=2, split="spacing", validation_fraction=0)
+    assert folds.held_out == ("1.560 mm", "1.563–1.564 mm")
+    assert shown_ranges([(10.0, 10.04), (12.0, 12.1)], 1) == ["10.0", "12.0–12.1"]
+
+
+@given(st.floats(0.3, 3.0), st.integers(1, 13))
+def test_a_patients_value_is_that_of_equal_studies(value, count):
+    assert value_of_studies([value] * count) == value_of_studies([value])
 
 
 def test_spacings_in_their_order():

@@ -98,6 +98,36 @@ def test_kinds_that_part_nobody_are_left_out():
     assert kind_tables(result([], classes=("left atrium", "right atrium"))) == []
 
 
+def test_a_beat_is_a_cine_or_the_frames_of_one_patient():
+    def kind_of(cases):
+        made = result([])
+        (row,) = made.rows
+        changed = [
+            dataclasses.replace(
+                run,
+                scores=tuple(dataclasses.replace(s, case=cases(s.patient, s.frame), frame=0) for s in run.scores),
+                sizes=tuple(dataclasses.replace(s, case=cases(s.patient, s.frame), frame=0) for s in run.sizes),
+            )
+            for run in row.runs
+        ]
+        return kind_tables(dataclasses.replace(made, rows=(dataclasses.replace(row, runs=tuple(changed)),)))
+
+    (table,) = kind_of(lambda patient, frame: f"{patient}_frame{frame + 1:02d}")
+    assert [row[1:3] for row in table.rows] == [("end diastole", 6), ("end systole", 6)]
+    assert kind_of(lambda patient, frame: f"{patient}_visit{frame}") == []
+
+
+def test_folds_that_an_older_version_evaluated_are_told():
+    made = result([acquired(number) for number in range(len(GRIDS)) if number % 2])  # fold 0 has none
+    (table,) = kind_tables(made)
+    assert {row[0] for row in table.rows} == {"moment"}
+    assert "of 3 patients an older version left none" in " ".join(table.notes)
+    (row,) = made.rows
+    failed = dataclasses.replace(row, runs=row.runs[:1], failures={1: "out of memory"})
+    (table,) = kind_tables(dataclasses.replace(made, rows=(failed,)))
+    assert "1/2 folds, fold 1 failed: out of memory" in table.notes[-1]
+
+
 def test_studies_come_back_as_they_were_written(tmp_path):
     study = Study(
         "=1+1", "p1_frame01", np.zeros((2, 9, 200, 210), np.float32), (10.0, 1.25, 1.2), ("b", "m"), group="A"

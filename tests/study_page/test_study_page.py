@@ -224,12 +224,17 @@ def test_index_of_patients_of_several_frames(tmp_path):
         IndexPatient(
             "p1", "check", ["p1_frame01", "p1_frame12"], {"lv_ef_percent": 23.42, "lv_edv_ml": 292.3, "x": 1.0}
         ),
+        IndexPatient("p2", "reject", ["b", "c"], {"lv_edv_ml": 5.0}),
         IndexPatient(HOSTILE, "good", ["a", HOSTILE], {"lv_ef_percent": float("nan"), "lv_edv_ml": 101.6}),
     ]
     write_index_page([IndexEntry("p1_frame01"), IndexEntry("p1_frame12")], tmp_path / "index.html", patients=patients)
     page = Page((tmp_path / "index.html").read_text(encoding="utf-8"))
     assert "2 studies" in page.text
-    assert "Patient Verdict LV EF (%) LV EDV (ml) Frames p1 check 23.4 292 p1_frame01, p1_frame12" in page.text
+    assert page.text.index("p2 reject") < page.text.index("p1 check") < page.text.index("good –")
+    assert (
+        "Patient Verdict LV EF (%) LV EDV (ml) Frames p2 reject – 5 b, c p1 check 23.4 292 p1_frame01, p1_frame12"
+        in page.text
+    )
     assert f"{HOSTILE} good – 102 a, {HOSTILE}" in page.text
     assert page.text.index("Frames") < page.text.index("Reason")
     assert not any(tag == "script" for tag, _ in page.tags)

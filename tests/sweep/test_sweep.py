@@ -124,6 +124,21 @@ def test_the_tables_are_the_means_of_the_runs_scores(swept):
         assert int(lines[row]["n_patients"]) == len(means) == 4
 
 
+def test_the_kinds_are_of_all_patients(swept):
+    with (swept / "report" / "tables" / "kinds.csv").open() as file:
+        kinds = {(line["kind"], line["which"]): int(line["n_patients"]) for line in csv.DictReader(file)}
+    assert kinds["moment", "end diastole"] == kinds["moment", "end systole"] == 4
+    assert sum(count for (kind, _), count in kinds.items() if kind == "pixel side") == 4
+
+
+def test_a_setting_that_cannot_be_is_refused_before_it_is_saved(tmp_path):
+    folder = tmp_path / "refused"
+    config = tiny(phantom.get_config(), **FOLDED, **{"prediction.tta": "flip"})
+    with pytest.raises(InputError, match=r"prediction\.tta is 'flip'"):
+        work.sweep(config, folder, ablation=True, rows=ROWS, processes=1, command=[])
+    assert not folder.exists()
+
+
 def test_what_is_done_is_not_done_again(swept):
     def when():
         return {path: path.stat().st_mtime_ns for path in sorted(swept.rglob("*")) if path.is_file()}
