@@ -128,7 +128,6 @@ def test_the_kinds_are_of_all_patients(swept):
     with (swept / "report" / "tables" / "kinds.csv").open() as file:
         kinds = {(line["kind"], line["which"]): int(line["n_patients"]) for line in csv.DictReader(file)}
     assert kinds["moment", "end diastole"] == kinds["moment", "end systole"] == 4
-    assert sum(count for (kind, _), count in kinds.items() if kind == "pixel side") == 4
 
 
 def test_a_setting_that_cannot_be_is_refused_before_it_is_saved(tmp_path):
