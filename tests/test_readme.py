@@ -173,7 +173,7 @@ def test_the_pages_have_the_commands_that_this_file_knows():
     assert len(commands(README)) == 12
     assert len(commands(FORMATS)) == 2 * 6 + 5
     assert len(whole_experiments()) == 8
-    assert len(commands(ACCURACY)) == 4
+    assert len(commands(ACCURACY)) == 5
     # Those that are no format's own.
     assert set(commands(EXPORT)) - set(commands(README)) == {
         "python run.py --mode export --checkpoint runs/acdc --output EXPORT --format=onnx"
