@@ -1,6 +1,10 @@
-"""Every command and program of the README and of the pages in docs/ runs as printed, on tiny data for the real."""
+"""Every command and program of the README and of pages in docs/ runs as printed, on tiny data for the real.
+
+Of the sweeps behind docs/accuracy.md the settings alone are tried.
+"""
 
 import dataclasses
+import importlib
 import json
 import re
 import shlex
@@ -27,7 +31,9 @@ from foanet_jax.data.writers import (
     write_mmwhs2017,
     write_sunnybrook,
 )
-from foanet_jax.sweep.plan import plan_ablation
+from foanet_jax.experiment import require_settings
+from foanet_jax.settings import with_overrides
+from foanet_jax.sweep.plan import Job, plan_ablation
 from tests import programs
 
 ROOT = Path(__file__).parents[1]
@@ -65,6 +71,8 @@ ENOUGH = [
     ),
     "--config.evaluation.overlays=1",
 ]
+# Of the page on accuracy, whose kind of command docs/experiments.md has as well.
+SWEEPS = [line for line in commands(ACCURACY) if "--mode cv" in line or "--mode ablate" in line]
 # Only runs/acdc has both networks, with which the pages do all that can be done: for the others one is enough, and for
 # other pages than the README the one with fewer layers.
 ONE_NETWORK = ["--config.localization.enabled=False"]
@@ -88,7 +96,9 @@ def smaller(line):
         return words
     options = [*ENOUGH, *ONE_RUN.get(mode, [])]
     if "runs/acdc" not in words:
-        options += ONE_NETWORK if line in commands(README) else [*ONE_NETWORK, *FEWER_LAYERS]
+        # Held-out folds are compared with the README's cross-validation.
+        whole = line in commands(README) or "runs/acdc-groups" in words
+        options += ONE_NETWORK if whole else [*ONE_NETWORK, *FEWER_LAYERS]
     if any("experiments/phantom" in word for word in words):
         options += PHANTOM
     return [*words, *options]
@@ -149,7 +159,8 @@ def ran(folder):
     (program,) = blocks(README, "python")
     (folder / "program.py").write_text(program)
     lines = [line for line in commands(README) if line.startswith("python ")]
-    lines += [*commands(FORMATS), *whole_experiments(), *commands(ACCURACY), "python program.py  # with runs/acdc"]
+    lines += [*commands(FORMATS), *whole_experiments(), "python program.py  # with runs/acdc"]
+    lines += [line for line in commands(ACCURACY) if line not in SWEEPS]
     chains = {}
     for number, line in enumerate(dict.fromkeys(lines)):
         match = re.search(r"runs/([\w-]+)", line)
@@ -269,6 +280,16 @@ def test_every_command_of_the_experiments(ran):
     tested = [set(json.loads((place / "folds.json").read_text())["folds"][0]["test"]) for place in (seen, held_out)]
     given = ["--seen", str(seen), "--held-out", str(held_out), "--output", str(ran / "runs" / "heldout")]
     assert heldout.main(given) == (0 if tested[0] & tested[1] else 2)
+
+
+@pytest.mark.parametrize("line", SWEEPS)
+def test_the_sweeps_behind_the_accuracy_are_of_experiments_that_can_be_trained(line):
+    module, row = re.search(r"--config experiments/(\w+)\.py:?(\S*)", line).groups()
+    config = importlib.import_module(f"experiments.{module}").get_config(row).to_dict()
+    changes = {name: value for name, value in re.findall(r"--config\.(\S+?)=(\S+)", line)}
+    plan = plan_ablation(with_overrides(config, changes))
+    for row in plan.rows:
+        require_settings(plan.config_of(Job(row, 0)))
 
 
 def test_the_tasks_of_the_clusters_script_are_all_rows_on_all_folds():
