@@ -31,14 +31,14 @@ class Cost:
     """One class of the patients that one fold leaves out, or of all of them.
 
     Attributes:
-        held_out: what these patients have in common, or "all".
+        held_out: what these patients have in common, or `ALL`.
         class_name: the class, or the mean over classes.
         patients: how many both cross-validations have tested.
         dc_seen, dc_held_out: mean Dice by networks that saw such patients, and by those that did not.
         hd95_mm_seen, hd95_mm_held_out: mean 95HD likewise.
         difference, low, high: mean over patients of the Dice held out less that seen, and its bootstrap 95 % interval;
             NaN of a single patient.
-        p: Wilcoxon's, two-sided; by Holm's method over the folds, of "all" as it is.
+        p: Wilcoxon's, two-sided; by Holm's method over the folds, of `ALL` as it is.
     """
 
     held_out: str

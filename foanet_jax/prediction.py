@@ -33,7 +33,7 @@ from foanet_jax.experiment import (
     memory_bytes,
     write_json,
 )
-from foanet_jax.experiment.pages import index_entry, index_patient, study_result
+from foanet_jax.experiment.pages import index_entry, study_result
 from foanet_jax.experiment.reviewing import expectations, tell
 from foanet_jax.indices.tables import write_lv_indices, write_volumes
 from foanet_jax.pipeline import Prediction, predict_study
@@ -156,11 +156,11 @@ def predict(
         segmented = sum("voxels" in entry for entry in report.values())
         if segmented:
             write_json(output / "predictions.json", report)
+            patients = joined_patients(writing.reviews, model.classes)
             if writing.reviews:
-                write_summary(writing.reviews, model.classes, output / "summary.csv")
+                write_summary(writing.reviews, patients, output / "summary.csv")
             if writing.listed:
                 failed = {c: IndexEntry(c, reason=e["message"]) for c, e in report.items() if "error" in e}
-                patients = [index_patient(joined) for joined in joined_patients(writing.reviews, model.classes)]
                 write_index_page(list((writing.listed | failed).values()), output / INDEX, patients=patients)
         LOGGER.info("%d of %d studies segmented%s", segmented, len(refs), _told(writing) if segmented else "")
     return sum("error" in entry for entry in report.values())

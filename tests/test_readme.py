@@ -286,7 +286,7 @@ def test_every_command_of_the_experiments(ran):
 def test_the_sweeps_behind_the_accuracy_are_of_experiments_that_can_be_trained(line):
     module, row = re.search(r"--config experiments/(\w+)\.py:?(\S*)", line).groups()
     config = importlib.import_module(f"experiments.{module}").get_config(row).to_dict()
-    changes = {name: value for name, value in re.findall(r"--config\.(\S+?)=(\S+)", line)}
+    changes = dict(re.findall(r"--config\.(\S+?)=(\S+)", line))
     plan = plan_ablation(with_overrides(config, changes))
     for row in plan.rows:
         require_settings(plan.config_of(Job(row, 0)))

@@ -11,8 +11,7 @@ from foanet_jax.data.study import Study
 from foanet_jax.pipeline import Prediction
 from foanet_jax.quality.finding import summed_up
 from foanet_jax.quality.review import Review
-from foanet_jax.quality.summary import JoinedPatient
-from foanet_jax.study_page import IndexEntry, IndexPatient, StudyResult
+from foanet_jax.study_page import IndexEntry, StudyResult
 
 
 def study_result(study: Study, prediction: Prediction, review: Review, provenance: Mapping[str, Any]) -> StudyResult:
@@ -42,11 +41,6 @@ def study_result(study: Study, prediction: Prediction, review: Review, provenanc
         frame_seconds=study.frame_seconds,
         provenance=provenance,
     )
-
-
-def index_patient(joined: JoinedPatient) -> IndexPatient:
-    """A patient's line above the studies'."""
-    return IndexPatient(joined.patient, joined.verdict, joined.frames, joined.measured)
 
 
 def index_entry(result: StudyResult, page: str) -> IndexEntry:

@@ -35,20 +35,19 @@ class JoinedPatient:
     measured: Mapping[str, float]
 
 
-def summary_rows(reviews: Mapping[str, Review], classes: Sequence[str]) -> list[dict[str, Any]]:
+def summary_rows(reviews: Mapping[str, Review], patients: Sequence[JoinedPatient]) -> list[dict[str, Any]]:
     """Study, frames, verdict, reasons and indices of each study, and below them of each patient joined from frames.
 
     Args:
         reviews: by case.
-        classes: names by index.
+        patients: what `joined_patients` makes of them.
     """
     rows = [
         _row(case, [], review.verdict, [finding.code for finding in review.findings], headline(review.indices))
         | ({} if review.expected_dice is None else {"expected_dice": review.expected_dice})
         for case, review in reviews.items()
     ]
-    joined = joined_patients(reviews, classes)
-    return rows + [_row(beat.patient, beat.frames, beat.verdict, beat.codes, beat.measured) for beat in joined]
+    return rows + [_row(beat.patient, beat.frames, beat.verdict, beat.codes, beat.measured) for beat in patients]
 
 
 def joined_patients(reviews: Mapping[str, Review], classes: Sequence[str]) -> list[JoinedPatient]:
@@ -69,9 +68,9 @@ def joined_patients(reviews: Mapping[str, Review], classes: Sequence[str]) -> li
     return joined
 
 
-def write_summary(reviews: Mapping[str, Review], classes: Sequence[str], path: Path) -> None:
+def write_summary(reviews: Mapping[str, Review], patients: Sequence[JoinedPatient], path: Path) -> None:
     """Writes `summary_rows` as CSV, whole or not at all; what a row does not have is empty."""
-    rows = summary_rows(reviews, classes)
+    rows = summary_rows(reviews, patients)
     names = list(dict.fromkeys(name for row in rows for name in row))
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names, restval="")

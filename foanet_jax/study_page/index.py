@@ -5,13 +5,14 @@ import io
 import math
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
 
 from foanet_jax.markup.elements import Html, counted, footer, image, tag, titled_table, write_document
+from foanet_jax.quality.summary import JoinedPatient
 from foanet_jax.study_page.page import PURPOSE, STYLE, verdict_kind
 from foanet_jax.study_page.result import VERDICTS
 
@@ -49,28 +50,11 @@ class IndexEntry:
     thumbnail: np.ndarray | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class IndexPatient:
-    """A patient whose frames are studies of their own, and one beat together.
-
-    Attributes:
-        patient: id.
-        verdict: as in `StudyResult`.
-        frames: their studies.
-        indices: of the beat, by name with unit ("lv_ef_percent"); others than those of ventricles are not shown.
-    """
-
-    patient: str
-    verdict: str
-    frames: Sequence[str]
-    indices: Mapping[str, float]
-
-
 def write_index_page(
     entries: Sequence[IndexEntry],
     path: str | os.PathLike[str],
     *,
-    patients: Sequence[IndexPatient] = (),
+    patients: Sequence[JoinedPatient] = (),
     title: str = "Studies",
 ) -> None:
     """Writes a table of studies with links to their pages, those to look at first, whole or not at all.
@@ -100,15 +84,15 @@ def _rank(verdict: str) -> int:
     return order.index(verdict.lower()) if verdict.lower() in order else 0
 
 
-def _patients(patients: Sequence[IndexPatient]) -> Html:
+def _patients(patients: Sequence[JoinedPatient]) -> Html:
     columns = {
         name: column
         for name, column in _OF_A_BEAT.items()
-        if any(math.isfinite(patient.indices.get(name, math.nan)) for patient in patients)
+        if any(math.isfinite(patient.measured.get(name, math.nan)) for patient in patients)
     }
 
-    def cell(patient: IndexPatient, name: str, form: str) -> str:
-        value = patient.indices.get(name, math.nan)
+    def cell(patient: JoinedPatient, name: str, form: str) -> str:
+        value = patient.measured.get(name, math.nan)
         return format(value, form) if math.isfinite(value) else "–"
 
     rows = [

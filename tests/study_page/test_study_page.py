@@ -11,7 +11,8 @@ from foanet_jax.errors import InputError
 from foanet_jax.image.boxes import Box
 from foanet_jax.indices.short_axis import CANONICAL_SEPTUM, lv_indices
 from foanet_jax.indices.ventricle import structure_volumes
-from foanet_jax.study_page import IndexEntry, IndexPatient, StudyResult, write_index_page, write_study_page
+from foanet_jax.quality.summary import JoinedPatient
+from foanet_jax.study_page import IndexEntry, StudyResult, write_index_page, write_study_page
 from foanet_jax.study_page.numbers import frame_table, key_numbers, number, slice_table
 from foanet_jax.study_page.pictures import bullseyes, thickness_curves
 from tests.parsed_page import Page
@@ -221,11 +222,11 @@ def test_index(tmp_path):
 
 def test_index_of_patients_of_several_frames(tmp_path):
     patients = [
-        IndexPatient(
-            "p1", "check", ["p1_frame01", "p1_frame12"], {"lv_ef_percent": 23.42, "lv_edv_ml": 292.3, "x": 1.0}
+        JoinedPatient(
+            "p1", ("p1_frame01", "p1_frame12"), "check", (), {"lv_ef_percent": 23.42, "lv_edv_ml": 292.3, "x": 1.0}
         ),
-        IndexPatient("p2", "reject", ["b", "c"], {"lv_edv_ml": 5.0}),
-        IndexPatient(HOSTILE, "good", ["a", HOSTILE], {"lv_ef_percent": float("nan"), "lv_edv_ml": 101.6}),
+        JoinedPatient("p2", ("b", "c"), "reject", (), {"lv_edv_ml": 5.0}),
+        JoinedPatient(HOSTILE, ("a", HOSTILE), "good", (), {"lv_ef_percent": float("nan"), "lv_edv_ml": 101.6}),
     ]
     write_index_page([IndexEntry("p1_frame01"), IndexEntry("p1_frame12")], tmp_path / "index.html", patients=patients)
     page = Page((tmp_path / "index.html").read_text(encoding="utf-8"))
