@@ -15,9 +15,9 @@ from foanet_jax.network import winograd
 
 # Measured by benchmarks/convolutions.py.
 FEWEST_TILES = 64  # for Winograd's form: below, transforming the kernel costs more than the products it saves
-FEWEST_CHANNELS = 32  # for Winograd's form
+FEWEST_CHANNELS = 32  # for Winograd's form of images, which XLA's convolution beats below
 MANY_CHANNELS = 128  # from here on a product of patches beats XLA's convolution
-FEW_CHANNELS = 8  # up to here it beats XLA's gradients
+FEW_CHANNELS = 4  # up to here it beats all other gradients
 
 
 def convolve(images, kernel, *, dilation: int = 1):
@@ -100,7 +100,7 @@ def kernel_gradient(images, gradient, dilation: int):
         return pull(gradient)[0]
 
     quick = plain
-    if takes_winograd(images, outputs, dilation):
+    if takes_winograd(images, outputs, dilation, fewest=FEW_CHANNELS + 1):
         quick = _phased(winograd.kernel_gradient, dilation, (0, 1), joined=False)
     elif min(inputs, outputs) >= MANY_CHANNELS or inputs <= FEW_CHANNELS:
 
@@ -147,16 +147,17 @@ def _images_gradient_by_patches(gradient, kernel, *, dilation: int):
     return padded[:, dilation : dilation + height, dilation : dilation + width]
 
 
-def takes_winograd(images, channels: int, dilation: int) -> bool:
+def takes_winograd(images, channels: int, dilation: int, *, fewest: int = FEWEST_CHANNELS) -> bool:
     """Whether a convolution of images (B, H, W, C) from or to `channels` maps has enough for Winograd's form.
 
-    Of symbolic shapes, those of exported networks, nobody knows.
+    Enough are FEWEST_TILES tiles, and `fewest` channels on either side. Of symbolic shapes, those of exported networks,
+    nobody knows.
     """
     if any(map(export.is_symbolic_dim, images.shape)):
         return False
     batch, height, width, own = images.shape
     tiles = winograd.tile_count(batch * dilation**2, -(-height // dilation), -(-width // dilation))
-    return tiles >= FEWEST_TILES and min(own, channels) >= FEWEST_CHANNELS
+    return tiles >= FEWEST_TILES and min(own, channels) >= fewest
 
 
 def _phased(function, dilation: int, on: tuple[int, ...], *, joined: bool = True):
