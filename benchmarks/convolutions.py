@@ -1,4 +1,4 @@
-"""Each 3×3 convolution of the base network, forward and both gradients: the project's form beside XLA's own.
+"""Each 3×3 convolution of base network and decoder, forward and both gradients: the project's form beside XLA's own.
 
 python -m benchmarks.convolutions [--size 160] [--batch 1] [--width 1.0]
 
@@ -22,7 +22,7 @@ from benchmarks.report import markdown_table, say, seconds_text, write_json, wri
 from foanet_jax.memory import keep_freed_memory
 from foanet_jax.network.convolution import convolve, convolve_plainly, images_gradient, kernel_gradient
 
-# (stride, input maps, output maps, dilation), both networks.
+# (stride, input maps, output maps, dilation): both networks, then the decoder where it differs.
 LAYERS = (
     (1, 3, 64, 1),
     (1, 64, 64, 1),
@@ -36,6 +36,10 @@ LAYERS = (
     (8, 512, 512, 2),
     (16, 512, 512, 1),
     (16, 512, 512, 2),
+    (8, 1024, 512, 1),
+    (4, 512, 256, 1),
+    (2, 256, 128, 1),
+    (1, 128, 64, 1),
 )
 Form = Callable[..., jax.Array]
 

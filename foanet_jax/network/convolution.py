@@ -1,8 +1,8 @@
 """Convolution, with gradients in the forms that are quickest where they are computed.
 
-GPUs and TPUs take XLA's own. On a CPU, XLA's gradient of a kernel is two to five times slower than its forward
-pass, and Winograd's form is about twice as fast as either, once there are tiles enough to share a transformed
-kernel; all agree to float32's rounding.
+GPUs and TPUs take XLA's own. On a CPU, XLA's gradient of a kernel is two to twelve times slower than its forward
+pass, and Winograd's form beats it wherever there are tiles enough to share a transformed kernel; that of the images
+also needs channels, to be about twice as fast as XLA's. All agree to float32's rounding.
 """
 
 import functools
@@ -15,9 +15,9 @@ from foanet_jax.network import winograd
 
 # Measured by benchmarks/convolutions.py.
 FEWEST_TILES = 64  # for Winograd's form: below, transforming the kernel costs more than the products it saves
-FEWEST_CHANNELS = 32  # for Winograd's form of images, which XLA's convolution beats below
+FEWEST_CHANNELS = 32  # for Winograd's form of what images get; kernels get theirs by it from few channels on
 MANY_CHANNELS = 128  # from here on a product of patches beats XLA's convolution
-FEW_CHANNELS = 4  # up to here it beats all other gradients
+FEW_CHANNELS = 4  # up to here it beats the other gradients
 
 
 def convolve(images, kernel, *, dilation: int = 1):
