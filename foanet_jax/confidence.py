@@ -17,6 +17,9 @@ BAND_PX = 2  # on either side of an outline, on the network's grid
 class Confidence:
     """The segmentation network's own probabilities, summed up over a study; no promise, as networks are overconfident.
 
+    They are those of the image as it is, with test-time augmentation too: the mean over turned images is less certain
+    where it is better, and what confidence was calibrated for is this. Of an ensemble they are the networks' mean.
+
     Attributes:
         classes: mean probability of each foreground class over the pixels where it is the likeliest; NaN where it is
             nowhere.

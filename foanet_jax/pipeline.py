@@ -249,7 +249,8 @@ def segment(
     """Prepro.2, Net.2 and the postprocessing inside a box (Sec. III-B, C).
 
     Returns:
-        (T, Z, H, W) uint8 on the study's grid, and how sure the networks were of it on their own.
+        (T, Z, H, W) uint8 on the study's grid, and how sure the networks were of it on their own, from the image as it
+        is: the mean over turned ones is less certain where it is better.
     """
     networks = model.segmentation
     frames, slices, *shape = study.voxels.shape
@@ -264,18 +265,18 @@ def segment(
     extent = np.array(prepared.extent, np.int32)
     masks, tallies, overlaps = [], [], []
     for start in range(0, frames * slices, held):
-        maps = []
+        maps, unturned = [], []
         for views, count in reading.views(slice(start, start + held), together=together):
             if len(views) > 1:
                 overlaps.append(overlap(views, extent, np.int32(count)))
+            unturned.append(_mean(views[:: len(SYMMETRIES[tta])]))
             maps.append((_mean(views), count))
         stray = _stray(likeliest(maps), prepared.extent, slices)
-        for part, count in maps:
+        for (part, count), plain in zip(maps, unturned, strict=True):
             here, stray = stray[:count], stray[count:]
             here = np.pad(here, ((0, len(part) - count), (0, 0), (0, 0)))
-            cleaned = _without(part, here)
-            tallies.append(tally(cleaned, extent, np.int32(count)))
-            masks.append(restore_labels(cleaned, prepared, box)[:count])
+            tallies.append(tally(_without(plain, here), extent, np.int32(count)))
+            masks.append(restore_labels(_without(part, here), prepared, box)[:count])
             if progress is not None:
                 progress("segmenting", sum(map(len, masks)), frames * slices)
     mask = np.concatenate(masks).reshape(frames, slices, *box.shape)

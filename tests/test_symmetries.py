@@ -89,6 +89,25 @@ def test_an_ensemble_is_the_mean_of_its_networks(monkeypatch, tta):
     assert found == pytest.approx({"none": 0, "flips": 6 / 22, "turns": 28 / 92}[tta])
 
 
+def surer_unturned(variables, images, spec, extent=None):
+    """`ranks`, and less certain of images whose square is not where `square_study` has it, nearer to the first row."""
+    certain = ranks({"votes": (0.0, 0.9, 0.1)}, images, spec, extent)
+    seen = certain[..., 1] > 0
+    rows = jnp.arange(images.shape[1])[:, None]
+    mean_row = jnp.sum(rows * seen, axis=(1, 2)) / jnp.sum(seen, axis=(1, 2))
+    turned = (mean_row > extent[0, 0] / 2 - 1)[:, None, None, None]
+    return jnp.where(turned, ranks({"votes": (0.2, 0.6, 0.2)}, images, spec, extent), certain)
+
+
+@pytest.mark.parametrize("tta", ["none", "flips", "turns"])
+def test_confidence_is_that_of_the_image_as_it_is(monkeypatch, tta):
+    """With which it was calibrated: the mean over turned images, (0.9 + 0.6) / 2 with flips, would be less sure."""
+    monkeypatch.setattr(pipeline, "probabilities", surer_unturned)
+    found = predict_study(square_study(), Model(LV_CLASSES, (), (Network(SPEC, PREPARE, {}),), 10, False), tta=tta)
+    np.testing.assert_array_equal(found.mask, square_study().voxels > 0)
+    assert found.confidence.foreground == pytest.approx(0.9)
+
+
 def test_localization_networks_are_averaged_too(monkeypatch):
     monkeypatch.setattr(pipeline, "probabilities", ranks)
     two = NetworkSpec("net1", 2)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def calibrate(
     if len(studies) >= FEWEST:
         for study in tqdm(studies, desc="calibrating", unit="study", mininterval=1):
             prediction = predict_study(study, model, memory_bytes=memory_bytes, tta=tta)
-            if prediction.confidence is None or not prediction.mask.any():
+            if prediction.confidence is None or math.isnan(prediction.confidence.foreground):
                 continue  # What nothing was found in is told without any confidence.
             scores = score_case(
                 prediction.mask,
