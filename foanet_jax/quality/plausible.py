@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from foanet_jax.indices.labels import LV_CAVITY, MYOCARDIUM
+from foanet_jax.indices.labels import LV_CAVITY, MYOCARDIUM, RV_CAVITY
 from foanet_jax.indices.short_axis import SECTORS, LvIndices
 from foanet_jax.indices.study import StudyIndices
 from foanet_jax.indices.ventricle import VentricleIndices
@@ -24,6 +24,7 @@ LIMITS = {
 WALL_MM = (1.5, 40.0)
 # Of single volumes, at any time of the beat.
 LV_ML = (8.0, 450.0)
+RV_OF_LV = (0.08, 10.0)  # of the same moment
 # Second difference over the median: at most 0.10 in phantoms of 15 frames and more; coarser beats move further.
 JUMP = 0.25
 FRAMES_OF_A_BEAT = 12
@@ -46,7 +47,7 @@ def check_study(indices: StudyIndices) -> list[Finding]:
         findings += _single_volumes(indices)
     if indices.slices is not None:
         findings += _walls(indices.slices)
-    return [*findings, *_jumps(indices)]
+    return [*findings, *_unequal_ventricles(indices), *_jumps(indices)]
 
 
 def jumps(curve: np.ndarray) -> np.ndarray:
@@ -68,6 +69,22 @@ def _single_volumes(indices: StudyIndices) -> Iterator[Finding]:
         if name in LV_CAVITY:
             for frame in np.flatnonzero((volumes > 0) & ((volumes < low) | (volumes > high))):
                 message = f"the {name} has {volumes[frame]:.1f} ml, plausible are {low:g} to {high:g}"
+                yield Finding("implausible-volume", message, int(frame))
+
+
+def _unequal_ventricles(indices: StudyIndices) -> Iterator[Finding]:
+    """A right ventricle of which little was drawn, or which was taken for the left, and the other way round."""
+    low, high = RV_OF_LV
+    rights = [volumes for name, volumes in indices.volumes_ml.items() if name in RV_CAVITY]
+    lefts = [volumes for name, volumes in indices.volumes_ml.items() if name in LV_CAVITY]
+    for right, left in zip(rights, lefts, strict=False):
+        for frame in np.flatnonzero((right > 0) & (left > 0)):
+            share = right[frame] / left[frame]
+            if not low <= share <= high:
+                message = (
+                    f"the right ventricle has {right[frame]:.1f} ml and the left {left[frame]:.1f}: {share:.2f} of it, "
+                    f"plausible are {low:g} to {high:g}"
+                )
                 yield Finding("implausible-volume", message, int(frame))
 
 

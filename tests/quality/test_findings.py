@@ -135,6 +135,23 @@ class TestNumbers:
         assert any(message.startswith("lv_ef_percent is 94") for message in messages)
         assert any(message.startswith("lv_esv_ml is") for message in messages)
 
+    @pytest.mark.parametrize(("side", "told"), [(8, True), (12, False)])
+    def test_a_right_ventricle_that_is_hardly_drawn(self, side, told):
+        mask = np.concatenate([heart() + (heart() > 0)] * 2)  # myocardium 2, cavity 3: 1,245 pixels of each slice
+        mask[:, :, 0:12, 0:12] = 1
+        mask[1, :, 0:12, 0:12] = 0
+        mask[1, :, 0:side, 0:side] = 1  # 64 are 0.05 of them, 144 0.12
+        findings = check_study(measure_study(mask, classes=ACDC_CLASSES, spacing_mm=SPACING))
+        of_both = [finding for finding in findings if "of it, plausible" in finding.message]
+        assert places(of_both) == ([("implausible-volume", 1, None)] if told else [])
+
+    def test_a_left_ventricle_taken_for_the_right(self):
+        mask = heart() + (heart() > 0)
+        mask[mask == 3] = 1
+        mask[:, :, 38:43, 38:43] = 3  # 1,220 pixels and 25
+        findings = check_study(measure_study(mask, classes=ACDC_CLASSES, spacing_mm=SPACING))
+        assert any(": 48.80 of it, plausible are 0.08 to 10" in finding.message for finding in findings)
+
     def test_a_wall_that_is_too_thin_or_too_thick(self):
         assert {f.code for f in found(heart(inner=20, outer=21), spacing_mm=(10.0, 1.0, 1.0))} >= {"implausible-wall"}
         thick = [f for f in found(heart(inner=10, outer=39), spacing_mm=(20.0, 1.5, 1.5)) if f.code != "fragmented"]
@@ -324,8 +341,8 @@ class TestAcdc:
 
     def test_numbers_of_all_groups_are_plausible(self, shared_data):
         refs = {ref.case: ref for ref in list_acdc(shared_data("acdc"))}
-        # The greatest and the smallest volumes, the greatest mass and the thickest wall are among them.
-        for number in (16, 34, 26, 83, 94):
+        # The greatest and the smallest volumes, the greatest mass, the thickest wall, and the most unequal ventricles.
+        for number in (16, 34, 26, 83, 94, 50, 86):
             frames = [ref.load() for case, ref in refs.items() if case.startswith(f"patient{number:03d}_")]
             mask = np.concatenate([study.labels for study in frames])
             indices = measure_study(mask, classes=ACDC_CLASSES, spacing_mm=frames[0].spacing_mm)
