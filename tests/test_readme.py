@@ -3,6 +3,7 @@
 Of the sweeps behind docs/accuracy.md the settings alone are tried.
 """
 
+import ast
 import dataclasses
 import importlib
 import json
@@ -282,12 +283,19 @@ def test_every_command_of_the_experiments(ran):
     assert heldout.main(given) == (0 if tested[0] & tested[1] else 2)
 
 
+def parsed(value):
+    try:
+        return ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return value
+
+
 @pytest.mark.parametrize("line", SWEEPS)
 def test_the_sweeps_behind_the_accuracy_are_of_experiments_that_can_be_trained(line):
     module, row = re.search(r"--config experiments/(\w+)\.py:?(\S*)", line).groups()
     config = importlib.import_module(f"experiments.{module}").get_config(row).to_dict()
     changes = dict(re.findall(r"--config\.(\S+?)=(\S+)", line))
-    plan = plan_ablation(with_overrides(config, changes))
+    plan = plan_ablation(with_overrides(config, {name: parsed(value) for name, value in changes.items()}))
     for row in plan.rows:
         require_settings(plan.config_of(Job(row, 0)))
 

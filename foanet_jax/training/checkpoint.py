@@ -10,6 +10,7 @@ import dataclasses
 import errno
 import logging
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -32,6 +33,7 @@ VARIABLES, TRAINING, DESCRIPTION = "variables", "training", "description"  # a c
 ASIDE = "damaged-"
 KEPT_ASIDE = 3
 TEMPORARY = "*.orbax-checkpoint-tmp*"
+WAITS_S = (0.1, 0.3, 1.0)  # before a temporary folder is looked for again, once it was removed
 WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # Lustre without `flock`, NFS without its lock daemon
 OVERHEAD_BYTES = 2**18  # of a checkpoint beyond its arrays
 Which = Literal["best", "last"]
@@ -263,8 +265,14 @@ def _to_save(arrays: Mapping[str, np.ndarray], description: dict[str, Any]) -> o
 
 
 def _remove_temporary(path: Path) -> None:
-    for left in path.glob(TEMPORARY):
-        shutil.rmtree(left, ignore_errors=True)
+    # Where one of Orbax's writers has failed others may still be writing: a folder can outlive its removal.
+    for seconds in (0.0, *WAITS_S):
+        time.sleep(seconds)
+        left = list(path.glob(TEMPORARY))
+        if not left:
+            break
+        for folder in left:
+            shutil.rmtree(folder, ignore_errors=True)
     remove_stale(path)
 
 

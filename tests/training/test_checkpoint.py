@@ -286,6 +286,28 @@ def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path, monkey
 
 
 # Orbax closes its event loop while TensorStore still reports to it.
+def test_what_is_written_while_a_failed_save_is_removed_goes_too(tmp_path, monkeypatch):
+    """Orbax's writers do not end together: here the first removal comes too early."""
+    removals = []
+
+    def write_and_fail(folder, **_):
+        (folder.with_name(f"{folder.name}.orbax-checkpoint-tmp") / "variables").mkdir(parents=True)
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    def remove(folder, ignore_errors=False, _remove=shutil.rmtree):
+        removals.append(folder)
+        if len(removals) > 1:
+            _remove(folder, ignore_errors=ignore_errors)
+
+    with open_checkpoints(tmp_path, write=True) as checkpoints:
+        monkeypatch.setattr(checkpoints, "_orbax", SimpleNamespace(save=write_and_fail))
+        monkeypatch.setattr(shutil, "rmtree", remove)
+        with pytest.raises(InputError, match="the disk is full"):
+            checkpoints.save(trained_state(2), DESCRIPTION, epoch=1, score=None)
+    assert len(removals) > 1
+    assert there(tmp_path) == set()
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_disk_that_fills_up_during_a_save(tmp_path, monkeypatch):
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(tmp_path)], capture_output=True)
