@@ -269,8 +269,8 @@ def segment(
         for views, count in reading.views(slice(start, start + held), together=together):
             if len(views) > 1:
                 overlaps.append(overlap(views, extent, np.int32(count)))
-            unturned.append(_mean(views[:: len(SYMMETRIES[tta])]))
             maps.append((_mean(views), count))
+            unturned.append(maps[-1][0] if tta == "none" else _mean(views[:: len(SYMMETRIES[tta])]))
         stray = _stray(likeliest(maps), prepared.extent, slices)
         for (part, count), plain in zip(maps, unturned, strict=True):
             here, stray = stray[:count], stray[count:]
