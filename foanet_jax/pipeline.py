@@ -275,8 +275,10 @@ def segment(
         for (part, count), plain in zip(maps, unturned, strict=True):
             here, stray = stray[:count], stray[count:]
             here = np.pad(here, ((0, len(part) - count), (0, 0), (0, 0)))
-            tallies.append(tally(_without(plain, here), extent, np.int32(count)))
-            masks.append(restore_labels(_without(part, here), prepared, box)[:count])
+            cleaned = _without(part, here)
+            sure = cleaned if plain is part else _without(plain, here)
+            tallies.append(tally(sure, extent, np.int32(count)))
+            masks.append(restore_labels(cleaned, prepared, box)[:count])
             if progress is not None:
                 progress("segmenting", sum(map(len, masks)), frames * slices)
     mask = np.concatenate(masks).reshape(frames, slices, *box.shape)

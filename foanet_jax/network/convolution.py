@@ -99,22 +99,24 @@ def kernel_gradient(images, gradient, dilation: int):
         _, pull = jax.vjp(lambda kernel: convolve_plainly(images, kernel, dilation), kernel)
         return pull(gradient)[0]
 
+    def by_patches(images, gradient):
+        products = jnp.einsum("bhwk,bhwo->ko", _patches(images, dilation), gradient)
+        return products.reshape(3, 3, inputs, outputs)
+
+    def by_patches_of_gradient(images, gradient):
+        # Moving the gradient by a tap is moving the images by its opposite.
+        products = jnp.einsum("bhwi,bhwk->ik", images, _patches(gradient, dilation))
+        return products.reshape(inputs, 3, 3, outputs)[:, ::-1, ::-1].transpose(1, 2, 0, 3)
+
     quick = plain
-    if takes_winograd(images, outputs, dilation, fewest=FEW_CHANNELS + 1):
-        quick = _phased(winograd.kernel_gradient, dilation, (0, 1), joined=False)
-    elif min(inputs, outputs) >= MANY_CHANNELS or inputs <= FEW_CHANNELS:
-
-        def quick(images, gradient):
-            products = jnp.einsum("bhwk,bhwo->ko", _patches(images, dilation), gradient)
-            return products.reshape(3, 3, inputs, outputs)
-
+    if inputs <= FEW_CHANNELS:
+        quick = by_patches
     elif outputs <= FEW_CHANNELS:
-
-        def quick(images, gradient):
-            # Moving the gradient by a tap is moving the images by its opposite.
-            products = jnp.einsum("bhwi,bhwk->ik", images, _patches(gradient, dilation))
-            return products.reshape(inputs, 3, 3, outputs)[:, ::-1, ::-1].transpose(1, 2, 0, 3)
-
+        quick = by_patches_of_gradient
+    elif has_tiles(images, dilation):
+        quick = _phased(winograd.kernel_gradient, dilation, (0, 1), joined=False)
+    elif min(inputs, outputs) >= MANY_CHANNELS:
+        quick = by_patches
     return lax.platform_dependent(images, gradient, cpu=quick, default=plain)
 
 
@@ -147,17 +149,21 @@ def _images_gradient_by_patches(gradient, kernel, *, dilation: int):
     return padded[:, dilation : dilation + height, dilation : dilation + width]
 
 
-def takes_winograd(images, channels: int, dilation: int, *, fewest: int = FEWEST_CHANNELS) -> bool:
-    """Whether a convolution of images (B, H, W, C) from or to `channels` maps has enough for Winograd's form.
+def takes_winograd(images, channels: int, dilation: int) -> bool:
+    """Whether what images (B, H, W, C) get from or to `channels` maps is quickest in Winograd's form."""
+    return has_tiles(images, dilation) and min(images.shape[-1], channels) >= FEWEST_CHANNELS
 
-    Enough are FEWEST_TILES tiles, and `fewest` channels on either side. Of symbolic shapes, those of exported networks,
-    nobody knows.
+
+def has_tiles(images, dilation: int) -> bool:
+    """Whether images (B, H, W, C) have enough tiles for Winograd's form.
+
+    Of symbolic shapes, those of exported networks, nobody knows.
     """
     if any(map(export.is_symbolic_dim, images.shape)):
         return False
-    batch, height, width, own = images.shape
+    batch, height, width, _ = images.shape
     tiles = winograd.tile_count(batch * dilation**2, -(-height // dilation), -(-width // dilation))
-    return tiles >= FEWEST_TILES and min(own, channels) >= fewest
+    return tiles >= FEWEST_TILES
 
 
 def _phased(function, dilation: int, on: tuple[int, ...], *, joined: bool = True):

@@ -33,7 +33,7 @@ VARIABLES, TRAINING, DESCRIPTION = "variables", "training", "description"  # a c
 ASIDE = "damaged-"
 KEPT_ASIDE = 3
 TEMPORARY = "*.orbax-checkpoint-tmp*"
-WAITS_S = (0.1, 0.3, 1.0)  # before a temporary folder is looked for again, once it was removed
+WAITS_S = (0.0, 0.1, 0.3, 1.0)  # before each look for temporary folders that are to go
 WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # Lustre without `flock`, NFS without its lock daemon
 OVERHEAD_BYTES = 2**18  # of a checkpoint beyond its arrays
 Which = Literal["best", "last"]
@@ -266,7 +266,7 @@ def _to_save(arrays: Mapping[str, np.ndarray], description: dict[str, Any]) -> o
 
 def _remove_temporary(path: Path) -> None:
     # Where one of Orbax's writers has failed others may still be writing: a folder can outlive its removal.
-    for seconds in (0.0, *WAITS_S):
+    for seconds in WAITS_S:
         time.sleep(seconds)
         left = list(path.glob(TEMPORARY))
         if not left:

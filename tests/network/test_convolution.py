@@ -102,16 +102,16 @@ def test_cases_take_the_forms_they_are_named_after(forms, case):
     batch, height, width, inputs, outputs, dilation = case
     images = jax.ShapeDtypeStruct((batch, height, width, inputs), jnp.float32)
     of_images = of_kernel = "plain"
-    if convolution.takes_winograd(images, outputs, dilation):
-        of_images = of_kernel = "winograd"
-    elif convolution.takes_winograd(images, outputs, dilation, fewest=convolution.FEW_CHANNELS + 1):
-        of_kernel = "winograd"
-    elif min(inputs, outputs) >= convolution.MANY_CHANNELS:
-        of_images = of_kernel = "patches"
-    elif inputs <= convolution.FEW_CHANNELS:
+    if inputs <= convolution.FEW_CHANNELS:
         of_kernel = "few inputs"
     elif outputs <= convolution.FEW_CHANNELS:
         of_images = of_kernel = "few outputs"
+    elif convolution.takes_winograd(images, outputs, dilation):
+        of_images = of_kernel = "winograd"
+    elif convolution.has_tiles(images, dilation):
+        of_kernel = "winograd"
+    elif min(inputs, outputs) >= convolution.MANY_CHANNELS:
+        of_images = of_kernel = "patches"
     assert (of_images, of_kernel) == forms
 
 

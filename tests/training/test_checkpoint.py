@@ -285,7 +285,6 @@ def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path, monkey
     assert there(tmp_path) == {"1"}
 
 
-# Orbax closes its event loop while TensorStore still reports to it.
 def test_what_is_written_while_a_failed_save_is_removed_goes_too(tmp_path, monkeypatch):
     """Orbax's writers do not end together: here the first removal comes too early."""
     removals = []
@@ -308,6 +307,7 @@ def test_what_is_written_while_a_failed_save_is_removed_goes_too(tmp_path, monke
     assert there(tmp_path) == set()
 
 
+# Orbax closes its event loop while TensorStore still reports to it.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_disk_that_fills_up_during_a_save(tmp_path, monkeypatch):
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(tmp_path)], capture_output=True)
