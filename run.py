@@ -12,8 +12,8 @@ from pathlib import Path
 
 from absl import flags
 
-from foanet_jax import commandline, jobs, options
-from foanet_jax.errors import InputError
+from foanet_jax.jobs import commandline, dispatch, options
+from foanet_jax.system.errors import InputError
 
 flags.adopt_module_key_flags(options)  # `--help` lists them.
 
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> None:
         # `--config.foa false` would mean True and leave "false" behind.
         raise InputError("arguments", f"left over: {' '.join(argv[1:])}; write every option as --name=value")
     commandline.refuse_unread(options.MODE.value, options.READ_BY)
-    jobs.BY_MODE[options.MODE.value]()
+    dispatch.BY_MODE[options.MODE.value]()
 
 
 if __name__ == "__main__":

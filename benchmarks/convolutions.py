@@ -19,8 +19,8 @@ import numpy as np
 
 from benchmarks import machine
 from benchmarks.report import markdown_table, say, seconds_text, write_json, write_text
-from foanet_jax.memory import keep_freed_memory
 from foanet_jax.network.convolution import convolve, convolve_plainly, images_gradient, kernel_gradient
+from foanet_jax.system.memory import keep_freed_memory
 
 # (stride, input maps, output maps, dilation): both networks, then the decoder where it differs.
 LAYERS = (

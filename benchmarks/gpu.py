@@ -39,9 +39,11 @@ def whole_heart(shape: tuple[int, int, int], *, width: float, dtype: str, rounds
     # Only now, so that contestants find the GPU free.
     from benchmarks.predict import model_of, predict_in, true_box
     from benchmarks.timing import timed
-    from foanet_jax.data.nifti import read_nifti, study_from_volume, write_mask, write_nifti
+    from foanet_jax.data.nifti.file import read_nifti
+    from foanet_jax.data.nifti.studies import study_from_volume
+    from foanet_jax.data.nifti.write import write_mask, write_nifti
+    from foanet_jax.data.phantom.whole_heart import whole_heart_study
     from foanet_jax.data.study import WHOLE_HEART_CLASSES
-    from foanet_jax.data.whole_heart_phantom import whole_heart_study
 
     study = whole_heart_study(0, shape=shape)
     model = model_of(WHOLE_HEART_CLASSES, cyclic=False, width=width, dtype=dtype)

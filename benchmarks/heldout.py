@@ -13,13 +13,13 @@ from pathlib import Path
 from benchmarks.plots import draw_heldout
 from benchmarks.report import markdown_table, say, write_json, write_text
 from foanet_jax.data.folds import FOLDS
-from foanet_jax.errors import InputError
-from foanet_jax.evaluation import json_ready
-from foanet_jax.metrics import FOREGROUND, PatientScore
-from foanet_jax.report.statistics import compare, holm
-from foanet_jax.settings import dotted
-from foanet_jax.sweep.plan import ELSEWHERE
-from foanet_jax.sweep.results import RowResult, SweepResult, read_json, read_sweep
+from foanet_jax.jobs.sweep.plan import ELSEWHERE
+from foanet_jax.measures.evaluation import json_ready
+from foanet_jax.measures.metrics import FOREGROUND, PatientScore
+from foanet_jax.pages.report.results import RowResult, SweepResult, read_json, read_sweep
+from foanet_jax.pages.report.statistics import compare, holm
+from foanet_jax.system.errors import InputError
+from foanet_jax.system.nesting import dotted
 
 ALL = "all of them"
 NOTE = "p: Wilcoxon's signed ranks over patients, by Holm's method over what is held out; of all of them as it is."

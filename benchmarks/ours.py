@@ -11,11 +11,11 @@ from benchmarks.cases import Case
 from benchmarks.inputs import draw_inputs
 from benchmarks.predict import make_predict
 from benchmarks.program import Inputs, Program, Settings, load_inputs
-from foanet_jax.losses import LossSpec
-from foanet_jax.memory import keep_freed_memory, release_freed_memory
 from foanet_jax.network import NetworkSpec, probabilities
+from foanet_jax.system.memory import keep_freed_memory, release_freed_memory
 from foanet_jax.training import parallel
 from foanet_jax.training.epoch import BLOCK
+from foanet_jax.training.losses import LossSpec
 from foanet_jax.training.step import OptimiserSpec, init_state, make_optimiser, train_steps
 
 

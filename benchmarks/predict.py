@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.cases import Case
 from benchmarks.inputs import initialise
-from foanet_jax.data.short_axis_phantom import short_axis_study
+from foanet_jax.data.phantom.short_axis import short_axis_study
 from foanet_jax.data.study import Study
 from foanet_jax.image.boxes import Box, slice_boxes, union_box, whole_image
 from foanet_jax.image.prepare import PrepareSpec, open_source

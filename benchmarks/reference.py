@@ -7,8 +7,8 @@ import jax
 from benchmarks.inputs import draw_inputs
 from benchmarks.ours import loss_of, network_of, versions
 from benchmarks.program import Program, Settings, save_inputs
-from foanet_jax.losses import hybrid_loss
 from foanet_jax.network import apply_network
+from foanet_jax.training.losses import hybrid_loss
 
 
 def make(settings: Settings) -> Program:

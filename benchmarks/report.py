@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from foanet_jax.atomic import atomic_path
+from foanet_jax.system.atomic import atomic_path
 
 
 def say(text: str = "") -> None:

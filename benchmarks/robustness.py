@@ -16,11 +16,13 @@ from benchmarks.plots import draw_robustness
 from benchmarks.report import say, write_json, write_text
 from benchmarks.shifted import Outcome, measure, robustness_table
 from benchmarks.shifts import SHIFTS, Shift
-from foanet_jax import commandline
-from foanet_jax.errors import InputError
-from foanet_jax.experiment import list_studies, load_model, load_studies, memory_bytes, open_folds
-from foanet_jax.metrics import FOREGROUND
-from foanet_jax.records import write_records
+from foanet_jax.jobs import commandline
+from foanet_jax.jobs.experiment.model import load_model
+from foanet_jax.jobs.experiment.options import memory_bytes
+from foanet_jax.jobs.experiment.studies import list_studies, load_studies, open_folds
+from foanet_jax.measures.metrics import FOREGROUND
+from foanet_jax.system.errors import InputError
+from foanet_jax.system.records import write_records
 
 
 def define_flags() -> None:

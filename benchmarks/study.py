@@ -20,10 +20,10 @@ from benchmarks.predict import model_of, predict_in, true_box
 from benchmarks.report import markdown_table, say, seconds_text, write_json, write_text
 from benchmarks.timing import timed
 from foanet_jax.data.catalogue import read_input
-from foanet_jax.data.nifti import write_mask
-from foanet_jax.data.short_axis_phantom import short_axis_study
+from foanet_jax.data.nifti.write import write_mask
+from foanet_jax.data.phantom.short_axis import short_axis_study
+from foanet_jax.data.phantom.writers import write_lvquan19
 from foanet_jax.data.study import LV_CLASSES, Study
-from foanet_jax.data.writers import write_lvquan19
 from foanet_jax.image.prepare import PrepareSpec
 from foanet_jax.pipeline import Model
 

@@ -8,10 +8,12 @@ from ml_collections import ConfigDict
 
 from foanet_jax.image.augment import AugmentSpec
 from foanet_jax.image.prepare import PrepareSpec
-from foanet_jax.losses import LossSpec
 from foanet_jax.network import NetworkSpec
-from foanet_jax.settings import BoxSpec, TrainSpec, defaults, dotted, nested, with_overrides
-from foanet_jax.sweep.rows import Row
+from foanet_jax.pages.report.rows import Row
+from foanet_jax.settings import BoxSpec, defaults, with_overrides
+from foanet_jax.system.nesting import dotted, nested
+from foanet_jax.training.losses import LossSpec
+from foanet_jax.training.spec import TrainSpec
 from foanet_jax.training.step import OptimiserSpec
 
 CCE_ONLY = {"segmentation.loss.ssim": 0.0, "segmentation.loss.dice": 0.0}

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from foanet_jax.data.catalogue import read_input
-from foanet_jax.data.nifti import ThirdAxis, write_mask
-from foanet_jax.data.orientation import SliceAxis
+from foanet_jax.data.nifti.header import ThirdAxis
+from foanet_jax.data.nifti.orientation import SliceAxis
+from foanet_jax.data.nifti.write import write_mask
 from foanet_jax.data.study import Study, validate_study
-from foanet_jax.errors import InputError
-from foanet_jax.experiment import default_weights, describe_run, find_runs, load_description, load_model
 from foanet_jax.image.boxes import Box
+from foanet_jax.jobs.experiment.model import describe_run, find_runs, load_description, load_model
 from foanet_jax.pipeline import MEMORY_BYTES, Model, Prediction, predict_study
+from foanet_jax.system.errors import InputError
+from foanet_jax.training.weights import default_weights
 
 
 @dataclasses.dataclass(frozen=True)

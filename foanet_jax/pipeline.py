@@ -10,14 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from foanet_jax.confidence import Confidence, confidence_of, overlap, tally
 from foanet_jax.data.study import Study
-from foanet_jax.devices import spread, telling_out_of_memory
 from foanet_jax.image.boxes import Box, paste, slice_boxes, union_box, whole_image
 from foanet_jax.image.components import keep_greatest
+from foanet_jax.image.confidence import Confidence, confidence_of, overlap, tally
 from foanet_jax.image.prepare import Prepared, PrepareSpec, Source, open_source, prepare, restore_labels
 from foanet_jax.image.stack import neighbours, temporal_like
 from foanet_jax.network import NetworkSpec, forward_bytes, probabilities
+from foanet_jax.system.devices import spread, telling_out_of_memory
 
 MEMORY_BYTES = 2 * 2**30
 # Slices a forward pass on a device: more gain nothing, and every number is a program of its own to compile. An

@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, os.getcwd())
 
 import run
-from foanet_jax import commandline
+from foanet_jax.jobs import commandline
 
 
 def main():

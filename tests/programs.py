@@ -18,9 +18,9 @@ CONTEXT.set_forkserver_preload(
         "absl.app",
         "ml_collections.config_flags",
         "experiments.phantom",
-        "foanet_jax.export",
-        "foanet_jax.prediction",
-        "foanet_jax.sweep.work",
+        "foanet_jax.jobs.export",
+        "foanet_jax.jobs.prediction",
+        "foanet_jax.jobs.sweep.work",
         "tests.faults.child",
     ]
 )

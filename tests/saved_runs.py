@@ -7,11 +7,11 @@ import jax
 import numpy as np
 
 from foanet_jax.data.folds import FOLDS, Folds, save_folds
-from foanet_jax.experiment import STAGES
 from foanet_jax.network import init_network
 from foanet_jax.settings import stage_settings
 from foanet_jax.training import parallel
 from foanet_jax.training.checkpoint import open_checkpoints
+from foanet_jax.training.spec import STAGES
 from foanet_jax.training.step import init_state, make_optimiser
 
 CLASSES = ["background", "myocardium", "cavity"]

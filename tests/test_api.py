@@ -11,12 +11,12 @@ import pytest
 import foanet_jax
 from foanet_jax import pipeline
 from foanet_jax.api import Segmenter
-from foanet_jax.data.nifti import write_nifti
+from foanet_jax.data.nifti.write import write_nifti
 from foanet_jax.data.study import LV_CLASSES
-from foanet_jax.errors import InputError
 from foanet_jax.image.prepare import PrepareSpec
 from foanet_jax.network import NetworkSpec
 from foanet_jax.pipeline import Model, Network
+from foanet_jax.system.errors import InputError
 
 SPACING = (8.0, 1.37, 1.25)
 

@@ -12,24 +12,27 @@ import pytest
 
 from experiments import acdc, lvquan19, mmwhs2017, phantom, short_axis, short_axis_search
 from experiments.common import ROWS
-from foanet_jax import experiment, prediction
 from foanet_jax.data.folds import Fold, Folds, save_folds
-from foanet_jax.data.short_axis_phantom import short_axis_stack, short_axis_study
-from foanet_jax.data.writers import write_acdc
-from foanet_jax.errors import InputError
-from foanet_jax.experiment import evaluating
-from foanet_jax.experiment.model import load_description
-from foanet_jax.experiment.reviewing import calibrate, expectations
-from foanet_jax.indices.compare import read_pairs
-from foanet_jax.indices.tables import read_lv_indices
-from foanet_jax.quality.review import Expectations
-from foanet_jax.quality.table import read_quality
-from foanet_jax.report.clinical import clinical_tables
-from foanet_jax.settings import dotted, stage_settings, with_overrides
-from foanet_jax.sizes import read_sizes
-from foanet_jax.sweep.results import read_sweep
-from foanet_jax.sweep.work import sweep
+from foanet_jax.data.phantom.short_axis import short_axis_stack, short_axis_study
+from foanet_jax.data.phantom.writers import write_acdc
+from foanet_jax.jobs import prediction
+from foanet_jax.jobs.experiment import evaluating, training
+from foanet_jax.jobs.experiment.model import load_description, load_model
+from foanet_jax.jobs.experiment.reviewing import calibrate, expectations
+from foanet_jax.jobs.experiment.studies import list_studies, open_folds
+from foanet_jax.jobs.sweep.work import sweep
+from foanet_jax.measures.indices.compare import read_pairs
+from foanet_jax.measures.indices.tables import read_lv_indices
+from foanet_jax.measures.quality.review import Expectations
+from foanet_jax.measures.quality.table import read_quality
+from foanet_jax.measures.sizes import read_sizes
+from foanet_jax.pages.report.clinical import clinical_tables
+from foanet_jax.pages.report.results import read_sweep
+from foanet_jax.settings import stage_settings, with_overrides
+from foanet_jax.system.errors import InputError
+from foanet_jax.system.nesting import dotted
 from foanet_jax.training.runlog import read_log
+from foanet_jax.training.spec import STAGES
 from foanet_jax.training.validation import Validation
 from tests import programs
 from tests.saved_runs import save_run
@@ -53,7 +56,7 @@ TINY_STAGE = {
 
 def tiny(config, **overrides):
     """A configuration small enough for a test."""
-    changes = {**TINY, **{f"{stage}.{k}": v for stage in experiment.STAGES for k, v in TINY_STAGE.items()}}
+    changes = {**TINY, **{f"{stage}.{k}": v for stage in STAGES for k, v in TINY_STAGE.items()}}
     with config.unlocked():
         for name, value in {**changes, **overrides}.items():
             *parents, field = name.split(".")
@@ -69,14 +72,14 @@ def trained(tmp_path_factory):
     """The workdir of a tiny phantom training, evaluated."""
     workdir = tmp_path_factory.mktemp("phantom")
     config = tiny(phantom.get_config())
-    experiment.train(config, workdir, resume=False, tensorboard=True, command=["test"])
-    experiment.evaluate(config, workdir, workdir)
+    training.train(config, workdir, resume=False, tensorboard=True, command=["test"])
+    evaluating.evaluate(config, workdir, workdir)
     return workdir, config
 
 
 def test_a_run_leaves_everything_it_promises(trained):
     workdir, _ = trained
-    for stage in experiment.STAGES:
+    for stage in STAGES:
         records = read_log(workdir / stage)
         assert [r["step"] for r in records if r["kind"] == "train"] == list(range(1, 9))
         assert [r["epoch"] for r in records if r["kind"] == "validation"] == [0, 1]
@@ -100,17 +103,17 @@ def test_a_run_leaves_everything_it_promises(trained):
 def test_one_fold_trains_with_everybody_and_tests_nobody(tmp_path):
     config = tiny(phantom.get_config(), **{"data.folds": 1, "data.patients": 8, "data.validation_fraction": 0.7})
     run, other = tmp_path / "run", tmp_path / "other"
-    folds = experiment.open_folds(config, experiment.list_studies(config)).folds
+    folds = open_folds(config, list_studies(config)).folds
     assert [len(part) for part in (folds[0].train, folds[0].validation, folds[0].test)] == [2, 6, 0]
     save_run(run, config, folds)
     fitted = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluating, "calibrate", lambda model, studies, *a, **k: fitted.extend(studies))
-        assert experiment.evaluate(config, run, run) is None
+        assert evaluating.evaluate(config, run, run) is None
     assert {study.patient for study in fitted} == set(folds[0].validation)
     assert not (run / "evaluation").exists()
     with pytest.raises(InputError, match=r"no test patients; evaluate on other data with .*patients=all"):
-        experiment.evaluate(config, other, run)
+        evaluating.evaluate(config, other, run)
     assert not other.exists()
     with pytest.raises(InputError, match=r"data\.folds=2"):
         sweep(config, tmp_path / "sweep", ablation=False, command=[])
@@ -123,7 +126,7 @@ def test_training_again_in_the_same_folder_is_refused_and_changes_no_record(trai
     other = with_overrides(config, {"data.fold": 1})
     for asked, resume, says in ((config, False, "--resume"), (other, True, "config.data.fold = 0, not 1")):
         with pytest.raises(InputError, match=says):
-            experiment.train(asked, workdir, resume=resume, tensorboard=False, command=[])
+            training.train(asked, workdir, resume=resume, tensorboard=False, command=[])
     assert [path.read_bytes() for path in records] == before
 
 
@@ -140,14 +143,14 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(trained, tmp_path, m
 
     monkeypatch.setattr(Validation, "score", in_one_epoch)
     with pytest.raises(KeyboardInterrupt):
-        experiment.train(config, cut, resume=True, tensorboard=False, command=[])
+        training.train(config, cut, resume=True, tensorboard=False, command=[])
     assert not (cut / "segmentation" / "curves.png").exists()
     monkeypatch.setattr(Validation, "score", score)
-    experiment.train(config, cut, resume=True, tensorboard=False, command=[])
-    for stage in experiment.STAGES:
+    training.train(config, cut, resume=True, tensorboard=False, command=[])
+    for stage in STAGES:
         assert read_log(whole / stage) == read_log(cut / stage)
-    one = experiment.load_model(whole, which="last").segmentation[0].variables
-    other = experiment.load_model(cut, which="last").segmentation[0].variables
+    one = load_model(whole, which="last").segmentation[0].variables
+    other = load_model(cut, which="last").segmentation[0].variables
     np.testing.assert_array_equal(one["params"]["score"]["kernel"], other["params"]["score"]["kernel"])
 
 
@@ -239,7 +242,7 @@ def test_evaluation_leaves_indices_and_what_confidence_was_worth(trained):
 
 def test_a_calibration_is_fitted_on_validation_studies_and_read_again(trained, tmp_path):
     workdir, _ = trained
-    model = experiment.load_model(workdir)
+    model = load_model(workdir)
     studies = [short_axis_study(patient, size=96, frames=1) for patient in range(20, 28)]
     fitted = calibrate(model, studies, tmp_path, checkpoint="best", memory_bytes=2**30)
     description = load_description(workdir)
@@ -260,7 +263,7 @@ def test_every_row_of_table_one_builds_and_takes_a_step(row, tmp_path):
     config = tiny(phantom.get_config(row), **one_step, **{"data.validation_fraction": 0.0})
     assert config["row"] == row
     # The localization network is the same in all of them.
-    experiment.train(config, tmp_path, resume=False, tensorboard=False, command=[], stages=("segmentation",))
+    training.train(config, tmp_path, resume=False, tensorboard=False, command=[], stages=("segmentation",))
     (record,) = read_log(tmp_path / "segmentation")
     weights = config["segmentation"]["loss"]
     assert np.isfinite(record["loss"])
@@ -401,6 +404,6 @@ def test_bad_data_is_one_clear_error_and_nothing_is_written(name, break_file, sa
         acdc.get_config(), **{"data.root": str(tmp_path / "data"), "data.folds_file": str(tmp_path / "folds.json")}
     )
     with pytest.raises(InputError, match=says) as caught:
-        experiment.train(config, tmp_path / "run", resume=False, tensorboard=False, command=[])
+        training.train(config, tmp_path / "run", resume=False, tensorboard=False, command=[])
     assert "patient002" in str(caught.value)
     assert not (tmp_path / "run").exists()

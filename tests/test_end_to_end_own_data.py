@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from experiments import folder
-from foanet_jax import experiment, prediction
-from foanet_jax.data.nifti import write_nifti
-from foanet_jax.data.short_axis_phantom import short_axis_stack
+from foanet_jax.data.nifti.write import write_nifti
+from foanet_jax.data.phantom.short_axis import short_axis_stack
+from foanet_jax.jobs import prediction
+from foanet_jax.jobs.experiment import checking, evaluating, training
+from foanet_jax.training.spec import STAGES
 from tests import programs
 
 ROOT = Path(__file__).parents[1]
@@ -30,7 +32,7 @@ VALUES = np.array([0, 9, 2, 3], np.uint8)  # label values of ACDC_CLASSES
 def tiny(**overrides):
     """The experiment, small enough for a test."""
     config = folder.get_config()
-    changes = {**TINY, **{f"{stage}.{k}": v for stage in experiment.STAGES for k, v in TINY_STAGE.items()}}
+    changes = {**TINY, **{f"{stage}.{k}": v for stage in STAGES for k, v in TINY_STAGE.items()}}
     config.update_from_flattened_dict({**changes, **overrides})
     return config.to_dict()
 
@@ -78,11 +80,11 @@ def write_data_set(root, layout):
 def test_train_evaluate_predict(layout, tmp_path):
     unseen = write_data_set(tmp_path / "data", layout)
     config = tiny(**{"data.name": layout, "data.root": str(tmp_path / "data")})
-    assert experiment.check(config, tmp_path / "run") == 0
-    experiment.train(config, tmp_path / "run", resume=False, tensorboard=False, command=[])
+    assert checking.check(config, tmp_path / "run") == 0
+    training.train(config, tmp_path / "run", resume=False, tensorboard=False, command=[])
     folds = json.loads((tmp_path / "run" / "folds.json").read_text())["folds"]
     assert sorted(patient for fold in folds for patient in fold["test"]) == ["p0", "p1", "p2", "p3", "p4"]
-    summary = experiment.evaluate(config, tmp_path / "run", tmp_path / "run")
+    summary = evaluating.evaluate(config, tmp_path / "run", tmp_path / "run")
     assert {row.class_name for row in summary.classes} - {"foreground"} == {"wall", "cavity", "right ventricle"}
     assert summary.row("wall").n_units == 2  # both studies of the one test patient
     # The data set's axes hold for predictions as well, though its folder is gone.

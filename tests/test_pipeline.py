@@ -11,7 +11,7 @@ from foanet_jax import pipeline
 from foanet_jax.data.study import LV_CLASSES, Study
 from foanet_jax.image.boxes import Box
 from foanet_jax.image.prepare import PrepareSpec
-from foanet_jax.metrics import dice
+from foanet_jax.measures.metrics import dice
 from foanet_jax.network import NetworkSpec, forward_bytes
 from foanet_jax.pipeline import Model, Network, predict_study, slices_together
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from foanet_jax import pipeline
-from foanet_jax.data.acdc import list_acdc
 from foanet_jax.data.catalogue import open_catalogue, read_input
-from foanet_jax.data.nifti import write_mask, write_nifti
+from foanet_jax.data.nifti.write import write_mask, write_nifti
+from foanet_jax.data.readers.acdc import list_acdc
 from foanet_jax.data.study import ACDC_CLASSES, LV_CLASSES, Study
-from foanet_jax.errors import InputError
 from foanet_jax.image.prepare import PrepareSpec
 from foanet_jax.network import NetworkSpec
 from foanet_jax.pipeline import Model, Network, predict_study
+from foanet_jax.system.errors import InputError
 
 SHAPE = (4, 3, 80, 64)  # T, Z, H, W
 SPACING = (8.0, 1.37, 1.25)

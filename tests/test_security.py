@@ -20,24 +20,25 @@ import numpy as np
 import pytest
 
 from experiments import phantom
-from foanet_jax.acquisition import Acquisition, read_acquisitions, write_acquisitions
-from foanet_jax.atomic import atomic_path, open_unlinked
-from foanet_jax.data.nifti import write_nifti
-from foanet_jax.errors import InputError
-from foanet_jax.escaping import from_cell, markdown, to_cell
-from foanet_jax.evaluation import read_scores, summarise, write_scores
-from foanet_jax.experiment import STAGES, load_model
-from foanet_jax.experiment.studies import list_studies
-from foanet_jax.gallery import MOST_BYTES, load_gallery
-from foanet_jax.metrics import Score
+from foanet_jax.data.acquisition import Acquisition, read_acquisitions, write_acquisitions
+from foanet_jax.data.nifti.write import write_nifti
+from foanet_jax.jobs.experiment.model import load_model
+from foanet_jax.jobs.experiment.studies import list_studies
+from foanet_jax.measures.evaluation import read_scores, summarise, write_scores
+from foanet_jax.measures.metrics import Score
+from foanet_jax.measures.sizes import Size, read_sizes, write_sizes
 from foanet_jax.network import init_network
 from foanet_jax.network.pretrained import read_vgg16
+from foanet_jax.pages.gallery import MOST_BYTES, load_gallery
+from foanet_jax.pages.report.results import SWEEP, read_sweep
 from foanet_jax.settings import stage_settings, with_overrides
-from foanet_jax.sizes import Size, read_sizes, write_sizes
-from foanet_jax.sweep.results import SWEEP, read_sweep
+from foanet_jax.system.atomic import atomic_path, open_unlinked
+from foanet_jax.system.errors import InputError
+from foanet_jax.system.escaping import from_cell, markdown, to_cell
 from foanet_jax.training import parallel
 from foanet_jax.training.checkpoint import FOLDER, open_checkpoints
 from foanet_jax.training.seal import NAME, digest_files, digest_json, read_seal, write_seal
+from foanet_jax.training.spec import STAGES
 from foanet_jax.training.step import init_state, make_optimiser
 
 ROOT = Path(__file__).parents[1]

@@ -6,22 +6,14 @@ import json
 import pytest
 
 from experiments.common import common
-from foanet_jax.errors import InputError
-from foanet_jax.experiment import train
 from foanet_jax.image.augment import AugmentSpec
 from foanet_jax.image.prepare import PrepareSpec
-from foanet_jax.losses import LossSpec
+from foanet_jax.jobs.experiment.training import train
 from foanet_jax.network import NetworkSpec
-from foanet_jax.settings import (
-    STAGE_PARTS,
-    BoxSpec,
-    StageSettings,
-    TrainSpec,
-    box_settings,
-    defaults,
-    stage_settings,
-    with_overrides,
-)
+from foanet_jax.settings import STAGE_PARTS, BoxSpec, box_settings, defaults, stage_settings, with_overrides
+from foanet_jax.system.errors import InputError
+from foanet_jax.training.losses import LossSpec
+from foanet_jax.training.spec import StageSettings, TrainSpec
 from foanet_jax.training.step import OptimiserSpec
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import foanet_jax
-from foanet_jax.data.acdc import list_acdc
-from foanet_jax.data.short_axis_phantom import short_axis_stack, short_axis_study
+from foanet_jax.data.phantom.short_axis import short_axis_stack, short_axis_study
+from foanet_jax.data.readers.acdc import list_acdc
 from foanet_jax.data.study import ACDC_CLASSES
-from foanet_jax.experiment import default_weights
-from foanet_jax.metrics import dice
+from foanet_jax.measures.metrics import dice
 from foanet_jax.pipeline import NOT_LOCALIZED
+from foanet_jax.training.weights import default_weights
 
 # One of each clinical group: DCM, HCM, MINF, NOR, RV.
 PATIENTS = ("patient001", "patient023", "patient044", "patient062", "patient084")

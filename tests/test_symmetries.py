@@ -9,13 +9,13 @@ import pytest
 
 from foanet_jax import pipeline
 from foanet_jax.data.study import LV_CLASSES, Study
-from foanet_jax.errors import InputError
-from foanet_jax.experiment.model import _require_alike, find_runs, require_unseen
 from foanet_jax.image.boxes import whole_image
 from foanet_jax.image.prepare import PrepareSpec, open_source, prepare
 from foanet_jax.image.stack import neighbours
+from foanet_jax.jobs.experiment.model import _require_alike, find_runs, require_unseen
 from foanet_jax.network import NetworkSpec, init_network
 from foanet_jax.pipeline import Model, Network, predict_study, probability_maps
+from foanet_jax.system.errors import InputError
 
 SPEC = NetworkSpec("net1", 3, width=1 / 32, side_maps=2)
 PREPARE = PrepareSpec(bucket=16)

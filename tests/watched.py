@@ -38,8 +38,8 @@ def watch() -> None:
 
 def main(run: str, source: str, output: str, config: str) -> None:
     """Predicts a file, then evaluates a data set."""
-    from foanet_jax.experiment import evaluate
-    from foanet_jax.prediction import predict
+    from foanet_jax.jobs.experiment.evaluating import evaluate
+    from foanet_jax.jobs.prediction import predict
 
     watch()
     assert predict(Path(run), Path(source), Path(output), third_axis="slice", overwrite=False, pages=False) == 0

@@ -19,15 +19,15 @@ from tqdm import tqdm
 
 from benchmarks.monai.rival import Recipe, predict, train
 from benchmarks.report import say, write_json, write_text
-from foanet_jax.acquisition import acquisition_of, write_acquisitions
-from foanet_jax.data.acdc import list_acdc
+from foanet_jax.data.acquisition import acquisition_of, write_acquisitions
 from foanet_jax.data.folds import FOLDS, load_folds, save_folds
+from foanet_jax.data.readers.acdc import list_acdc
 from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import Study
-from foanet_jax.errors import InputError
-from foanet_jax.evaluation import format_table, summarise, write_scores
-from foanet_jax.metrics import score_case
-from foanet_jax.sizes import measure_sizes, write_sizes
+from foanet_jax.measures.evaluation import format_table, summarise, write_scores
+from foanet_jax.measures.metrics import score_case
+from foanet_jax.measures.sizes import measure_sizes, write_sizes
+from foanet_jax.system.errors import InputError
 from foanet_jax.training.runlog import RunLog
 
 TITLE = "U-Net of MONAI"

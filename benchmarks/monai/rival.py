@@ -30,7 +30,7 @@ from monai.transforms import (
 
 from foanet_jax.data.study import Study
 from foanet_jax.image.components import keep_greatest
-from foanet_jax.metrics import dice
+from foanet_jax.measures.metrics import dice
 
 CLIP_NORM = 12.0  # of the gradients, as in nnU-Net
 

@@ -8,17 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from foanet_jax.data.acdc import list_acdc
 from foanet_jax.data.dicom import holds_dicom, is_dicom, list_dicom
-from foanet_jax.data.folder import list_folder, read_folder_description
-from foanet_jax.data.lvquan19 import list_lvquan19, read_lvquan19
-from foanet_jax.data.mmwhs2017 import list_mmwhs2017
-from foanet_jax.data.nifti import SliceAxis, ThirdAxis, read_nifti, study_from_volume, to_canonical
-from foanet_jax.data.nnunet import list_nnunet, read_nnunet_description
+from foanet_jax.data.nifti.file import read_nifti
+from foanet_jax.data.nifti.header import ThirdAxis
+from foanet_jax.data.nifti.orientation import SliceAxis, to_canonical
+from foanet_jax.data.nifti.studies import study_from_volume
+from foanet_jax.data.readers.acdc import list_acdc
+from foanet_jax.data.readers.folder import list_folder, read_folder_description
+from foanet_jax.data.readers.lvquan19 import list_lvquan19, read_lvquan19
+from foanet_jax.data.readers.mmwhs2017 import list_mmwhs2017
+from foanet_jax.data.readers.nnunet import list_nnunet, read_nnunet_description
+from foanet_jax.data.readers.sunnybrook import list_sunnybrook
 from foanet_jax.data.refs import StudyRef, empty_root, safe_case, visible
 from foanet_jax.data.study import LV_CLASSES, Study
-from foanet_jax.data.sunnybrook import list_sunnybrook
-from foanet_jax.errors import InputError
+from foanet_jax.system.errors import InputError
 
 __all__ = ["CATALOGUES", "StudyRef", "described_slice_axis", "is_dicom_input", "open_catalogue", "read_input"]
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from foanet_jax.atomic import atomic_path
 from foanet_jax.data.heldout import SPLITS, hold_out
 from foanet_jax.data.identical import identical_patients
 from foanet_jax.data.refs import StudyRef, natural_key
-from foanet_jax.errors import InputError
+from foanet_jax.system.atomic import atomic_path
+from foanet_jax.system.errors import InputError
 
 LOGGER = logging.getLogger(__name__)
 

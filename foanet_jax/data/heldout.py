@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from tqdm import tqdm
 
 from foanet_jax.data.refs import StudyRef, grid_of, natural_key
-from foanet_jax.errors import InputError
+from foanet_jax.system.errors import InputError
 
 SPLITS = ("random", "group", "spacing", "size")
 

@@ -7,7 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from foanet_jax.data.refs import StudyRef, natural_key
-from foanet_jax.errors import InputError
+from foanet_jax.system.errors import InputError
 
 
 def voxel_digest(array: np.ndarray) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from foanet_jax.data.study import Grid, Study
-from foanet_jax.errors import InputError
+from foanet_jax.system.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)

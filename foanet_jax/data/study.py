@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foanet_jax.errors import InputError
+from foanet_jax.system.errors import InputError
 
 LV_CLASSES = ("background", "myocardium", "cavity")
 ACDC_CLASSES = ("background", "right ventricle", "myocardium", "cavity")

@@ -18,8 +18,8 @@ import h5py
 import numpy as np
 import safetensors
 
-from foanet_jax import hdf5
-from foanet_jax.errors import InputError
+from foanet_jax.system import hdf5
+from foanet_jax.system.errors import InputError
 
 Weights = dict[str, dict[str, np.ndarray]]
 

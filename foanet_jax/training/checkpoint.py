@@ -20,9 +20,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from foanet_jax.atomic import open_unlinked, remove_stale
-from foanet_jax.diskspace import require_space, telling_disk_full
-from foanet_jax.errors import InputError
+from foanet_jax.system.atomic import open_unlinked, remove_stale
+from foanet_jax.system.diskspace import require_space, telling_disk_full
+from foanet_jax.system.errors import InputError
 from foanet_jax.training import seal as sealing
 from foanet_jax.training.seal import Damage, Seal
 from foanet_jax.training.step import TrainState

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from foanet_jax.data.study import Study
-from foanet_jax.errors import InputError
 from foanet_jax.image.augment import NO_AUGMENTATION, AugmentSpec, draw_augmentation
 from foanet_jax.image.boxes import Box, slice_boxes, union_box, whole_image
 from foanet_jax.image.prepare import Prepared, PrepareSpec, Source, open_source, prepare, prepared_extent
-from foanet_jax.losses import WINDOW
+from foanet_jax.system.errors import InputError
+from foanet_jax.training.losses import WINDOW
 
 # What a random draw is for: part of its key.
 ORDER, CHANGE, JITTER, BLOCKS = 1, 2, 3, 4

@@ -1,4 +1,4 @@
-"""The training of one network, from its cases to its checkpoints, log and learning curves.
+"""The training of one network, from its cases to its checkpoints and log.
 
 It can end at any moment, and goes on from its last checkpoint to the same bits: batches are a function of seed and
 epoch, the log is cut back to the checkpoint's step, and a device is given the same batches at once.
@@ -17,28 +17,26 @@ import jax
 import optax
 from tqdm import tqdm
 
-from foanet_jax import distributed, interruption
-from foanet_jax.devices import everywhere
-from foanet_jax.drawing import draw_learning_curves
-from foanet_jax.errors import InputError
-from foanet_jax.memory import release_freed_memory
 from foanet_jax.network import count_parameters, init_network, on_this_device, random_variables
 from foanet_jax.network.pretrained import load_pretrained, read_vgg16
 from foanet_jax.pipeline import Network
-from foanet_jax.settings import StageSettings, TrainSpec
+from foanet_jax.system import distributed, interruption
+from foanet_jax.system.devices import everywhere
+from foanet_jax.system.errors import InputError
+from foanet_jax.system.memory import release_freed_memory
 from foanet_jax.training import parallel
 from foanet_jax.training.checkpoint import Checkpoints, open_checkpoints
 from foanet_jax.training.epoch import BLOCK, Block, EpochSpec, Sources, count_steps, epoch_batches
 from foanet_jax.training.examples import Case, require_window
 from foanet_jax.training.progress import Progress
 from foanet_jax.training.resuming import describe_training, require_same_training
-from foanet_jax.training.runlog import RunLog, read_log, truncate_log
+from foanet_jax.training.runlog import RunLog, truncate_log
+from foanet_jax.training.spec import StageSettings, TrainSpec
 from foanet_jax.training.step import TrainState, init_state, make_optimiser, train_steps
 from foanet_jax.training.validation import prepare_validation
 from foanet_jax.training.weights import holds_networks, start_from
 
 LOGGER = logging.getLogger(__name__)
-CURVES = "curves.png"
 TRAINING = "training"  # of a description: what the numbers depend on
 
 
@@ -70,8 +68,8 @@ def train_network(
     resume: bool,
     tensorboard: bool = False,
     begun: Callable[[], None] = lambda: None,
-) -> None:
-    """Trains a network and leaves checkpoints, `log.jsonl` and `curves.png` in its folder.
+) -> bool:
+    """Trains a network and leaves checkpoints and `log.jsonl` in its folder.
 
     Several processes do so together, each on its share of every batch; the first one alone reads and writes there.
 
@@ -87,6 +85,9 @@ def train_network(
         resume: go on from the last checkpoint, where there is one.
         tensorboard: write TensorBoard events as well.
         begun: called by the process that writes, once it is known that this training may write there.
+
+    Returns:
+        Whether there were steps left to take.
 
     Raises:
         InputError: no cases, a crop too small for the loss, a folder that holds another training, a full disk, or
@@ -172,8 +173,7 @@ def train_network(
                         progress.note_validation(epoch, score)
                     progress.save(state, epoch, score=score)
                     release_freed_memory()
-    if writes and (done < sum(steps) or not (folder / CURVES).exists()):
-        draw_learning_curves(read_log(folder), folder / CURVES)
+    return done < sum(steps)
 
 
 def _begin(

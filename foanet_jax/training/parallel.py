@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import jax
 
-from foanet_jax.devices import AXIS, replicated
-from foanet_jax.errors import InputError
+from foanet_jax.system.devices import AXIS, replicated
+from foanet_jax.system.errors import InputError
 
 __all__ = ["AXIS", "device_count", "parallelise", "place", "share", "split"]
 

@@ -9,13 +9,13 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from foanet_jax import distributed, interruption
-from foanet_jax.errors import InputError
-from foanet_jax.settings import TrainSpec
+from foanet_jax.system import distributed, interruption
+from foanet_jax.system.errors import InputError
 from foanet_jax.training.checkpoint import Checkpoints
 from foanet_jax.training.epoch import Block, Example
 from foanet_jax.training.examples import Case
 from foanet_jax.training.runlog import RunLog, read_log, skipped_in_a_row
+from foanet_jax.training.spec import TrainSpec
 
 
 class Progress:

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from foanet_jax.errors import InputError
-from foanet_jax.settings import StageSettings, dotted
+from foanet_jax.system.errors import InputError
+from foanet_jax.system.nesting import dotted
 from foanet_jax.training.examples import Case
+from foanet_jax.training.spec import StageSettings
 
 # These change nothing in what is learned.
 FREE = ("train.save_minutes", "train.keep_last", "train.keep_best", "train.max_skipped")

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from foanet_jax.atomic import atomic_path, open_unlinked
-from foanet_jax.diskspace import telling_disk_full
+from foanet_jax.system.atomic import atomic_path, open_unlinked
+from foanet_jax.system.diskspace import telling_disk_full
 
 NAME, SECONDS = "log.jsonl", "seconds.jsonl"
 

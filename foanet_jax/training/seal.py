@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from foanet_jax.atomic import atomic_path, sync
+from foanet_jax.system.atomic import atomic_path, sync
 
 NAME = "seal.json"
 VERSION = 1

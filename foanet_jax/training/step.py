@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from foanet_jax.losses import LossSpec, hybrid_loss
 from foanet_jax.network import NetworkSpec, apply_with_sides
+from foanet_jax.training.losses import LossSpec, hybrid_loss
 
 SCHEDULES = ("constant", "cosine", "poly")
 POWER = 0.9  # of the polynomial schedule, as nnU-Net has it

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from foanet_jax import distributed
-from foanet_jax.devices import telling_out_of_memory
 from foanet_jax.image.prepare import Prepared, PrepareSpec
 from foanet_jax.image.stack import neighbours
-from foanet_jax.metrics import dice
+from foanet_jax.measures.metrics import dice
 from foanet_jax.pipeline import Network, likeliest, probability_maps, slices_together
+from foanet_jax.system import distributed
+from foanet_jax.system.devices import telling_out_of_memory
 from foanet_jax.training.examples import Case, prepare_case
 
 

@@ -18,12 +18,12 @@ import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 import foanet_jax
-from foanet_jax.atomic import atomic_path
-from foanet_jax.errors import InputError, telling_damage
-from foanet_jax.quality.calibration import Calibration, parse_calibration
-from foanet_jax.settings import STAGES
+from foanet_jax.measures.quality.calibration import Calibration, parse_calibration
+from foanet_jax.system.atomic import atomic_path
+from foanet_jax.system.errors import InputError, telling_damage
 from foanet_jax.training.checkpoint import Checkpoint
 from foanet_jax.training.seal import describe_array, digest_json
+from foanet_jax.training.spec import STAGES
 
 LOGGER = logging.getLogger(__name__)
 SUFFIX = ".safetensors"

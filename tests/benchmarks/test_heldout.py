@@ -10,10 +10,10 @@ from PIL import Image
 
 from benchmarks.heldout import ALL, cost_table, costs, main
 from benchmarks.plots import draw_heldout
-from foanet_jax.evaluation import summarise, write_scores
-from foanet_jax.metrics import FOREGROUND
-from foanet_jax.sizes import write_sizes
-from tests.report.sweep_results import CLASSES, make_result
+from foanet_jax.measures.evaluation import summarise, write_scores
+from foanet_jax.measures.metrics import FOREGROUND
+from foanet_jax.measures.sizes import write_sizes
+from tests.pages.report.sweep_results import CLASSES, make_result
 
 NAMES = {0: "HCM", 1: "NOR"}
 

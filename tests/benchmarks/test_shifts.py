@@ -10,13 +10,13 @@ import pytest
 from benchmarks import robustness, shifted, shifts
 from benchmarks.shifts import SHIFTS
 from experiments import phantom
-from foanet_jax import experiment
-from foanet_jax.data.short_axis_phantom import short_axis_stack
+from foanet_jax.data.phantom.short_axis import short_axis_stack
 from foanet_jax.data.study import LV_CLASSES, Study, validate_study
-from foanet_jax.errors import InputError
 from foanet_jax.image.prepare import PrepareSpec
+from foanet_jax.jobs.experiment import training
 from foanet_jax.network import NetworkSpec, init_network
 from foanet_jax.pipeline import Model, Network, Prediction, predict_study
+from foanet_jax.system.errors import InputError
 from tests.test_end_to_end import tiny
 
 
@@ -209,7 +209,7 @@ def test_the_command_leaves_tables_and_a_picture(tmp_path):
     short = {"segmentation.train.epochs": 1, "localization.enabled": False}
     config = tiny(phantom.get_config(), **small, **short)
     run, output = tmp_path / "run", tmp_path / "out"
-    experiment.train(config, run, resume=False, tensorboard=False, command=[])
+    training.train(config, run, resume=False, tensorboard=False, command=[])
     outcomes = robustness.run(config, run, output, count=1, shifts=["flip", "resolution"])
     record = json.loads((output / "robustness.json").read_text())
     assert len(record["cases"]) == 1

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from foanet_jax.data.catalogue import read_input
-from foanet_jax.errors import InputError
+from foanet_jax.system.errors import InputError
 
 
 def main(mib: int, sound: str, *files: str) -> None:

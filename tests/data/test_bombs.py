@@ -15,8 +15,8 @@ import pytest
 import scipy.io
 from pydicom import uid as uids
 
+from foanet_jax.data.phantom.writers import write_dicom
 from foanet_jax.data.study import LV_CLASSES, Study
-from foanet_jax.data.writers import write_dicom
 
 ROOT = Path(__file__).parents[2]
 SPARE_MIB = 200

@@ -11,9 +11,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from foanet_jax.data.catalogue import open_catalogue, read_input
-from foanet_jax.data.nifti import write_mask
+from foanet_jax.data.nifti.write import write_mask
 from foanet_jax.data.refs import natural_key, safe_case
-from foanet_jax.errors import InputError
+from foanet_jax.system.errors import InputError
 
 
 def save(path, shape=(6, 5, 4), affine=None):

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foanet_jax.data.acdc import list_acdc
 from foanet_jax.data.folds import Fold, Folds, load_folds, make_folds, save_folds
 from foanet_jax.data.identical import identical_patients
-from foanet_jax.data.nifti import write_nifti
-from foanet_jax.data.phantoms import list_stack_phantom
+from foanet_jax.data.nifti.write import write_nifti
+from foanet_jax.data.phantom.datasets import list_stack_phantom
+from foanet_jax.data.readers.acdc import list_acdc
 from foanet_jax.data.refs import StudyRef
-from foanet_jax.errors import InputError
+from foanet_jax.system.errors import InputError
 
 
 def load():

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments import acdc
-from foanet_jax.data.acdc import list_acdc
 from foanet_jax.data.folds import load_folds, make_folds, save_folds
 from foanet_jax.data.heldout import even_runs, shown_ranges, value_of_studies
-from foanet_jax.data.nifti import write_nifti
+from foanet_jax.data.nifti.write import write_nifti
+from foanet_jax.data.readers.acdc import list_acdc
 from foanet_jax.data.refs import StudyRef, grid_of
 from foanet_jax.data.study import Grid
-from foanet_jax.errors import InputError
-from foanet_jax.experiment import open_folds
+from foanet_jax.jobs.experiment.studies import open_folds
+from foanet_jax.system.errors import InputError
 
 
 def never():

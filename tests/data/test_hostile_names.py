@@ -10,7 +10,7 @@ from foanet_jax.data.catalogue import CATALOGUES, open_catalogue, read_input
 from foanet_jax.data.dicom import list_dicom
 from foanet_jax.data.folds import load_folds
 from foanet_jax.data.refs import StudyRef
-from foanet_jax.errors import InputError
+from foanet_jax.system.errors import InputError
 from tests.fuzz.formats import FORMATS
 
 READERS = [*CATALOGUES, "dicom", "input"]

@@ -8,11 +8,17 @@ import pytest
 
 from foanet_jax.data.catalogue import CATALOGUES, open_catalogue
 from foanet_jax.data.identical import identical_patients, voxel_digest
-from foanet_jax.data.nifti import write_nifti
-from foanet_jax.data.short_axis_phantom import short_axis_stack, short_axis_study
+from foanet_jax.data.nifti.write import write_nifti
+from foanet_jax.data.phantom.short_axis import short_axis_stack, short_axis_study
+from foanet_jax.data.phantom.whole_heart import whole_heart_study
+from foanet_jax.data.phantom.writers import (
+    write_acdc,
+    write_folder,
+    write_lvquan19,
+    write_mmwhs2017,
+    write_sunnybrook,
+)
 from foanet_jax.data.study import LV_CLASSES
-from foanet_jax.data.whole_heart_phantom import whole_heart_study
-from foanet_jax.data.writers import write_acdc, write_folder, write_lvquan19, write_mmwhs2017, write_sunnybrook
 
 STACK = short_axis_stack(1, size=64, slices=3)
 

@@ -16,18 +16,18 @@ import jax.numpy as jnp
 import numpy as np
 
 import foanet_jax.network
-from foanet_jax import commandline
 from foanet_jax.data.study import Study
-from foanet_jax.errors import InputError
 from foanet_jax.image.augment import AugmentSpec
 from foanet_jax.image.prepare import PrepareSpec
-from foanet_jax.losses import LossSpec
+from foanet_jax.jobs import commandline
 from foanet_jax.network import NetworkSpec
-from foanet_jax.settings import StageSettings, TrainSpec
+from foanet_jax.system.errors import InputError
 from foanet_jax.training import checkpoint, loop
 from foanet_jax.training.epoch import Shelf
 from foanet_jax.training.examples import Case, object_case
+from foanet_jax.training.losses import LossSpec
 from foanet_jax.training.progress import Progress
+from foanet_jax.training.spec import StageSettings, TrainSpec
 from foanet_jax.training.step import OptimiserSpec
 
 READY = "ready to be interrupted"

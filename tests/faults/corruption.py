@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from foanet_jax.errors import InputError
+from foanet_jax.system.errors import InputError
 from foanet_jax.training.checkpoint import FOLDER, Checkpoint, open_checkpoints
 from foanet_jax.training.step import OptimiserSpec, TrainState, init_state, make_optimiser
 

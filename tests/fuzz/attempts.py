@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from foanet_jax.errors import InputError
+from foanet_jax.system.errors import InputError
 from tests.fuzz.formats import FORMATS
 from tests.fuzz.mutations import damage
 from tests.fuzz.readings import fingerprint

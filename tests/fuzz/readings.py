@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from foanet_jax.data.nifti import ThirdAxis, read_nifti, write_mask
+from foanet_jax.data.nifti.file import read_nifti
+from foanet_jax.data.nifti.header import ThirdAxis
+from foanet_jax.data.nifti.write import write_mask
 from foanet_jax.data.study import Study, validate_study
 
 _STUDY_FIELDS = ("patient", "case", "voxels", "spacing_mm", "classes", "labels", "affine", "group")

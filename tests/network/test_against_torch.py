@@ -12,8 +12,8 @@ import jax
 import numpy as np
 import pytest
 
-from foanet_jax.losses import LossSpec, hybrid_loss
 from foanet_jax.network import NetworkSpec, apply_network, init_network
+from foanet_jax.training.losses import LossSpec, hybrid_loss
 
 HERE = Path(__file__).parent
 TOLERANCE = 1e-4

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from foanet_jax.errors import InputError
 from foanet_jax.network.pretrained import VGG16_KERNELS, load_pretrained, read_vgg16
+from foanet_jax.system.errors import InputError
 
 HERE = Path(__file__).parent
 REAL = HERE.parents[1].parent / "shared" / "data" / "vgg16" / "vgg16_blocks1_2.npz"

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from foanet_jax.losses import LossSpec, hybrid_loss
 from foanet_jax.network import NetworkSpec, init_network
 from foanet_jax.training import parallel
 from foanet_jax.training.checkpoint import open_checkpoints
+from foanet_jax.training.losses import LossSpec, hybrid_loss
 from foanet_jax.training.step import OptimiserSpec, averaged, init_state, make_optimiser, train_steps
 
 NETWORK = NetworkSpec("net1", classes=3, width=1 / 32, side_maps=2, norm="batch", side_heads=True)

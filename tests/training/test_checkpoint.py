@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from foanet_jax import diskspace
-from foanet_jax.errors import InputError
+from foanet_jax.system import diskspace
+from foanet_jax.system.errors import InputError
 from foanet_jax.training import checkpoint, parallel
 from foanet_jax.training.checkpoint import FOLDER, KEPT_ASIDE, open_checkpoints
 from foanet_jax.training.seal import NAME, describe_array, digest_json

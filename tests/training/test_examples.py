@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from foanet_jax.data.study import Study
-from foanet_jax.errors import InputError
 from foanet_jax.image.boxes import Box, whole_image
 from foanet_jax.image.prepare import PrepareSpec
+from foanet_jax.system.errors import InputError
 from foanet_jax.training.examples import (
     jittered_box,
     object_case,

@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from foanet_jax.errors import InputError
-from foanet_jax.losses import LossSpec
 from foanet_jax.network import NetworkSpec, init_network
+from foanet_jax.system.errors import InputError
 from foanet_jax.training import parallel
+from foanet_jax.training.losses import LossSpec
 from foanet_jax.training.step import OptimiserSpec, init_state, make_optimiser, train_steps
 
 BATCH = 4

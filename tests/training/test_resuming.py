@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foanet_jax.errors import InputError
+from foanet_jax.system.errors import InputError
 from foanet_jax.training.resuming import describe_training, require_same_training
 from tests.faults.child import SETTINGS, cases
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from foanet_jax.errors import InputError
+from foanet_jax.system.errors import InputError
 from foanet_jax.training import runlog
 from foanet_jax.training.runlog import NAME, SECONDS, RunLog, read_log, skipped_in_a_row, training_seconds, truncate_log
 

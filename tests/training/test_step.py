@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from foanet_jax.losses import LossSpec
 from foanet_jax.network import NetworkSpec, init_network
+from foanet_jax.training.losses import LossSpec
 from foanet_jax.training.step import OptimiserSpec, TrainState, init_state, keep_finite, make_optimiser, train_step
 
 NETWORK = NetworkSpec("net2", classes=3, width=1 / 32, side_maps=2)

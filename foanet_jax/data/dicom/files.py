@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import read_file_meta_info
 
 from foanet_jax.data.refs import natural_key
-from foanet_jax.errors import InputError
+from foanet_jax.system.errors import InputError
 
 _QUIET = threading.RLock()
 MOST_FILES = 100_000

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from foanet_jax.data.dicom.headers import TIMES, DicomImage
-from foanet_jax.data.nifti import SPACING_RANGE_MM
+from foanet_jax.data.nifti.header import SPACING_RANGE_MM
 from foanet_jax.data.study import believable_frame_seconds
-from foanet_jax.errors import InputError
+from foanet_jax.system.errors import InputError
 
 _ANGLE_TOLERANCE = 1e-3  # Of direction cosines; scanners write four digits and more.
 _SAME_PLACE_MM = 0.01

@@ -8,7 +8,7 @@ from pathlib import Path
 from foanet_jax.data.dicom.grid import arrange, geometry, places_of, same_view
 from foanet_jax.data.dicom.headers import DicomImage
 from foanet_jax.data.refs import safe_case
-from foanet_jax.errors import InputError
+from foanet_jax.system.errors import InputError
 
 LOGGER = logging.getLogger(__name__)
 

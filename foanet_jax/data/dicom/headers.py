@@ -12,8 +12,9 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 
 from foanet_jax.data.dicom.files import guarded, quiet_pydicom, read_meta, readable_syntax
-from foanet_jax.data.nifti import DEFAULT_BUDGET_BYTES, SPACING_RANGE_MM
-from foanet_jax.errors import InputError
+from foanet_jax.data.nifti.file import DEFAULT_BUDGET_BYTES
+from foanet_jax.data.nifti.header import SPACING_RANGE_MM
+from foanet_jax.system.errors import InputError
 
 _ENHANCED = (uids.EnhancedMRImageStorage, uids.EnhancedMRColorImageStorage, uids.LegacyConvertedEnhancedMRImageStorage)
 _NAMES = (

@@ -6,7 +6,7 @@ from pydicom import uid as uids
 
 from foanet_jax.data.dicom.files import guarded, quiet_pydicom
 from foanet_jax.data.dicom.headers import DicomImage
-from foanet_jax.errors import InputError
+from foanet_jax.system.errors import InputError
 
 _MOST_BESIDE_PIXELS = 64 * 2**20
 

@@ -14,10 +14,10 @@ from foanet_jax.data.dicom.grid import arrange, frame_seconds, geometry
 from foanet_jax.data.dicom.grouping import group_stacks, name_patients
 from foanet_jax.data.dicom.headers import read_headers, together
 from foanet_jax.data.dicom.pixels import read_pixels
-from foanet_jax.data.nifti import DEFAULT_BUDGET_BYTES
+from foanet_jax.data.nifti.file import DEFAULT_BUDGET_BYTES
 from foanet_jax.data.refs import StudyRef, empty_root, safe_case
 from foanet_jax.data.study import LV_CLASSES, Study, validate_study
-from foanet_jax.errors import InputError
+from foanet_jax.system.errors import InputError
 
 LOGGER = logging.getLogger(__name__)
 

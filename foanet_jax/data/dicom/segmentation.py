@@ -8,11 +8,11 @@ from pydicom.dataset import Dataset
 from pydicom.valuerep import DA, TM
 
 from foanet_jax import __version__
-from foanet_jax.atomic import atomic_path
 from foanet_jax.data.dicom.files import quiet_pydicom, read_dataset
 from foanet_jax.data.dicom.reader import DicomSource
 from foanet_jax.data.study import Study
-from foanet_jax.errors import InputError
+from foanet_jax.system.atomic import atomic_path
+from foanet_jax.system.errors import InputError
 
 # Tags that the standard of segmentations wants at least empty, and tags that they can be without.
 _DATE_TAGS = ("StudyDate", "StudyTime", "PatientBirthDate")

@@ -9,9 +9,9 @@ import pydicom
 from pydicom import uid as uids
 
 from foanet_jax.data.catalogue import read_input
+from foanet_jax.data.phantom.writers import write_dicom, write_sunnybrook
+from foanet_jax.data.readers.sunnybrook import list_sunnybrook
 from foanet_jax.data.study import LV_CLASSES, Study
-from foanet_jax.data.sunnybrook import list_sunnybrook
-from foanet_jax.data.writers import write_dicom, write_sunnybrook
 from tests.fuzz.readings import check_studies
 from tests.fuzz.seeds import Seed, Target, some, words
 

@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 import scipy.io
 
-from foanet_jax.data.lvquan19 import read_indices, read_lvquan19
-from foanet_jax.data.matfile import read_mat
+from foanet_jax.data.readers.lvquan19 import read_indices, read_lvquan19
+from foanet_jax.data.readers.matfile import read_mat
 from foanet_jax.data.study import Study
 from tests.fuzz.readings import check_arrays, check_study
 from tests.fuzz.seeds import MAT, Seed, Target, some, words

@@ -8,11 +8,11 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from foanet_jax.data.acdc import list_acdc
 from foanet_jax.data.catalogue import read_input
-from foanet_jax.data.folder import list_folder
-from foanet_jax.data.mmwhs2017 import LABEL_VALUES, list_mmwhs2017
-from foanet_jax.data.nnunet import list_nnunet
+from foanet_jax.data.readers.acdc import list_acdc
+from foanet_jax.data.readers.folder import list_folder
+from foanet_jax.data.readers.mmwhs2017 import LABEL_VALUES, list_mmwhs2017
+from foanet_jax.data.readers.nnunet import list_nnunet
 from foanet_jax.data.study import Study
 from tests.fuzz.mutations import Field
 from tests.fuzz.readings import check_studies, check_written_back

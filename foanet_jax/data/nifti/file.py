@@ -1,0 +1,203 @@
+"""The voxels of a NIfTI file, read from a stream that may end, go on or decompress without measure."""
+
+import contextlib
+import dataclasses
+import gzip
+import math
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import nibabel as nib
+import numpy as np
+
+from foanet_jax.data.nifti.header import (
+    ThirdAxis,
+    body_offset,
+    data_type,
+    dimensions,
+    frame_seconds,
+    geometry,
+    header_size,
+    read_header,
+    scaling,
+)
+from foanet_jax.data.study import Grid
+from foanet_jax.system.errors import InputError
+
+DEFAULT_BUDGET_BYTES = 2 * 2**30
+
+_CHUNK = 2**20
+_GZIP_MAGIC = b"\x1f\x8b"
+_DEFLATE_LIMIT = 1032  # bytes that one byte of a gzip file can hold at most
+
+
+@dataclasses.dataclass(frozen=True)
+class NiftiVolume:
+    """The voxels of one NIfTI file and where they lie.
+
+    Attributes:
+        data: (T, Z, H, W) float32, finite: the file's axes in reverse order, its scaling applied.
+        spacing_mm: (slice, row, column), from pixdim. Where the third axis is time, or pixdim says nothing
+            of slices, the slice distance is 1.
+        affine: (4, 4) float64, from (column, row, slice) to RAS+ world mm, as the file has it: ACDC's
+            files have true spacing in pixdim and 1 in the affine.
+        header: the nibabel header, as read.
+        path: the file.
+        to_source: maps a (T, Z, H, W) array on this grid to the file's own axes; None means that reversing
+            the axes does it.
+        frame_seconds: time from frame to frame; None where the header does not tell it.
+    """
+
+    data: np.ndarray
+    spacing_mm: tuple[float, float, float]
+    affine: np.ndarray
+    header: nib.Nifti1Header
+    path: Path
+    to_source: Callable[[np.ndarray], np.ndarray] | None = None
+    frame_seconds: float | None = None
+
+
+def read_nifti(
+    path: str | os.PathLike[str],
+    *,
+    third_axis: ThirdAxis = "slice",
+    budget_bytes: int = DEFAULT_BUDGET_BYTES,
+) -> NiftiVolume:
+    """The volume in a .nii or .nii.gz file of 2, 3 or 4 dimensions: (W, H[, Z][, T]).
+
+    Args:
+        path: the file; whether it is compressed is read from its first bytes.
+        third_axis: what the third axis of a 3D file is; the header cannot tell (W, H, Z) from (W, H, T).
+        budget_bytes: the most that the voxels may take as float32.
+
+    Raises:
+        InputError: for every file that is not a sound NIfTI image of real numbers, with a code that says why.
+    """
+    if third_axis not in ("slice", "time"):
+        raise InputError("third-axis", f"third_axis is {third_axis!r}; choose 'slice' or 'time'")
+    path = Path(path)
+    with _opened(path) as (stream, size, compressed):
+        header = read_header(stream, path)
+        dims = dimensions(header, path)
+        dtype = data_type(header, path)
+        voxels = math.prod(dims)
+        if 4 * voxels > budget_bytes:
+            raise InputError(
+                "too-large",
+                f"{path}: declares {' × '.join(map(str, dims))} voxels, {4 * voxels / 2**30:.2f} GiB as float32, "
+                f"over the budget of {budget_bytes / 2**30:.2f} GiB; crop the file or raise the budget",
+            )
+        shape, spacing_mm, affine = geometry(header, dims, third_axis, path)
+        slope, intercept = scaling(header, path)
+        offset = body_offset(header, path)
+        body_bytes = voxels * dtype.itemsize
+        if not compressed and size != offset + body_bytes:
+            raise _size_error(path, size - offset, body_bytes)
+        # Before the memory is taken: a few bytes must not claim gigabytes of it.
+        if compressed and body_bytes > _DEFLATE_LIMIT * size:
+            raise InputError(
+                "truncated",
+                f"{path}: its {size} bytes cannot hold the {body_bytes} bytes of voxels that the header declares; "
+                "copy the file again",
+            )
+        _skip(stream, offset - header_size(header), path)
+        raw = _read_body(stream, body_bytes, path)
+    data = _to_float32(raw.view(dtype).reshape(shape), slope, intercept)
+    bad = sum(int(frame.size - np.isfinite(frame).sum()) for frame in data)
+    if bad:
+        raise InputError(
+            "non-finite", f"{path}: {bad} of {voxels} voxels are NaN or infinite as float32; export the file again"
+        )
+    return NiftiVolume(data, spacing_mm, affine, header, path, frame_seconds=frame_seconds(header, dims))
+
+
+def read_grid(path: str | os.PathLike[str], *, third_axis: ThirdAxis = "slice") -> Grid:
+    """Shape and spacing of the volume that `read_nifti` would read, from the file's header alone.
+
+    Raises:
+        InputError: as `read_nifti`, for what the header shows.
+    """
+    path = Path(path)
+    with _opened(path) as (stream, _, _):
+        header = read_header(stream, path)
+        shape, spacing_mm, _ = geometry(header, dimensions(header, path), third_axis, path)
+    return Grid(shape, spacing_mm)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, int, bool]]:
+    """The file's uncompressed bytes, its size on disk, and whether it is compressed."""
+    try:
+        if not path.exists():
+            raise InputError("missing-file", f"{path}: no such file; check the path")
+        if not path.is_file():
+            raise InputError("not-a-file", f"{path}: a folder or device, not a file; pass a .nii or .nii.gz file")
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size == 0:
+                raise InputError("empty-file", f"{path}: empty; copy or export the file again")
+            compressed = file.read(2) == _GZIP_MAGIC
+            file.seek(0)
+            if not compressed:
+                yield file, size, False
+                return
+            with gzip.GzipFile(fileobj=file, mode="rb") as stream:
+                yield cast(BinaryIO, stream), size, True
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(
+            "corrupt", f"{path}: the compressed data are damaged ({error}); copy or download the file again"
+        ) from None
+    except EOFError:
+        raise InputError(
+            "truncated", f"{path}: the compressed data end too early; copy or download the file again"
+        ) from None
+    except OSError as error:
+        raise InputError(
+            "unreadable", f"{path}: cannot be read ({error.strerror or error}); check its permissions and the disk"
+        ) from None
+
+
+def _skip(stream: BinaryIO, count: int, path: Path) -> None:
+    if len(stream.read(count)) < count:
+        raise InputError("truncated", f"{path}: ends within the header's extensions; copy the file again")
+
+
+def _read_body(stream: BinaryIO, count: int, path: Path) -> np.ndarray:
+    """Exactly `count` bytes, after which the stream has to end: reading on checks gzip's CRC."""
+    # Grows with what is there, so that a header that lies claims no memory.
+    raw = bytearray()
+    while len(raw) < count:
+        chunk = stream.read(min(_CHUNK, count - len(raw)))
+        if not chunk:
+            raise _size_error(path, len(raw), count)
+        raw += chunk
+    if stream.read(1):
+        raise _size_error(path, None, count)
+    return np.frombuffer(raw, np.uint8)
+
+
+def _size_error(path: Path, found: int | None, declared: int) -> InputError:
+    if found is not None and found < declared:
+        return InputError(
+            "truncated",
+            f"{path}: {max(0, found)} bytes of voxels where the header declares {declared}; copy the file again",
+        )
+    return InputError(
+        "size-mismatch",
+        f"{path}: {'more' if found is None else found} bytes of voxels where the header declares {declared}; "
+        "export the file again",
+    )
+
+
+def _to_float32(raw: np.ndarray, slope: float, intercept: float) -> np.ndarray:
+    """Slice by slice, so that the float64 in between stays small."""
+    data = np.empty(raw.shape, np.float32)
+    # Values beyond float32 become infinite here, and are refused with the other infinite ones.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for index in np.ndindex(raw.shape[:2]):
+            part = raw[index]
+            data[index] = part if (slope, intercept) == (1.0, 0.0) else part.astype(np.float64) * slope + intercept
+    return data

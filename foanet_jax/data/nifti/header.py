@@ -1,0 +1,192 @@
+"""The header of a NIfTI file: nothing in it is believed before it is checked."""
+
+import math
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import nibabel as nib
+import numpy as np
+from nibabel.spatialimages import HeaderDataError
+
+from foanet_jax.data.study import believable_frame_seconds
+from foanet_jax.system.errors import InputError
+
+SPACING_RANGE_MM = (0.01, 500.0)
+
+ThirdAxis = Literal["slice", "time"]
+
+_DTYPES = {
+    2: "u1",
+    4: "i2",
+    8: "i4",
+    16: "f4",
+    64: "f8",
+    256: "i1",
+    512: "u2",
+    768: "u4",
+    1024: "i8",
+    1280: "u8",
+}
+_REFUSED_DTYPES = {
+    1: "1-bit",
+    32: "complex64",
+    128: "RGB",
+    1536: "float128",
+    1792: "complex128",
+    2048: "complex256",
+    2304: "RGBA",
+}
+_MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # metre, micron; every other code is read as mm
+_SECONDS_PER_UNIT = {8: 1.0, 16: 1e-3, 24: 1e-6}  # every other code is no time
+_LONGEST_EXTENSION = 16 * 2**20
+
+
+def read_header(stream: BinaryIO, path: Path) -> nib.Nifti1Header:
+    """The header at the start of an uncompressed stream, once its size and magic say that it is one."""
+    block = stream.read(348)
+    kinds: dict[bytes, tuple[type[nib.Nifti1Header], str, int]] = {
+        (348).to_bytes(4, "little"): (nib.Nifti1Header, "<", 348),
+        (348).to_bytes(4, "big"): (nib.Nifti1Header, ">", 348),
+        (540).to_bytes(4, "little"): (nib.Nifti2Header, "<", 540),
+        (540).to_bytes(4, "big"): (nib.Nifti2Header, ">", 540),
+    }
+    if block[:4] not in kinds:
+        raise InputError(
+            "not-nifti", f"{path}: does not start as NIfTI does (first bytes {block[:4].hex()}); pass a NIfTI file"
+        )
+    kind, endianness, size = kinds[block[:4]]
+    block += stream.read(size - len(block))
+    if len(block) < size:
+        raise InputError("truncated", f"{path}: {len(block)} bytes, less than a header of {size}; copy the file again")
+    header = kind(block, endianness=endianness, check=False)
+    magic = bytes(header["magic"])
+    if magic.startswith((b"ni1", b"ni2")):
+        raise InputError("not-nifti", f"{path}: half of an .hdr/.img pair (magic {magic!r}); convert it to one .nii")
+    if magic != (b"n+1\0" if size == 348 else b"n+2\0"):
+        raise InputError("not-nifti", f"{path}: magic {magic!r} is not NIfTI's n+1 or n+2; pass a NIfTI file")
+    return header
+
+
+def header_size(header: nib.Nifti1Header) -> int:
+    """348 bytes for NIfTI-1, 540 for NIfTI-2."""
+    return int(header["sizeof_hdr"])
+
+
+def dimensions(header: nib.Nifti1Header, path: Path) -> tuple[int, ...]:
+    """The sizes of the file's 2 to 4 axes; further axes have to be of length 1."""
+    ndim = int(header["dim"][0])
+    sizes = [int(size) for size in header["dim"][1:]]
+    if not 2 <= ndim <= 7 or any(size > 1 for size in sizes[4:ndim]):
+        raise InputError(
+            "dimensions",
+            f"{path}: {ndim} dimensions {tuple(sizes[: max(0, min(ndim, 7))])}; "
+            "2, 3 or 4 can be read: export one image to a file",
+        )
+    if any(size < 1 for size in sizes[:ndim]):
+        raise InputError("dimensions", f"{path}: dimensions {tuple(sizes[:ndim])}; all must be 1 or more: export again")
+    return tuple(sizes[: min(ndim, 4)])
+
+
+def data_type(header: nib.Nifti1Header, path: Path) -> np.dtype:
+    """The type of the voxels as they are stored, byte order included."""
+    code = int(header["datatype"])
+    if code not in _DTYPES:
+        name = _REFUSED_DTYPES.get(code, "unknown")
+        raise InputError(
+            "dtype",
+            f"{path}: data type {code} ({name}); only real numbers of 8 to 64 bit can be read: convert the file",
+        )
+    return np.dtype(_DTYPES[code]).newbyteorder(header.endianness)
+
+
+def geometry(
+    header: nib.Nifti1Header, dims: tuple[int, ...], third_axis: ThirdAxis, path: Path
+) -> tuple[tuple[int, int, int, int], tuple[float, float, float], np.ndarray]:
+    """The shape (T, Z, H, W), spacing (slice, row, column) in mm and affine in mm."""
+    width, height, third, fourth = (*dims, 1, 1)[:4]
+    is_cine = third_axis == "time" and fourth == 1 and len(dims) >= 3
+    shape = (third, 1, height, width) if is_cine else (fourth, third, height, width)
+
+    # The low three bits are the unit of length, the next three that of time.
+    mm = _MM_PER_UNIT.get(int(header["xyzt_units"]) & 7, 1.0)
+    pixdim = [float(size) * mm for size in header["pixdim"][1:4]]
+    has_slices = len(dims) >= 3 and not is_cine
+    if not has_slices and not (math.isfinite(pixdim[2]) and pixdim[2] > 0):
+        pixdim[2] = 1.0
+    low, high = SPACING_RANGE_MM
+    bad = [size for size in pixdim[: 3 if has_slices else 2] if not low <= size <= high]
+    if bad:
+        raise InputError(
+            "spacing",
+            f"{path}: voxels of {tuple(f'{size:g}' for size in pixdim)} mm (column, row, slice); each side must be "
+            f"from {low:g} to {high:g} mm: correct pixdim in the header",
+        )
+    slice_mm = 1.0 if is_cine or not low <= pixdim[2] <= high else pixdim[2]
+    spacing_mm = (slice_mm, pixdim[1], pixdim[0])
+    return shape, spacing_mm, _affine(header, shape, spacing_mm, mm, path)
+
+
+def frame_seconds(header: nib.Nifti1Header, dims: tuple[int, ...]) -> float | None:
+    """The time from frame to frame of a 4D file; None where its header has no unit of time or nothing believable.
+
+    A third axis of frames tells none: what stands there may be a distance.
+    """
+    unit = _SECONDS_PER_UNIT.get(int(header["xyzt_units"]) & 56)
+    if unit is None or len(dims) < 4 or dims[3] < 2:
+        return None
+    return believable_frame_seconds(float(header["pixdim"][4]) * unit)
+
+
+def _affine(
+    header: nib.Nifti1Header,
+    shape: tuple[int, int, int, int],
+    spacing_mm: tuple[float, float, float],
+    mm: float,
+    path: Path,
+) -> np.ndarray:
+    usable = header.copy()
+    # nibabel refuses what the standard lets pass: a handedness of 0 means 1, and a 2D file needs no third side.
+    if float(usable["pixdim"][0]) not in (-1.0, 1.0):
+        usable["pixdim"][0] = 1
+    usable["pixdim"][1:4] = [spacing / mm for spacing in reversed(spacing_mm)]
+    with np.errstate(all="ignore"):
+        try:
+            affine = np.array(usable.get_best_affine(), np.float64)
+        except (HeaderDataError, ValueError) as error:
+            raise InputError("affine", f"{path}: no affine from its header ({error}); correct the header") from None
+        affine[:3] *= mm
+        if shape[1] == 1 and not affine[:3, 2].any():
+            normal = np.cross(affine[:3, 0], affine[:3, 1])
+            affine[:3, 2] = normal / np.linalg.norm(normal)
+        sides = np.linalg.norm(affine[:3, :3], axis=0)
+        sound = np.isfinite(affine).all() and (sides > 0).all()
+        # Of unit columns: independent of spacing.
+        sound = sound and abs(np.linalg.det(affine[:3, :3] / sides)) > 1e-4
+    if not sound:
+        rows = np.array2string(affine[:3], precision=4, separator=", ").replace("\n", "")
+        raise InputError("affine", f"{path}: the affine {rows} is singular or not finite; correct the header")
+    return affine
+
+
+def scaling(header: nib.Nifti1Header, path: Path) -> tuple[float, float]:
+    """The slope and intercept that stored values are scaled by; (1, 0) where the header asks for none."""
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    # A slope of 0 means no scaling; NaN is what some writers put in its place.
+    if slope == 0 or not math.isfinite(slope):
+        return 1.0, 0.0
+    if not math.isfinite(intercept):
+        raise InputError(
+            "scaling", f"{path}: voxels are scaled by {slope:g} · v + {intercept:g}; correct scl_inter in the header"
+        )
+    return slope, intercept
+
+
+def body_offset(header: nib.Nifti1Header, path: Path) -> int:
+    """The byte of the uncompressed file at which the voxels start."""
+    least = header_size(header) + 4
+    offset = float(header["vox_offset"])
+    if offset == 0:
+        return least
+    if not math.isfinite(offset) or offset != int(offset) or not least <= offset <= least + _LONGEST_EXTENSION:
+        raise InputError("header", f"{path}: voxels start at byte {offset:g}; expected {least}: correct vox_offset")
+    return int(offset)

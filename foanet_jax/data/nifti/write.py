@@ -1,0 +1,99 @@
+"""NIfTI files out: masks on the grid of the file they belong to, and volumes made in memory."""
+
+import gzip
+import os
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from foanet_jax.data.nifti.header import header_size
+from foanet_jax.data.study import Study
+from foanet_jax.system.atomic import atomic_path
+from foanet_jax.system.errors import InputError
+
+
+def write_mask(mask: np.ndarray, study: Study, path: str | os.PathLike[str]) -> None:
+    """Writes a mask on the study's grid as uint8 in the shape, axis order and world of the study's file.
+
+    The header is the source's own but for data type, scaling and display range; a study made in memory gets
+    one from its affine and spacing. The file is written whole or not at all.
+
+    Args:
+        mask: (T, Z, H, W) uint8, the shape of `study.voxels`.
+        study: where the mask belongs.
+        path: ends in .nii or .nii.gz.
+
+    Raises:
+        InputError: the mask does not fit the study, or the path's suffix is another.
+    """
+    if mask.dtype != np.uint8 or mask.shape != study.voxels.shape:
+        raise InputError(
+            "shape-mismatch",
+            f"{study.name}: a mask of {mask.dtype} {mask.shape} for voxels {study.voxels.shape}; "
+            "pass uint8 of the voxels' shape (T, Z, H, W)",
+        )
+    if not isinstance(study.header, nib.Nifti1Header):
+        write_nifti(mask, affine=study.affine, spacing_mm=study.spacing_mm, path=path)
+        return
+    header = study.header.copy()
+    file_array = mask.transpose(3, 2, 1, 0) if study.to_source is None else study.to_source(mask)
+    ndim = int(header["dim"][0])
+    shape = tuple(int(size) for size in header["dim"][1 : ndim + 1])
+    # Axes of length 1 may be there or not; all others have to agree, or reshaping would scramble the mask.
+    if [size for size in file_array.shape if size > 1] != [size for size in shape if size > 1]:
+        raise InputError(
+            "shape-mismatch",
+            f"{study.name}: a mask of {file_array.shape} in the file's axes, but the file has {shape}; "
+            "write the mask of the whole study",
+        )
+    _write(file_array.reshape(shape), header, path)
+
+
+def write_nifti(
+    data: np.ndarray,
+    *,
+    affine: np.ndarray,
+    spacing_mm: tuple[float, float, float],
+    path: str | os.PathLike[str],
+) -> None:
+    """Writes (T, Z, H, W) voxels of float32, int16 or uint8 as (W, H, Z) or, with frames, (W, H, Z, T) in mm.
+
+    Raises:
+        InputError: the path does not end in .nii or .nii.gz.
+    """
+    file_array = data.transpose(3, 2, 1, 0)
+    if data.shape[0] == 1:
+        file_array = file_array[..., 0]
+    header = nib.Nifti1Header()
+    header.set_data_shape(file_array.shape)
+    header["pixdim"][1:5] = (*reversed(spacing_mm), 1)
+    header.set_sform(affine, code=2)
+    header.set_xyzt_units("mm", "sec")
+    _write(file_array, header, path)
+
+
+def _write(file_array: np.ndarray, header: nib.Nifti1Header, path: str | os.PathLike[str]) -> None:
+    path = Path(path)
+    if not path.name.endswith((".nii", ".nii.gz")):
+        raise InputError("suffix", f"{path}: NIfTI files end in .nii or .nii.gz; choose one of them")
+    if path.is_dir():
+        raise InputError("output-path", f"{path}: a folder is in the place of the file; choose another name")
+    header.set_data_dtype(file_array.dtype)
+    header["scl_slope"], header["scl_inter"] = 1, 0
+    header["cal_min"], header["cal_max"] = 0, 0
+    header["vox_offset"] = header_size(header) + 4
+    # The four bytes after the header say that no extension follows.
+    content = header.binaryblock + bytes(4)
+    body = np.asarray(file_array, file_array.dtype.newbyteorder(header.endianness)).T
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        if path.suffix == ".gz":
+            # No name and no time in the stream: equal masks make equal files.
+            with gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=6, mtime=0) as stream:
+                stream.write(content)
+                for part in body:
+                    stream.write(part.tobytes())
+        else:
+            file.write(content)
+            for part in body:
+                file.write(part.tobytes())

@@ -1,0 +1,1 @@
+"""Synthetic hearts with exact labels: short-axis cines, short-axis stacks and whole hearts."""

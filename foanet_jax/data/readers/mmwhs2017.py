@@ -1,0 +1,78 @@
+"""MM-WHS2017: whole-heart MR volumes in orientations of their own."""
+
+import dataclasses
+import functools
+import os
+import re
+from pathlib import Path
+
+from foanet_jax.data.nifti.file import read_nifti
+from foanet_jax.data.nifti.orientation import SliceAxis, to_canonical
+from foanet_jax.data.nifti.studies import class_indices, read_voxels, require_same_grid, study_from_volume
+from foanet_jax.data.refs import StudyRef, empty_root, raise_problems, require_root, visible
+from foanet_jax.data.study import WHOLE_HEART_CLASSES, Study
+from foanet_jax.system.errors import InputError
+
+# The value of each class in label files, in the order of WHOLE_HEART_CLASSES.
+LABEL_VALUES = (0, 205, 420, 500, 550, 600, 820, 850)
+# 421 occurs in case 1010 and means 420, the left atrium.
+_INDEX_OF = {value: index for index, value in enumerate(LABEL_VALUES)} | {421: LABEL_VALUES.index(420)}
+_IMAGE_NAME = re.compile(r"(mr_train_\d+)_image(\.nii(?:\.gz)?)")
+
+
+def list_mmwhs2017(
+    root: str | os.PathLike[str], *, slice_axis: SliceAxis = "axial", problems: list[str] | None = None
+) -> list[StudyRef]:
+    """One study for each mr_train_10XX_image.nii.gz and its labels, in a folder or its folder mr_train.
+
+    Args:
+        root: the folder.
+        slice_axis: the axis of the world along which the reoriented volumes are sliced.
+        problems: where given, problems of single cases are added here instead of raised.
+
+    Raises:
+        InputError: the folder is missing or has no such files, or "incomplete" with every image without labels.
+    """
+    if slice_axis not in ("sagittal", "coronal", "axial"):
+        raise InputError("slice-axis", f"slice_axis is {slice_axis!r}; choose sagittal, coronal or axial")
+    root = require_root(Path(root))
+    refs: list[StudyRef] = []
+    collected: list[str] = [] if problems is None else problems
+    seen: set[str] = set()
+    for folder in (root, root / "mr_train"):
+        for image in visible(folder.iterdir()) if folder.is_dir() else []:
+            match = _IMAGE_NAME.fullmatch(image.name)
+            if match is None:
+                continue
+            case = match[1]
+            candidates = [folder / f"{case}_label{suffix}" for suffix in (match[2], ".nii.gz", ".nii")]
+            labels = next((path for path in candidates if path.is_file()), None)
+            if case in seen:
+                collected.append(f"{image}: a second image of {case}; remove one of them")
+            elif labels is None:
+                collected.append(f"{image}: no {candidates[0].name} beside it; add it or remove the image")
+            else:
+                load = functools.partial(_load, image, labels, case, slice_axis)
+                voxels = functools.partial(read_voxels, image, slice_axis=slice_axis)
+                refs.append(StudyRef(case, case, None, load, voxels))
+            seen.add(case)
+    if not seen:
+        raise empty_root(root, "mr_train_10XX_image.nii.gz, mr_train/mr_train_10XX_image.nii.gz")
+    if problems is None:
+        raise_problems(root, collected)
+    return refs
+
+
+def _load(image_path: Path, label_path: Path, case: str, slice_axis: SliceAxis) -> Study:
+    image = read_nifti(image_path)
+    labels = read_nifti(label_path)
+    require_same_grid(image, labels)
+    # By the image's affine, so that the two are reordered alike even where theirs differ in the last digits.
+    labels = to_canonical(dataclasses.replace(labels, affine=image.affine), slice_axis)
+    return study_from_volume(
+        to_canonical(image, slice_axis),
+        patient=case,
+        case=case,
+        classes=WHOLE_HEART_CLASSES,
+        labels=class_indices(labels, _INDEX_OF),
+    )

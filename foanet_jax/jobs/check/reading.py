@@ -1,0 +1,102 @@
+"""Reading a whole data set once, one study at a time."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+from foanet_jax.data.identical import voxel_digest
+from foanet_jax.data.refs import StudyRef
+from foanet_jax.data.study import Study, require_contrast
+from foanet_jax.jobs.check.facts import CheckReport, Finding, StudyFacts, facts_of
+from foanet_jax.jobs.check.rules import (
+    blank_findings,
+    duplicate_findings,
+    geometry_findings,
+    label_findings,
+    list_findings,
+)
+from foanet_jax.jobs.check.thumbnail import thumbnail_of
+from foanet_jax.pages.drawing.sheet import evenly
+from foanet_jax.system.errors import InputError
+
+Listing = Sequence[StudyRef] | Callable[[list[str]], Sequence[StudyRef]]
+
+THUMBNAILS = 100
+
+
+def check_data_set(listing: Listing, *, name: str = "data set") -> CheckReport:
+    """Reads every study of a data set, one at a time, and reports all that is wrong or odd at once.
+
+    Only numbers and thumbnails are kept, so that the memory is that of the largest study. Bit flips in files
+    without a checksum (.nii rather than .nii.gz) show only where they make a value absurd.
+
+    Args:
+        listing: the studies, or a function that lists them and adds to the list it is given what it could not
+            list, such as `lambda problems: open_catalogue("acdc", root, problems=problems)`.
+        name: what the report calls the data set.
+    """
+    problems: list[str] = []
+    findings: list[Finding] = []
+    refs: Sequence[StudyRef] = ()
+    try:
+        refs = listing(problems) if callable(listing) else listing
+    except InputError as error:
+        findings.append(Finding("error", error.code, str(error)))
+    findings[:0] = [Finding("error", "incomplete", problem) for problem in problems]
+
+    patients = tuple(dict.fromkeys(ref.patient for ref in refs))
+    thumbnails: dict[str, np.ndarray | None] = dict.fromkeys(evenly(patients, THUMBNAILS))
+    labelled: set[str] = set()
+    studies: list[StudyFacts] = []
+    voxels_of: dict[str, list[StudyRef]] = defaultdict(list)
+    labels_of: dict[str, list[StudyRef]] = defaultdict(list)
+    affine_off: list[str] = []
+    directions: list[np.ndarray] = []
+    blank: dict[str, int] = {}
+    classes: tuple[str, ...] = ()
+    for ref in tqdm(refs, desc=f"checking {name}", unit="study", mininterval=1):
+        try:
+            study = ref.load()
+            classes = classes or study.classes
+            if study.classes != classes:
+                raise InputError("classes", f"{study.name}: classes {study.classes}, but others have {classes}")
+            require_contrast(study)
+        except InputError as error:
+            findings.append(Finding("error", error.code, str(error), (ref.case,)))
+            continue
+        studies.append(facts_of(study))
+        directions.append(study.affine[:3, :3] / np.linalg.norm(study.affine[:3, :3], axis=0))
+        voxels_of[voxel_digest(study.voxels)].append(ref)
+        if study.labels is not None and study.labels.any():
+            labels_of[voxel_digest(study.labels)].append(ref)
+        if _affine_differs(study):
+            affine_off.append(ref.case)
+        planes = study.voxels.reshape(-1, study.voxels.shape[-2] * study.voxels.shape[-1])
+        flat = int((np.ptp(planes, axis=1) == 0).sum())
+        if flat:
+            blank[ref.case] = flat
+        has_labels = study.labels is not None and bool(study.labels.any())
+        if ref.patient in thumbnails and (
+            thumbnails[ref.patient] is None or (has_labels and ref.patient not in labelled)
+        ):
+            thumbnails[ref.patient] = thumbnail_of(study)
+            labelled |= {ref.patient} if has_labels else set()
+
+    findings += list_findings(refs)
+    findings += duplicate_findings(voxels_of, labels_of)
+    findings += label_findings(studies, classes)
+    findings += geometry_findings(studies, directions, affine_off)
+    findings += blank_findings(blank)
+    findings.sort(key=lambda finding: finding.severity)  # "error" comes before "warning"; the order stays otherwise.
+    patient_of = {ref.case: ref.patient for ref in refs}
+    return CheckReport(name, classes, patients, tuple(studies), tuple(findings), thumbnails, patient_of)
+
+
+def _affine_differs(study: Study) -> bool:
+    """Whether the sides of a voxel are others in the affine than in the spacing (in mm; more than 2 %)."""
+    sides = np.linalg.norm(study.affine[:3, :3], axis=0)
+    spacing = np.array(study.spacing_mm[::-1])
+    axes = 2 if study.voxels.shape[1] == 1 else 3
+    return not np.allclose(sides[:axes], spacing[:axes], rtol=0.02, atol=0)

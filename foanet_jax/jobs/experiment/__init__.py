@@ -1,0 +1,1 @@
+"""The jobs that have a configuration: check, train, evaluate and release."""

@@ -1,0 +1,24 @@
+"""The job `check`."""
+
+import logging
+from pathlib import Path
+
+from foanet_jax.jobs.check import check_data_set, draw_check, format_check, write_check
+from foanet_jax.jobs.experiment.studies import Config, list_studies
+
+LOGGER = logging.getLogger(__name__)
+
+
+def check(config: Config, workdir: Path) -> int:
+    """Reads the whole data set and reports all that is wrong or odd with it; returns how many errors there are.
+
+    Leaves in `workdir/check`: check.json, check.md and check.png. Nothing is written where nothing could be listed.
+    """
+    report = check_data_set(lambda problems: list_studies(config, problems), name=config["data"]["name"])
+    LOGGER.info("\n%s\n", format_check(report))
+    if report.patients:
+        folder = workdir / "check"
+        write_check(report, folder)
+        draw_check(report, folder / "check.png")
+        LOGGER.info("the report and a picture of the data set are in %s", folder)
+    return report.count("error")

@@ -1,0 +1,175 @@
+"""The job `evaluate`, and the pictures of a prediction."""
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from foanet_jax.data.acquisition import acquisition_of, write_acquisitions
+from foanet_jax.data.refs import StudyRef
+from foanet_jax.data.study import Study
+from foanet_jax.jobs.experiment.model import Runs, find_runs, load_description, load_model, require_unseen
+from foanet_jax.jobs.experiment.options import WHOM, memory_bytes, require_choice, test_time_augmentation
+from foanet_jax.jobs.experiment.planes import choose_planes
+from foanet_jax.jobs.experiment.record import save_run, write_json, write_text
+from foanet_jax.jobs.experiment.reviewing import (
+    all_flags,
+    calibrate,
+    expectations,
+    index_table,
+    pair_patients,
+    pair_study,
+    tell,
+    write_reviews,
+)
+from foanet_jax.jobs.experiment.studies import Config, list_studies, load_studies, open_folds
+from foanet_jax.measures.evaluation import Summary, format_table, summarise, write_scores
+from foanet_jax.measures.indices.compare import score_pairs
+from foanet_jax.measures.indices.study import measure_study
+from foanet_jax.measures.metrics import score_case
+from foanet_jax.measures.quality.review import review_study
+from foanet_jax.measures.quality.table import quality_rows
+from foanet_jax.measures.sizes import measure_sizes, write_sizes
+from foanet_jax.pages.drawing import draw_overlay, draw_summary
+from foanet_jax.pages.gallery import save_gallery
+from foanet_jax.pipeline import Prediction, predict_study
+from foanet_jax.system.errors import InputError
+
+LOGGER = logging.getLogger(__name__)
+ELSEWHERE = "evaluate on other data with --config.evaluation.patients=all and another --workdir"
+
+
+def evaluate(
+    config: Config,
+    workdir: Path,
+    checkpoint: Runs,
+    *,
+    refs: Sequence[StudyRef] | None = None,
+    command: Sequence[str] = (),
+) -> Summary | None:
+    """Segments a fold's test patients, or all of a data set's, with checkpoints: scores, table, pictures.
+
+    Leaves in `workdir/evaluation`: scores.csv, patients.csv, sizes.csv, studies.csv, summary.json, table.md,
+    flags.json, timing.json, boxplots.png, overlays of the first studies, gallery.npz, from which a report draws;
+    indices.csv and indices.json, clinical indices beside the true ones; quality.csv and quality.json, what confidence
+    and verdict were worth. A run's evaluation in its own workdir also calibrates its confidence on the fold's
+    validation patients; where there is nobody to test, that is all it does, and None what it returns.
+
+    Args:
+        config: the configuration.
+        workdir: where to write.
+        checkpoint: the workdir of the training, a weights file, or several that predict together, see `find_runs`.
+        refs: the configured data set, where the caller has listed it.
+        command: what the user typed, for the record of an evaluation elsewhere than in the training's workdir.
+
+    Raises:
+        InputError: the data set, the configuration or a checkpoint cannot be used, they do not go together, or there
+            is nobody to test elsewhere than in the training's workdir.
+    """
+    start = time.monotonic()
+    options, budget = config["evaluation"], memory_bytes(config)
+    require_choice("evaluation.patients", options["patients"], WHOM)
+    tta = test_time_augmentation(config)
+    runs = find_runs(checkpoint)
+    which = options["checkpoint"]
+    model = load_model(runs, which=which)
+    refs = list_studies(config) if refs is None else refs
+    own = [run.resolve() for run in runs] == [workdir.resolve()]
+    if options["patients"] == "all":
+        patients = [ref.patient for ref in refs]
+    else:
+        fold = open_folds(config, refs, workdir, *runs).folds[config["data"]["fold"]]
+        patients = list(fold.test)
+        require_unseen(runs, patients)
+        if own:
+            validation = load_studies(refs, fold.validation, "validation studies")
+            calibrate(model, validation, workdir, checkpoint=which, memory_bytes=budget, tta=tta)
+            del validation
+        if not patients:
+            nobody = f"fold {config['data']['fold']} has no test patients; {ELSEWHERE}"
+            if not own:
+                raise InputError("folds", nobody)
+            LOGGER.info(nobody)
+            return None
+    expected = expectations(runs, load_description(runs[0], which=which), checkpoint=which)
+    studies = load_studies(refs, patients, "test studies")
+    folder = workdir / "evaluation"
+    if not own:
+        save_run(config, workdir, command, checkpoint=",".join(map(str, runs)))
+    scores, sizes, planes, flagged, seconds = [], [], [], {}, {}
+    pairs, rows, reviews, truths = [], [], {}, {}
+    overlays = {study.case for study in studies[: options["overlays"]]}
+    for study in tqdm(studies, desc="evaluating", unit="study", mininterval=1):
+        if study.classes != model.classes:
+            raise InputError(
+                "classes", f"{study.name}: classes {study.classes}, but the checkpoint knows {model.classes}"
+            )
+        begun = time.monotonic()
+        prediction = predict_study(study, model, memory_bytes=budget, tta=tta)
+        seconds[study.case] = time.monotonic() - begun
+        review = reviews[study.case] = review_study(study, prediction, expected)
+        flagged[study.case] = all_flags(prediction, review)
+        described = {
+            "spacing_mm": study.spacing_mm,
+            "classes": study.classes,
+            "patient": study.patient,
+            "case": study.case,
+        }
+        scored = score_case(
+            prediction.mask,
+            study.labels,
+            **described,
+            pooled=options["pooled_hd95"],
+            exclude_empty=options["exclude_empty"],
+        )
+        scores += scored
+        true = truths[study.case] = measure_study(study.labels, classes=study.classes, spacing_mm=study.spacing_mm)
+        pairs += pair_study(study, review, true)
+        if prediction.confidence is not None:
+            reasons = [finding.code for finding in review.findings]
+            rows += quality_rows(
+                scored,
+                prediction.confidence,
+                verdict=review.verdict,
+                reasons=reasons,
+                expected_dice=review.expected_dice,
+            )
+        sizes += measure_sizes(prediction.mask, study.labels, **described)
+        planes += choose_planes(study, prediction, model, several=study is studies[0])
+        if study.case in overlays:
+            draw_prediction(study, prediction, folder / "overlays" / f"{study.case}.png")
+    indices = {case: review.indices for case, review in reviews.items()}
+    pairs = [*pair_patients(indices, truths, model.classes), *pairs]
+    index_scores = score_pairs(pairs)
+    summary = summarise(scores)
+    write_scores(scores, summary, folder)
+    write_sizes(sizes, folder)
+    write_acquisitions(map(acquisition_of, studies), folder)
+    save_gallery(planes, folder)
+    draw_summary(scores, folder / "boxplots.png")
+    write_text(folder / "table.md", f"{format_table(summary, markdown=True)}\n{index_table(index_scores)}")
+    write_json(folder / "flags.json", flagged)
+    timing = {"evaluation": time.monotonic() - start, "studies": seconds}
+    write_json(folder / "timing.json", timing)
+    LOGGER.info("\n%s\n", format_table(summary))
+    write_reviews(pairs, index_scores, rows, folder)
+    for case, review in reviews.items():
+        tell(case, review)
+    LOGGER.info("scores, table and pictures are in %s", folder)
+    return summary
+
+
+def draw_prediction(study: Study, prediction: Prediction, path: Path) -> None:
+    """An overlay of a study's prediction, with its truth where there is one."""
+    draw_overlay(
+        study.voxels,
+        prediction.mask,
+        study.labels,
+        spacing_mm=study.spacing_mm,
+        classes=study.classes,
+        boxes=[prediction.object_box, prediction.box] if prediction.object_box is not None else None,
+        title=study.case,
+        path=path,
+    )

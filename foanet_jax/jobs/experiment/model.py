@@ -1,0 +1,244 @@
+"""The networks of one or several runs, from their checkpoints or from weights files."""
+
+import dataclasses
+import functools
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from foanet_jax.data.folds import FOLDS
+from foanet_jax.data.nifti.orientation import SliceAxis
+from foanet_jax.jobs.experiment.description import readable, require_description
+from foanet_jax.jobs.experiment.options import memory_bytes, require_choice, test_time_augmentation
+from foanet_jax.jobs.experiment.studies import slice_axis_of
+from foanet_jax.network import NetworkSpec, init_network, on_this_device
+from foanet_jax.pipeline import Model, Network
+from foanet_jax.settings import box_settings, stage_settings, stages_of
+from foanet_jax.system.devices import everywhere
+from foanet_jax.system.errors import InputError, printable
+from foanet_jax.training.checkpoint import FOLDER, WHICH, Checkpoint, Which, open_checkpoints
+from foanet_jax.training.spec import STAGES
+from foanet_jax.training.weights import Weights, is_weights, read_weights
+
+LOGGER = logging.getLogger(__name__)
+Runs = Path | Sequence[Path]
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFacts:
+    """What a prediction takes from a run besides its networks.
+
+    Attributes:
+        memory_bytes: what a forward pass may take.
+        tta: test-time augmentation.
+        slice_axis: axis of the world along which NIfTI volumes are sliced; None: as they are.
+    """
+
+    memory_bytes: int
+    tta: str
+    slice_axis: SliceAxis | None
+
+
+def describe_run(description: Mapping[str, Any]) -> RunFacts:
+    """What the description of a run's checkpoint tells of how it reads studies."""
+    config = description["config"]
+    # Checkpoints of older versions do not tell it.
+    slice_axis: Any = description["slice_axis"] if "slice_axis" in description else slice_axis_of(config)
+    return RunFacts(memory_bytes(config), test_time_augmentation(config), slice_axis)
+
+
+def find_runs(folders: Runs) -> list[Path]:
+    """The runs in folders: a training's workdir is one; a sweep's row, or a sweep of one row, those of its folds.
+
+    A weights file stands for the runs in it, and is left as it is.
+
+    Raises:
+        InputError: a sweep of several rows.
+    """
+    named = [folders] if isinstance(folders, Path) else list(folders)
+    return [run for folder in named for run in _runs_below(folder)]
+
+
+def _runs_below(folder: Path) -> list[Path]:
+    if is_weights(folder):
+        return [folder]
+    rows = sorted(path for path in (folder / "rows").glob("*") if path.is_dir())
+    if len(rows) > 1:
+        raise InputError(
+            "checkpoint", f"{folder}: a sweep of {len(rows)} rows; name one of them, such as --checkpoint={rows[0]}"
+        )
+    place = rows[0] if rows else folder
+    folds = sorted(path.parents[1] for path in place.glob(f"fold*/segmentation/{FOLDER}"))
+    return folds or [folder]
+
+
+def load_model(folders: Runs, *, which: Which = "best") -> Model:
+    """The networks of a run, or of several that predict together, from their checkpoints alone.
+
+    Args:
+        folders: what `find_runs` takes.
+        which: "best" by validation Dice, or "last".
+
+    Raises:
+        InputError: there are no checkpoints, all of them are damaged or not of this program, or the runs do not go
+            together; a checkpoint that is damaged is passed over.
+    """
+    require_choice("evaluation.checkpoint", which, WHICH)
+    networks: dict[str, list[Network]] = {stage: [] for stage in STAGES}
+    places, descriptions = [], []
+    for run in find_runs(folders):
+        for stored in read_checkpoints(run, which=which):
+            places.append(run)
+            descriptions.append(stored["segmentation"].description)
+            for stage, checkpoint in stored.items():
+                networks[stage].append(_network(stage, checkpoint))
+    _require_alike(places, descriptions)
+    config = descriptions[0]["config"]
+    box = box_settings(config)
+    return Model(
+        classes=tuple(descriptions[0]["classes"]),
+        localization=tuple(networks["localization"]),
+        segmentation=tuple(networks["segmentation"]),
+        margin_px=box.margin_px,
+        cyclic=config["data"]["cyclic"],
+        passes=box.passes,
+    )
+
+
+def _require_alike(runs: Sequence[Path], descriptions: Sequence[Mapping[str, Any]]) -> None:
+    """Checks that the networks of several runs can be averaged.
+
+    Raises:
+        InputError: naming what differs, and in which runs.
+    """
+
+    def shared(description: Mapping[str, Any]) -> dict[str, Any]:
+        config = description["config"]
+        grids = {
+            f"{stage}.prepare.{field}": config[stage]["prepare"][field]
+            for stage in stages_of(config)
+            for field in ("spacing_mm", "bucket")
+        }
+        return {
+            "classes": tuple(description["classes"]),
+            "slice axis": description.get("slice_axis"),
+            "localization.enabled": config["localization"]["enabled"],
+            **{f"localization.{name}": value for name, value in dataclasses.asdict(box_settings(config)).items()},
+            "data.cyclic": config["data"]["cyclic"],
+            **grids,
+        }
+
+    first = shared(descriptions[0])
+    for run, description in zip(runs[1:], descriptions[1:], strict=True):
+        for name, value in shared(description).items():
+            if value != first[name]:
+                raise InputError(
+                    "ensemble",
+                    f"{run}: {name} is {value}, but {first[name]} in {runs[0]}; choose runs that are alike in it",
+                )
+
+
+def require_unseen(runs: Sequence[Path], patients: Sequence[str]) -> None:
+    """Checks that no run was trained, or its best checkpoint chosen, on the patients that are to be its test.
+
+    Raises:
+        InputError: one was, with the patient.
+    """
+    for run in runs:
+        for number, known in seen_patients(run):
+            if seen := sorted(known & set(patients)):
+                raise InputError(
+                    "seen-patients",
+                    f"{run}: was trained with {len(seen)} of the test patients ({seen[0]} …); choose its own fold with "
+                    f"--config.data.fold={number}, runs that share their fold, or other data with "
+                    "evaluation.patients=all",
+                )
+
+
+def seen_patients(run: Path) -> list[tuple[int, set[str]]]:
+    """The fold of each run and the patients of its training and validation; of a folder that does not tell, nothing."""
+    if is_weights(run):
+        return [(member.fold, set(member.seen)) for member in read_weights(run).members]
+    if not ((run / FOLDS).exists() and (run / "run.json").exists()):
+        return []
+    number = json.loads((run / "run.json").read_text(encoding="utf-8"))["config"]["data"]["fold"]
+    fold = json.loads((run / FOLDS).read_text(encoding="utf-8"))["folds"][number]
+    return [(number, {*fold["train"], *fold["validation"]})]
+
+
+def load_description(run: Path, *, which: Which = "best") -> dict[str, Any]:
+    """What the segmentation network's checkpoint says of its training; of a weights file's runs, of the first one.
+
+    Raises:
+        InputError: there are no checkpoints, or all of them are damaged.
+    """
+    if is_weights(run):
+        return _weights(run, which).members[0].stages["segmentation"].description
+    place = run / "segmentation"
+    with readable(place), open_checkpoints(place, write=False) as checkpoints:
+        description = checkpoints.description(which)
+    require_description(description, place)
+    return description
+
+
+def read_checkpoints(run: Path, *, which: Which = "best") -> list[dict[str, Checkpoint]]:
+    """The checkpoint of each network of a run, or of each run of a weights file, by the network's name.
+
+    Args:
+        run: the workdir of a training, or a weights file.
+        which: "best" or "last"; a weights file has the best alone.
+
+    Raises:
+        InputError: as `load_model`, or a weights file is to tell its last checkpoints.
+    """
+    if not is_weights(run):
+        segmentation = _read(run / "segmentation", which)
+        stages = [stage for stage in stages_of(segmentation.description["config"]) if stage != "segmentation"]
+        return [{**{stage: _read(run / stage, which) for stage in stages}, "segmentation": segmentation}]
+    weights = _weights(run, which)
+    LOGGER.info("%s: %s", run, printable(weights.describe()))
+    return [dict(member.stages) for member in weights.members]
+
+
+def describe_source(run: Path) -> str:
+    """Where networks came from, for the record of what they made: a run's folder, or a file and what it holds."""
+    return f"{run.name} ({printable(read_weights(run).describe())})" if is_weights(run) else str(run)
+
+
+def _weights(path: Path, which: Which) -> Weights:
+    """A weights file whose descriptions are those of its networks."""
+    if which != "best":
+        raise InputError("checkpoint", f"{path}: has no {which} checkpoints; leave evaluation.checkpoint out")
+    weights = read_weights(path)
+    for member in weights.members:
+        for checkpoint in member.stages.values():
+            require_description(checkpoint.description, path)
+        if set(member.stages) != set(stages_of(member.stages["segmentation"].description["config"])):
+            raise InputError("damaged-weights", f"{path}: holds other networks than its configuration; copy it again")
+    return weights
+
+
+def _read(place: Path, which: Which) -> Checkpoint:
+    with readable(place), open_checkpoints(place, write=False) as checkpoints:
+        found = checkpoints.read(which)
+        require_description(found.description, place)
+    LOGGER.info("%s: checkpoint after step %d, epoch %d (%s)", place, found.step, found.epoch, which)
+    return found
+
+
+def _network(stage: str, stored: Checkpoint) -> Network:
+    with readable(stored.folder):
+        classes = 2 if stage == "localization" else len(stored.description["classes"])
+        settings = stage_settings(stored.description["config"], stage, classes=classes)
+        variables = everywhere(stored.variables(_shapes(settings.network)))
+    return Network(on_this_device(settings.network), settings.prepare, variables)
+
+
+@functools.cache
+def _shapes(spec: NetworkSpec) -> Any:
+    """Shapes and types of a network's variables: tracing takes as long as all else, and runs are often alike."""
+    return jax.eval_shape(lambda: init_network(jax.random.key(0), spec))

@@ -1,0 +1,55 @@
+"""Parts of a configuration that several jobs read."""
+
+from collections.abc import Sequence
+
+from foanet_jax.jobs.experiment.studies import Config
+from foanet_jax.pipeline import MEMORY_BYTES, SYMMETRIES
+from foanet_jax.settings import box_settings, stage_settings, stages_of
+from foanet_jax.system.errors import InputError
+from foanet_jax.training.checkpoint import WHICH
+
+WHOM = ("test", "all")
+
+
+def require_settings(config: Config) -> None:
+    """Checks the settings of networks, box, prediction and evaluation, so that no training ends in a refusal.
+
+    Raises:
+        InputError: the first of them that cannot be used, with its place in the configuration.
+    """
+    for stage in stages_of(config):
+        stage_settings(config, stage, classes=2)
+    box_settings(config)
+    memory_bytes(config)
+    test_time_augmentation(config)
+    require_choice("evaluation.patients", config["evaluation"]["patients"], WHOM)
+    require_choice("evaluation.checkpoint", config["evaluation"]["checkpoint"], WHICH)
+
+
+def memory_bytes(config: Config) -> int:
+    """What a forward pass of prediction and validation may take.
+
+    Raises:
+        InputError: the configuration says less than 1 MiB.
+    """
+    # Checkpoints of older versions do not tell it.
+    memory_mb = config["prediction"].get("memory_mb", MEMORY_BYTES // 2**20)
+    if memory_mb < 1:
+        raise InputError("configuration", f"prediction.memory_mb is {memory_mb}; it must be at least 1")
+    return memory_mb * 2**20
+
+
+def test_time_augmentation(config: Config) -> str:
+    """Over which turned images a prediction is averaged: "none", "flips" or "turns".
+
+    Raises:
+        InputError: the configuration says anything else.
+    """
+    tta = config["prediction"].get("tta", "none")  # Checkpoints of older versions do not tell it.
+    require_choice("prediction.tta", tta, tuple(SYMMETRIES))
+    return tta
+
+
+def require_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise InputError("configuration", f"config.{name} is {value!r}; choose {' or '.join(choices)}")

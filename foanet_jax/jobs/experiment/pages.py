@@ -1,0 +1,60 @@
+"""The page of a predicted study, and its line among the others'."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from foanet_jax.data.study import Study
+from foanet_jax.jobs.check.thumbnail import thumbnail_of
+from foanet_jax.measures.quality.finding import summed_up
+from foanet_jax.measures.quality.review import Review
+from foanet_jax.pages.study_page import IndexEntry, StudyResult
+from foanet_jax.pipeline import Prediction
+
+
+def study_result(study: Study, prediction: Prediction, review: Review, provenance: Mapping[str, Any]) -> StudyResult:
+    """What the page of a study tells.
+
+    Args:
+        study: as it was read.
+        prediction: of it.
+        review: of the prediction.
+        provenance: what made it, by name.
+    """
+    boxes = () if prediction.object_box is None else (prediction.object_box, prediction.box)
+    confidence = None
+    if prediction.confidence is not None and np.isfinite(prediction.confidence.foreground):
+        confidence = prediction.confidence.foreground
+    return StudyResult(
+        study=study,
+        mask=prediction.mask,
+        boxes=boxes,
+        indices=review.indices.slices,
+        septum_degrees=review.indices.septum_degrees,
+        ventricle=review.indices.ventricles,
+        volumes_ml=review.indices.volumes_ml,
+        flags=summed_up(review.findings),
+        verdict=review.verdict,
+        confidence=confidence,
+        frame_seconds=study.frame_seconds,
+        provenance=provenance,
+    )
+
+
+def index_entry(result: StudyResult, page: str) -> IndexEntry:
+    """A study's line among the others'.
+
+    Args:
+        result: of the study.
+        page: path of its page, relative to the index.
+    """
+    return IndexEntry(
+        case=result.study.case,
+        page=page,
+        verdict=result.verdict,
+        reason=result.flags[0][1] if result.flags else "",
+        ef_percent=None if result.ventricle is None else result.ventricle.left.ef_percent,
+        thumbnail=thumbnail_of(dataclasses.replace(result.study, labels=result.mask)),
+    )

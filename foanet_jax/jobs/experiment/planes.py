@@ -1,0 +1,67 @@
+"""Which planes of an evaluated study are kept."""
+
+from typing import Any
+
+import numpy as np
+
+from foanet_jax.data.study import Study
+from foanet_jax.image.stack import neighbours
+from foanet_jax.image.window import intensity_window
+from foanet_jax.pages.gallery import Plane
+from foanet_jax.pipeline import Model, Prediction
+
+SEVERAL = 6
+
+
+def choose_planes(study: Study, prediction: Prediction, model: Model, *, several: bool = False) -> list[Plane]:
+    """The plane with most of the true object on it, and the one on which the prediction is furthest from the truth.
+
+    Args:
+        study: with labels.
+        prediction: of that study.
+        model: what predicted.
+        several: keep planes spread over the whole object as well, with their neighbours and δ.
+    """
+    assert study.labels is not None
+    shape = study.voxels.shape
+    images, truths, masks = (array.reshape(-1, *shape[2:]) for array in (study.voxels, study.labels, prediction.mask))
+    true_pixels = np.count_nonzero(truths, axis=(1, 2))
+    wrong = np.count_nonzero(truths != masks, axis=(1, 2)) / (true_pixels + np.count_nonzero(masks, axis=(1, 2)) + 1)
+    indices = [int(np.argmax(true_pixels)), int(np.argmax(wrong))]
+    spread: list[int] = []
+    if several:
+        there = np.flatnonzero(true_pixels)
+        spread = [int(there[round(place)]) for place in np.linspace(0, max(len(there) - 1, 0), SEVERAL) if len(there)]
+    box = prediction.box
+    prepare = model.segmentation[0].prepare
+    planes = []
+    for index in dict.fromkeys([*indices, *spread]):
+        beside: dict[str, Any] = {}
+        if index in spread:
+            before, _, after = neighbours(*shape[:2], cyclic=model.cyclic, along=prepare.neighbours)[index]
+            beside = {"before": grey_levels(study.voxels, images[before])}
+            beside["after"] = grey_levels(study.voxels, images[after])
+            beside["delta"] = prepare.delta_ratio * sum(box.shape) / 2 if prepare.foa else None
+        planes.append(
+            Plane(
+                patient=study.patient,
+                case=study.case,
+                frame=index // shape[1],
+                slice_=index % shape[1],
+                classes=tuple(study.classes),
+                spacing_mm=(float(study.spacing_mm[1]), float(study.spacing_mm[2])),
+                image=grey_levels(study.voxels, images[index]),
+                truth=truths[index].astype(np.uint8),
+                prediction=masks[index].astype(np.uint8),
+                object_box=prediction.object_box,
+                box=box,
+                **beside,
+            )
+        )
+    return planes
+
+
+def grey_levels(voxels: np.ndarray, plane: np.ndarray) -> np.ndarray:
+    """A plane as uint8 grey levels in the intensity window of the whole study's voxels."""
+    low, high = intensity_window(voxels)
+    return np.clip(np.round((plane - low) * (255 / max(high - low, 1e-12))), 0, 255).astype(np.uint8)

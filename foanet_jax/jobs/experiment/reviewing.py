@@ -1,0 +1,152 @@
+"""Indices and quality control of an evaluation, and the calibration of a run's confidence."""
+
+import dataclasses
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from foanet_jax.data.study import Study
+from foanet_jax.jobs.experiment.record import write_json
+from foanet_jax.measures.evaluation import json_ready
+from foanet_jax.measures.indices.compare import IndexPair, IndexScore, format_scores, pair_indices, write_pairs
+from foanet_jax.measures.indices.study import StudyIndices, join_frames, patient_of_frame, volume_column
+from foanet_jax.measures.metrics import FOREGROUND, score_case
+from foanet_jax.measures.quality.calibration import FEWEST, NAME, Calibration, fit_calibration, read_calibration
+from foanet_jax.measures.quality.finding import REASONS, first_of_each
+from foanet_jax.measures.quality.review import Expectations, Review
+from foanet_jax.measures.quality.table import QualityRow, case_dice, summarise_quality, write_quality
+from foanet_jax.pipeline import Model, Prediction, predict_study
+from foanet_jax.training.weights import is_weights, read_weights
+
+LOGGER = logging.getLogger(__name__)
+
+
+def expectations(runs: Sequence[Path], description: Mapping[str, Any], *, checkpoint: str = "best") -> Expectations:
+    """What is expected of studies: the first run's training range, and of a run on its own its calibration.
+
+    Args:
+        runs: the workdirs of trainings that predict together, or weights files.
+        description: of the first one's checkpoint; older ones do not tell the range.
+        checkpoint: "best" or "last".
+    """
+    calibration = run_calibration(runs[0], checkpoint=checkpoint) if len(runs) == 1 else None
+    return Expectations(description.get("training_range"), calibration)
+
+
+def run_calibration(run: Path, *, checkpoint: str = "best") -> Calibration | None:
+    """The calibration of a run, or of the one run of a weights file; None of several runs."""
+    if not is_weights(run):
+        return read_calibration(run, checkpoint=checkpoint)
+    members = read_weights(run).members
+    return members[0].calibration if len(members) == 1 else None
+
+
+def calibrate(
+    model: Model, studies: Sequence[Study], run: Path, *, checkpoint: str, memory_bytes: int, tta: str = "none"
+) -> Calibration | None:
+    """Fits confidence to Dice on validation studies and writes `RUN/calibration.json`; None, and no file, of too few.
+
+    Args:
+        model: of the run.
+        studies: with labels; those that the checkpoint was chosen by, so that what is fitted may be a little too good.
+        run: the workdir of the training.
+        checkpoint: "best" or "last".
+        memory_bytes: for a forward pass.
+        tta: test-time augmentation, as the evaluation has it.
+    """
+    confidence, dice = [], []
+    if len(studies) >= FEWEST:
+        for study in tqdm(studies, desc="calibrating", unit="study", mininterval=1):
+            prediction = predict_study(study, model, memory_bytes=memory_bytes, tta=tta)
+            if prediction.confidence is None or math.isnan(prediction.confidence.foreground):
+                continue  # What nothing was found in is told without any confidence.
+            scores = score_case(
+                prediction.mask,
+                study.labels,
+                spacing_mm=study.spacing_mm,
+                classes=study.classes,
+                patient=study.patient,
+                case=study.case,
+            )
+            confidence.append(prediction.confidence.foreground)
+            dice.append(case_dice(scores)[FOREGROUND])
+    fitted = fit_calibration(confidence, dice, checkpoint=checkpoint)
+    if fitted is None:
+        (run / NAME).unlink(missing_ok=True)
+        LOGGER.info("confidence is not calibrated: that takes %d validation studies", FEWEST)
+    else:
+        write_json(run / NAME, dataclasses.asdict(fitted))
+    return fitted
+
+
+def pair_study(study: Study, review: Review, true: StudyIndices) -> list[IndexPair]:
+    """A study's predicted indices beside the true ones; volumes where it is a single stack, no frame of a patient's."""
+    whose = {"patient": study.patient, "case": study.case}
+    pairs = []
+    if review.indices.ventricles is not None and true.ventricles is not None:
+        pairs += pair_indices(review.indices.ventricles, true.ventricles, **whose)
+    elif patient_of_frame(study.case) is None:
+        pairs += [
+            IndexPair(
+                **whose,
+                frame=frame,
+                slice_=None,
+                index=volume_column(name),
+                prediction=float(found),
+                truth=float(wanted),
+            )
+            for name, volumes in true.volumes_ml.items()
+            for frame, (found, wanted) in enumerate(zip(review.indices.volumes_ml[name], volumes, strict=True))
+        ]
+    if review.indices.slices is not None and true.slices is not None:
+        pairs += pair_indices(review.indices.slices, true.slices, **whose)
+    return pairs
+
+
+def pair_patients(
+    predicted: Mapping[str, StudyIndices], true: Mapping[str, StudyIndices], classes: Sequence[str]
+) -> list[IndexPair]:
+    """The ventricles of patients whose frames are cases of their own, predicted beside true."""
+    found = join_frames(predicted, classes)
+    return [
+        pair
+        for patient, indices in join_frames(true, classes).items()
+        for pair in pair_indices(found[patient], indices, patient=patient, case=patient)
+    ]
+
+
+def write_reviews(
+    pairs: Sequence[IndexPair], scores: Mapping[str, IndexScore], rows: Sequence[QualityRow], folder: Path
+) -> None:
+    """Writes indices.csv and indices.json, where there are indices, quality.csv and quality.json; tells the indices."""
+    if pairs:
+        write_pairs(pairs, folder / "indices.csv")
+        write_json(
+            folder / "indices.json",
+            json_ready({name: dataclasses.asdict(score) for name, score in scores.items()}),
+        )
+        LOGGER.info("%s\n", format_scores(scores))
+    write_quality(rows, folder)
+    write_json(folder / "quality.json", json_ready(summarise_quality(rows)))
+
+
+def index_table(scores: Mapping[str, IndexScore]) -> str:
+    """The indices' scores as Markdown; empty where there are none."""
+    return f"\n{format_scores(scores, markdown=True)}\n" if scores else ""
+
+
+def all_flags(prediction: Prediction, review: Review) -> list[str]:
+    """What the method itself says of a prediction, and the reasons found since, each once."""
+    since = dict.fromkeys(finding.code for finding in review.findings if finding.message not in prediction.flags)
+    return [*prediction.flags, *(REASONS[code] for code in since)]
+
+
+def tell(case: str, review: Review) -> None:
+    """Warns of what is odd about a study: of each reason the first place."""
+    for finding, number in first_of_each(review.findings).values():
+        more = f", and {number - 1} more such" if number > 1 else ""
+        LOGGER.warning("%s: %s%s", case, finding, more)

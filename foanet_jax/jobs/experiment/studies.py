@@ -1,0 +1,112 @@
+"""The configured data set: its studies and their folds."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from foanet_jax.data.catalogue import described_slice_axis, open_catalogue
+from foanet_jax.data.folds import FOLDS, Folds, load_folds, make_folds
+from foanet_jax.data.phantom import datasets as phantoms
+from foanet_jax.data.refs import StudyRef
+from foanet_jax.data.study import Study, require_contrast
+from foanet_jax.system.errors import InputError
+
+LOGGER = logging.getLogger(__name__)
+Config = Mapping[str, Any]
+
+
+def list_studies(config: Config, problems: list[str] | None = None) -> list[StudyRef]:
+    """The studies of the configured data set, the first `data.patients` patients of it (0: all).
+
+    Args:
+        config: the configuration.
+        problems: where given, problems of single files are added here instead of raised, and images without labels
+            are listed as well.
+    """
+    data = config["data"]
+    name, seed = data["name"], config["seed"]
+    phantom = data["phantom"]
+    if name == "phantom":
+        return phantoms.list_short_axis_phantom(
+            data["patients"], size=phantom["size"], frames=phantom["frames"], seed=seed
+        )
+    if name == "phantom_stack":
+        return phantoms.list_stack_phantom(data["patients"], size=phantom["size"], seed=seed)
+    if name == "phantom_whole_heart":
+        return phantoms.list_whole_heart_phantom(data["patients"], shape=tuple(phantom["shape"]), seed=seed)
+    if not data["root"]:
+        raise InputError("missing-root", f"data.root is empty; pass --config.data.root=DIR, the folder of {name}")
+    options: dict[str, Any] = {"slice_axis": data["slice_axis"]} if name == "mmwhs2017" else {}
+    if problems is not None and name == "folder":
+        options["unlabelled"] = True
+    refs = open_catalogue(name, data["root"], problems=problems, **options)
+    patients = list(dict.fromkeys(ref.patient for ref in refs))
+    chosen = set(patients[: data["patients"]] if data["patients"] else patients)
+    return [ref for ref in refs if ref.patient in chosen]
+
+
+def slice_axis_of(config: Config) -> str | None:
+    """The axis of the world that the configured data set is reoriented to and sliced along; None: as files have it."""
+    data = config["data"]
+    if data["name"] == "mmwhs2017":
+        return data["slice_axis"]
+    return described_slice_axis(data["name"], data["root"])
+
+
+def open_folds(config: Config, refs: Sequence[StudyRef], *places: Path) -> Folds:
+    """The data set's folds: from `data.folds_file`, else from the first `folds.json` in `places`, else made anew.
+
+    Raises:
+        InputError: a file that does not fit the data set or was split otherwise than asked for, or a fold that there is
+            not.
+    """
+    data = config["data"]
+    saved = [place / FOLDS for place in places if (place / FOLDS).exists()]
+    if data["folds_file"] or saved:
+        path = data["folds_file"] or saved[0]
+        folds = load_folds(path, refs)
+        if data["split"] not in ("random", folds.split):
+            raise InputError(
+                "folds",
+                f"{path}: folds by {folds.split}, but data.split is {data['split']}; choose another --workdir, or "
+                "leave data.split out",
+            )
+    else:
+        folds = make_folds(
+            refs,
+            count=data["folds"],
+            seed=config["seed"],
+            validation_fraction=data["validation_fraction"],
+            split=data["split"],
+        )
+    if not 0 <= data["fold"] < len(folds.folds):
+        raise InputError("folds", f"data.fold is {data['fold']}; there are folds 0 to {len(folds.folds) - 1}")
+    if folds.held_out:
+        LOGGER.info("fold %d leaves out %s", data["fold"], folds.held_out[data["fold"]])
+    return folds
+
+
+def load_studies(refs: Sequence[StudyRef], patients: Sequence[str], what: str) -> list[Study]:
+    """The studies of some patients.
+
+    Raises:
+        InputError: naming every study that cannot be used, not only the first.
+    """
+    studies, problems = [], []
+    wanted = [ref for ref in refs if ref.patient in set(patients)]
+    for ref in tqdm(wanted, desc=f"reading {what}", unit="study", mininterval=1):
+        try:
+            study = ref.load()
+            require_contrast(study)
+            studies.append(study)
+        except InputError as error:
+            problems.append(error)
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        listed = "\n".join(f"- {problem}" for problem in problems)
+        raise InputError(problems[0].code, f"{len(problems)} of {len(wanted)} studies cannot be used:\n{listed}")
+    return studies

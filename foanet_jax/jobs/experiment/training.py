@@ -1,0 +1,96 @@
+"""The job `train`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from foanet_jax.data.folds import FOLDS, save_folds
+from foanet_jax.data.refs import StudyRef
+from foanet_jax.data.study import Study
+from foanet_jax.jobs.experiment.options import memory_bytes, require_settings
+from foanet_jax.jobs.experiment.record import save_run
+from foanet_jax.jobs.experiment.studies import Config, list_studies, load_studies, open_folds, slice_axis_of
+from foanet_jax.measures.quality.picture import training_range
+from foanet_jax.pages.drawing import draw_learning_curves
+from foanet_jax.settings import box_settings, stage_settings, stages_of
+from foanet_jax.system import distributed
+from foanet_jax.training.examples import Case, object_case, segmentation_case
+from foanet_jax.training.loop import train_network
+from foanet_jax.training.runlog import read_log
+from foanet_jax.training.spec import STAGES
+
+CURVES = "curves.png"
+
+
+def train(
+    config: Config,
+    workdir: Path,
+    *,
+    resume: bool,
+    tensorboard: bool,
+    command: Sequence[str],
+    stages: Sequence[str] | None = None,
+    refs: Sequence[StudyRef] | None = None,
+) -> None:
+    """Trains the localization network, where the configuration has one, then the segmentation network.
+
+    Leaves in `workdir`: `run.json`, `folds.json`, and a folder for each network, with its learning curves.
+
+    Args:
+        config: the configuration.
+        workdir: folder of the run.
+        resume: go on from the last checkpoints.
+        tensorboard: write TensorBoard events as well.
+        command: what the user typed, for the record.
+        stages: only these networks.
+        refs: the configured data set, where the caller has listed it.
+    """
+    require_settings(config)
+    budget = memory_bytes(config)
+    refs = list_studies(config) if refs is None else refs
+    folds = open_folds(config, refs, workdir)
+    fold = folds.folds[config["data"]["fold"]]
+    training = load_studies(refs, fold.train, "training studies")
+    validation = load_studies(refs, fold.validation, "validation studies")
+    classes, seen = training[0].classes, training_range(training)
+
+    def record() -> None:
+        # Not before: a command that is refused must not change what the folder says of the training in it.
+        save_folds(folds, workdir / FOLDS)
+        save_run(config, workdir, command)
+
+    for stage in stages or stages_of(config):
+        trained = train_network(
+            stage,
+            _cases(training, stage, config),
+            _cases(validation, stage, config),
+            stage_settings(config, stage, classes=2 if stage == "localization" else len(classes)),
+            workdir / stage,
+            description={
+                "stage": stage,
+                "classes": list(classes),
+                "slice_axis": slice_axis_of(config),
+                "training_range": seen,
+                "config": dict(config),
+            },
+            seed=config["seed"] + STAGES.index(stage),
+            memory_bytes=budget,
+            resume=resume,
+            tensorboard=tensorboard,
+            begun=record,
+        )
+        if distributed.is_first():  # It alone has the log.
+            _draw_curves(workdir / stage, anew=trained)
+
+
+def _draw_curves(folder: Path, *, anew: bool) -> None:
+    """Draws the learning curves of a network's log, unless they are there and are not wanted anew."""
+    if anew or not (folder / CURVES).exists():
+        draw_learning_curves(read_log(folder), folder / CURVES)
+
+
+def _cases(studies: Sequence[Study], stage: str, config: Config) -> list[Case]:
+    cyclic = config["data"]["cyclic"]
+    if stage == "localization":
+        return [object_case(study, cyclic=cyclic) for study in studies]
+    margin = box_settings(config).margin_px if config["localization"]["enabled"] else None
+    return [segmentation_case(study, cyclic=cyclic, margin_px=margin) for study in studies]

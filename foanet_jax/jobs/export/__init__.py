@@ -1,0 +1,123 @@
+"""A trained model as a folder that needs nothing of this project: networks, facts and a small runtime."""
+
+import dataclasses
+import importlib.util
+import io
+import logging
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+
+import foanet_jax
+from foanet_jax.jobs.experiment.model import describe_run, find_runs, load_description, load_model
+from foanet_jax.jobs.experiment.record import write_json
+from foanet_jax.network import COARSEST, forward_bytes, probabilities
+from foanet_jax.pipeline import Network
+from foanet_jax.system.atomic import atomic_path
+from foanet_jax.system.errors import InputError
+from foanet_jax.system.nesting import dotted, nested
+
+LOGGER = logging.getLogger(__name__)
+FORMATS = ("stablehlo", "onnx")
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+NEEDS = {"stablehlo": ("flatbuffers", "requirements.txt"), "onnx": ("onnx", "requirements-onnx.txt")}
+RUNTIME = "foanet_runtime.py"
+
+
+def export_model(run: Path, output: Path, *, kind: str = "stablehlo", overwrite: bool = False) -> None:
+    """Writes a run's networks so that they can be used without this project.
+
+    Leaves in `output`: `localization` and `segmentation` as `.stablehlo` with weights in `.npz`, or as `.onnx`;
+    `model.json`, what the method needs to know besides; and `foanet_runtime.py`, which does the rest of it.
+
+    Args:
+        run: the workdir of a training, or a weights file of one run.
+        output: folder for what is written.
+        kind: one of FORMATS.
+        overwrite: replace an export that is there.
+
+    Raises:
+        InputError: no checkpoint or several, an export that is already there without `overwrite`, a network that the
+            format cannot have, or the package that writes it is not installed.
+    """
+    package, requirements = NEEDS[kind]
+    if importlib.util.find_spec(package) is None:
+        raise InputError("missing-package", f"--format={kind} needs {package}; pip install -r {requirements}")
+    if (output / "model.json").exists() and not overwrite:
+        raise InputError("output-exists", f"{output}/model.json: exists; pass --overwrite or another --output")
+    runs = find_runs(run)
+    model = load_model(runs)
+    if len(model.segmentation) > 1:
+        such = f", as {runs[0]}" if len(runs) > 1 else ""
+        raise InputError(
+            "ensemble", f"{run}: {len(model.segmentation)} runs, of which an export holds one; name it{such}"
+        )
+    networks = {"segmentation": model.segmentation[0]}
+    if model.localization:
+        networks["localization"] = model.localization[0]
+    for name, network in networks.items():
+        if kind == "onnx" and network.spec.norm in ("group", "instance"):
+            raise InputError(
+                "onnx", f"{run}: {name}.network.norm is {network.spec.norm!r}, which ONNX cannot have; use stablehlo"
+            )
+    facts = {
+        "version": foanet_jax.__version__,
+        "classes": model.classes,
+        "margin_px": model.margin_px,
+        "passes": model.passes,
+        "cyclic": model.cyclic,
+        "slice_axis": describe_run(load_description(runs[0])).slice_axis,
+        "stages": {name: _write_stage(name, networks[name], output, kind) for name in sorted(networks)},
+    }
+    _write(output / RUNTIME, (Path(__file__).parent / "runtime.py").read_bytes())
+    write_json(output / "model.json", facts)
+    LOGGER.info("networks and %s are in %s", RUNTIME, output)
+
+
+def _write_stage(name: str, network: Network, output: Path, kind: str) -> dict[str, Any]:
+    """Writes a network, and returns what `model.json` tells of it."""
+    files = {"network": f"{name}.{kind}"}
+    if kind == "onnx":
+        from foanet_jax.jobs.export.onnx_graph import network_graph
+
+        _write(output / files["network"], network_graph(network.variables, network.spec).SerializeToString())
+    else:
+        files["weights"] = f"{name}.npz"
+        _write(output / files["network"], serialise(network))
+        with io.BytesIO() as file:
+            weights: Any = {key: np.asarray(value) for key, value in dotted(network.variables).items()}
+            np.savez(file, **weights)
+            _write(output / files["weights"], file.getvalue())
+    return {
+        **files,
+        "spec": dataclasses.asdict(network.spec),
+        "prepare": dataclasses.asdict(network.prepare),
+        "bytes_a_pixel": forward_bytes(network.spec, (1, 1)),
+    }
+
+
+def serialise(network: Network) -> bytes:
+    """A network as StableHLO of `jax.export`, for any number and size of images and every platform of JAX.
+
+    It takes the weights by dotted name, (B, H, W, 3) float32 images, H and W multiples of 16, and (B, 2) int32, the
+    rows and columns of each that count; and gives (B, H, W, classes) probabilities.
+    """
+    batch, rows, columns = export.symbolic_shape("batch, rows, columns")
+    weights = {key: jax.ShapeDtypeStruct(value.shape, value.dtype) for key, value in dotted(network.variables).items()}
+    images = jax.ShapeDtypeStruct((batch, COARSEST * rows, COARSEST * columns, 3), jnp.float32)
+    extent = jax.ShapeDtypeStruct((batch, 2), jnp.int32)
+
+    @jax.jit
+    def forward(weights, images, extent):
+        return probabilities(nested(weights), images, network.spec, extent)
+
+    return bytes(export.export(forward, platforms=PLATFORMS)(weights, images, extent).serialize())
+
+
+def _write(path: Path, content: bytes) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)

@@ -1,0 +1,164 @@
+"""Indices as CSV files, units in the names of the columns; each file is whole or not there."""
+
+import csv
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foanet_jax.measures.indices.short_axis import DIMENSIONS, SECTORS, LvIndices
+from foanet_jax.measures.indices.study import volume_column
+from foanet_jax.measures.indices.ventricle import VentricleIndices, chamber
+from foanet_jax.system.atomic import atomic_path
+from foanet_jax.system.errors import InputError
+from foanet_jax.system.escaping import from_cell, to_cell
+
+
+def write_lv_indices(
+    indices: Mapping[str, LvIndices], path: str | os.PathLike[str], *, frame_seconds: float | None = None
+) -> None:
+    """Writes a row for each slice of each frame of each case: case, frame, slice, the indices, flags.
+
+    Args:
+        indices: by case.
+        path: of the file.
+        frame_seconds: time from frame to frame of all cases, for a column `time_ms`; None: there is no such column.
+
+    Raises:
+        InputError: there are none.
+    """
+    rows = []
+    for case, measured in indices.items():
+        columns = measured.columns()
+        columns["phase"] = np.broadcast_to(columns["phase"][:, None], measured.flags.shape)
+        for t, z in np.ndindex(measured.flags.shape):
+            values = {name: float(column[t, z]) for name, column in columns.items()}
+            place = {"case": to_cell(case), "frame": t, **_time(t, frame_seconds), "slice": z}
+            rows.append({**place, **values, "flags": str(measured.flags[t, z])})
+    _write(rows, Path(path))
+
+
+def read_lv_indices(path: str | os.PathLike[str]) -> dict[str, LvIndices]:
+    """What `write_lv_indices` wrote, by case; rows may be in any order.
+
+    Raises:
+        InputError: the file is no such table, or rows of a case are absent or there twice.
+    """
+    try:
+        by_case: dict[str, list[dict[str, str]]] = {}
+        for row in _read(path):
+            by_case.setdefault(from_cell(row["case"]), []).append(row)
+        return {case: _lv_indices(rows) for case, rows in by_case.items()}
+    except (KeyError, ValueError, csv.Error) as error:
+        raise _not_a_table(path, "LV indices", error) from None
+
+
+def write_ventricles(indices: Mapping[str, VentricleIndices], path: str | os.PathLike[str]) -> None:
+    """Writes a row for each case: case, frames ed and es, the indices, flags, and both volume–time curves.
+
+    A curve is one column, lv_curve_ml or rv_curve_ml, with its frames' volumes separated by spaces.
+
+    Raises:
+        InputError: there are none.
+    """
+    rows = [
+        {
+            "case": to_cell(case),
+            "ed": "" if measured.ed is None else measured.ed,
+            "es": "" if measured.es is None else measured.es,
+            **measured.columns(),
+            "flags": measured.flags,
+            "lv_curve_ml": " ".join(map(str, measured.left.volumes_ml.tolist())),
+            "rv_curve_ml": " ".join(map(str, measured.right.volumes_ml.tolist())),
+        }
+        for case, measured in indices.items()
+    ]
+    _write(rows, Path(path))
+
+
+def read_ventricles(path: str | os.PathLike[str]) -> dict[str, VentricleIndices]:
+    """What `write_ventricles` wrote, by case; EDV, ESV, SV and EF follow from the curves and the two frames.
+
+    Raises:
+        InputError: the file is no such table.
+    """
+    try:
+        return {from_cell(row["case"]): _ventricle(row) for row in _read(path)}
+    except (IndexError, KeyError, ValueError, csv.Error) as error:
+        raise _not_a_table(path, "ventricular indices", error) from None
+
+
+def write_volumes(
+    volumes_ml: Mapping[str, np.ndarray], path: str | os.PathLike[str], *, frame_seconds: float | None = None
+) -> None:
+    """Writes a row for each frame of a stack: frame, `time_ms` if known, each class's volume, "left_atrium_ml"."""
+    columns = {volume_column(name): volumes for name, volumes in volumes_ml.items()}
+    frames = len(next(iter(columns.values()), []))
+    _write(
+        [
+            {"frame": t} | _time(t, frame_seconds) | {name: float(curve[t]) for name, curve in columns.items()}
+            for t in range(frames)
+        ],
+        Path(path),
+    )
+
+
+def _time(frame: int, frame_seconds: float | None) -> dict[str, float]:
+    """A row's time after the first frame; nothing where it is not known."""
+    return {} if frame_seconds is None else {"time_ms": round(1000 * frame_seconds * frame, 3)}
+
+
+def _lv_indices(rows: list[dict[str, str]]) -> LvIndices:
+    rows = sorted(rows, key=lambda row: (int(row["frame"]), int(row["slice"])))
+    shape = int(rows[-1]["frame"]) + 1, int(rows[-1]["slice"]) + 1
+    if [(int(row["frame"]), int(row["slice"])) for row in rows] != list(np.ndindex(shape)):
+        raise ValueError(f"{rows[0]['case']} has not one row for each frame and slice")
+
+    def column(name: str) -> np.ndarray:
+        return np.array([float(row[name]) for row in rows]).reshape(shape)
+
+    return LvIndices(
+        cavity_area_mm2=column("cavity_area_mm2"),
+        myocardium_area_mm2=column("myocardium_area_mm2"),
+        dimensions_mm=np.stack([column(f"dim_{name}_mm") for name in DIMENSIONS], -1),
+        rwt_mm=np.stack([column(f"rwt_{name}_mm") for name in SECTORS], -1),
+        phase=column("phase")[:, 0],
+        flags=np.array([row["flags"] for row in rows]).reshape(shape),
+    )
+
+
+def _ventricle(row: dict[str, str]) -> VentricleIndices:
+    ed, es = (int(row[name]) if row[name] else None for name in ("ed", "es"))
+    left, right = (np.array([float(ml) for ml in row[f"{side}_curve_ml"].split()]) for side in ("lv", "rv"))
+    return VentricleIndices(
+        ed=ed,
+        es=es,
+        left=chamber(left, ed, es),
+        right=chamber(right, ed, es),
+        mass_g=float(row["lv_mass_g"]),
+        flags=row["flags"],
+    )
+
+
+def _write(rows: list[dict[str, Any]], path: Path) -> None:
+    if not rows:
+        raise InputError("cases", f"{path}: no indices to write; measure at least one case")
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _read(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for number, row in enumerate(rows, 1):
+        if None in row or None in row.values():
+            raise ValueError(f"row {number} has more or fewer fields than the header")
+    return rows
+
+
+def _not_a_table(path: str | os.PathLike[str], what: str, error: Exception) -> InputError:
+    return InputError("table", f"{path}: not a table of {what} ({type(error).__name__}: {error}); write it again")

@@ -1,0 +1,102 @@
+"""A prediction reviewed: its indices, what is odd about it, and the verdict."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from foanet_jax.data.study import Study
+from foanet_jax.measures.indices.study import StudyIndices, headline, measure_study
+from foanet_jax.measures.quality.calibration import Calibration
+from foanet_jax.measures.quality.finding import LOW_DICE, Finding, verdict
+from foanet_jax.measures.quality.picture import Range, check_image
+from foanet_jax.measures.quality.plausible import check_study
+from foanet_jax.measures.quality.shape import check_shapes
+from foanet_jax.pipeline import AT_BORDER, EMPTY, NOT_LOCALIZED, Prediction
+
+_CODES = {AT_BORDER: "box-at-border", NOT_LOCALIZED: "not-localized", EMPTY: "empty-mask"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Expectations:
+    """What a run knows of the studies that it may be given.
+
+    Attributes:
+        trained: the range of the training's images; None where the checkpoint does not tell it.
+        calibration: from confidence to Dice; None where the run has no validation patients.
+    """
+
+    trained: Range | None = None
+    calibration: Calibration | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Review:
+    """What a reader should know of a prediction beside its mask.
+
+    Attributes:
+        indices: what the mask measures.
+        findings: what is odd, in no order of weight.
+        expected_dice: of the foreground, from the network's confidence; None without a calibration.
+        drawn: slices of all frames on which anything was drawn.
+    """
+
+    indices: StudyIndices
+    findings: tuple[Finding, ...]
+    expected_dice: float | None
+    drawn: int
+
+    @property
+    def verdict(self) -> str:
+        """ "good", "check" or "reject"; see `quality.finding.verdict`."""
+        return verdict(self.findings, self.drawn)
+
+
+def review_study(study: Study, prediction: Prediction, expected: Expectations) -> Review:
+    """Measures and judges a study's prediction; its labels are not looked at.
+
+    Args:
+        study: that was segmented.
+        prediction: of that study.
+        expected: of the run that segmented it.
+    """
+    grid: dict[str, Any] = {"classes": study.classes, "spacing_mm": study.spacing_mm}
+    indices = measure_study(prediction.mask, **grid)
+    findings = [Finding(_CODES.get(flag, "no-contrast"), flag) for flag in prediction.flags]
+    if prediction.mask.any():
+        findings += check_shapes(prediction.mask, **grid)
+        findings += check_study(indices)
+    if expected.trained is not None and np.ptp(study.voxels):
+        findings += check_image(study, expected.trained)
+    dice = None
+    if expected.calibration is not None and prediction.confidence is not None:
+        # A mask without foreground has no confidence, and nothing to be expected of.
+        sure = prediction.confidence.foreground
+        dice = 0.0 if np.isnan(sure) else expected.calibration.expected_dice(sure)
+        if dice < LOW_DICE:
+            findings.append(Finding("low-confidence", f"a Dice of {dice:.2f} is to be expected"))
+    drawn = int(prediction.mask.any(axis=(2, 3)).sum())
+    return Review(indices, tuple(findings), dice, drawn)
+
+
+def describe(review: Review, prediction: Prediction) -> dict[str, Any]:
+    """A review as JSON keeps it, numbers that could not be measured left out."""
+    confidence = prediction.confidence
+    return {
+        "indices": headline(review.indices),
+        "quality": {
+            "verdict": review.verdict,
+            "findings": [dataclasses.asdict(finding) for finding in review.findings],
+            "confidence": {} if confidence is None else _numbers(dataclasses.asdict(confidence)),
+            **({} if review.expected_dice is None else {"expected_dice": review.expected_dice}),
+        },
+    }
+
+
+def _numbers(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _numbers(value) if isinstance(value, Mapping) else value
+        for name, value in tree.items()
+        if isinstance(value, Mapping) or (value is not None and not np.isnan(value))
+    }

@@ -1,0 +1,73 @@
+"""Colours that mean the same in every picture, the size of a page, and how a figure becomes a file."""
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from foanet_jax.system.atomic import atomic_path
+
+# Told apart with deuteranopia and protanopia as well as by lightness, and all of them away from grey;
+# the test computes both. Yellow, pure blue and pure red are kept for what they mean in Fig. 8.
+CLASS_COLOURS = {
+    "myocardium": "#00c896",
+    "cavity": "#ff7f2a",
+    "left ventricle": "#ff7f2a",
+    "right ventricle": "#935ce6",
+    "left atrium": "#5caee6",
+    "right atrium": "#bf634d",
+    "ascending aorta": "#33ffff",
+    "pulmonary artery": "#8cffa3",
+    "object": "#00c896",
+}
+_SPARE_COLOURS = ("#00c896", "#ff7f2a", "#935ce6", "#5caee6", "#bf634d", "#33ffff", "#8cffa3", "#f0389b")
+DIFFERENCE_COLOUR = "#ffe600"
+BOX_COLOUR = "#3d7bff"
+MARGIN_COLOUR = "#ff3030"
+TRUTH_COLOUR = "#ffffff"
+
+DPI = 100
+WIDTH = 1200
+PAGE = "#111315"
+INK = "#eceff1"
+QUIET_INK = "#9aa4ad"
+
+
+def class_colours(classes: Sequence[str]) -> dict[str, str]:
+    """A colour for every foreground class: fixed by name where the paper or ACDC names it.
+
+    Other names get a spare colour by a checksum of the name, so that the same classes look the same
+    in every picture; two of one picture only share a colour once all the spare ones are taken.
+
+    Args:
+        classes: names by index; 0 is the background.
+    """
+    colours = {name: CLASS_COLOURS[name] for name in classes[1:] if name in CLASS_COLOURS}
+    for name in classes[1:]:
+        if name in colours:
+            continue
+        start = zlib.crc32(name.encode())
+        order = [_SPARE_COLOURS[(start + i) % len(_SPARE_COLOURS)] for i in range(len(_SPARE_COLOURS))]
+        colours[name] = next((colour for colour in order if colour not in colours.values()), order[0])
+    return colours
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Writes a figure in the format of the path's suffix, .png by default, whole or not at all."""
+    path = Path(path)
+    FigureCanvasAgg(figure)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The temporary name need not end like the picture's, so that the format is told, not guessed.
+    kind = path.suffix.lstrip(".").lower() or "png"
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format=kind, dpi=DPI, facecolor=figure.get_facecolor())
+
+
+def write_text(
+    figure: Figure, x: float, y: float, text: str, height: float, *, size: float, colour: str = INK, side: str = "left"
+) -> None:
+    """Writes a line of text at (x, y) px from the lower left corner of a figure `height` px high."""
+    # Patient ids and file names are text, not mathematics: a $ in them must stay a $.
+    figure.text(x / WIDTH, y / height, text, fontsize=size, color=colour, ha=side, va="center", parse_math=False)

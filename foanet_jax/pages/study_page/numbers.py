@@ -1,0 +1,130 @@
+"""The numbers of one study as tiles and tables of text."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from foanet_jax.measures.indices.short_axis import DIMENSIONS, SECTORS
+from foanet_jax.pages.study_page.pictures import thickness_curves, volume_curves
+from foanet_jax.pages.study_page.result import StudyResult
+
+_NAMES = {
+    "a": "anterior",
+    "as": "anteroseptal",
+    "is": "inferoseptal",
+    "i": "inferior",
+    "il": "inferolateral",
+    "al": "anterolateral",
+}
+
+
+def key_numbers(result: StudyResult) -> list[tuple[str, str, str]]:
+    """Label, value and unit of what matters most: volumes, EF and mass; areas; or every structure's volume."""
+    ed, es = result.end_frames
+    if result.ventricle is not None and len(result.mask) > 1:
+        left, right = result.ventricle.left, result.ventricle.right
+        tiles = [
+            ("LV ejection fraction", left.ef_percent, "%"),
+            ("LV end-diastolic volume", left.edv_ml, "ml"),
+            ("LV end-systolic volume", left.esv_ml, "ml"),
+            ("LV stroke volume", left.sv_ml, "ml"),
+            ("LV mass", result.ventricle.mass_g, "g, at end diastole"),
+        ]
+        if np.isfinite(right.volumes_ml).any():
+            tiles += [
+                ("RV ejection fraction", right.ef_percent, "%"),
+                ("RV end-diastolic volume", right.edv_ml, "ml"),
+                ("RV end-systolic volume", right.esv_ml, "ml"),
+            ]
+    elif result.volumes_ml:
+        tiles = [(f"Volume of {name}", float(known_first(curve)), "ml") for name, curve in result.volumes_ml.items()]
+        if result.ventricle is not None:
+            tiles.append(("LV mass", result.ventricle.mass_g, "g, of this frame"))
+    elif result.indices is not None and ed is not None:
+        tiles = _slice_tiles(result, ed, es)
+    else:
+        tiles = []
+    return [(label, number(value), unit) for label, value, unit in tiles]
+
+
+def _slice_tiles(result: StudyResult, ed: int, es: int | None) -> list[tuple[str, float, str]]:
+    assert result.indices is not None
+    cavity = result.indices.cavity_area_mm2.sum(1)
+    wall = np.array([np.nan if np.isnan(row).any() else row.mean() for row in result.indices.rwt_mm[:, 0]])
+    if len(result.mask) < 2:
+        return [
+            ("Cavity area", float(cavity[ed]), "mm²"),
+            ("Myocardium area", float(result.indices.myocardium_area_mm2[ed, 0]), "mm²"),
+            ("Mean wall", float(wall[ed]), "mm"),
+        ]
+    tiles = [
+        ("Cavity area, largest", float(cavity[ed]), f"mm², frame {ed + 1}"),
+        ("Myocardium area", float(result.indices.myocardium_area_mm2[ed, 0]), f"mm², frame {ed + 1}"),
+        ("Mean wall, end diastole", float(wall[ed]), f"mm, frame {ed + 1}"),
+    ]
+    if es is not None:
+        tiles[1:1] = [
+            ("Cavity area, smallest", float(cavity[es]), f"mm², frame {es + 1}"),
+            ("Fractional area change", float(100 * (1 - cavity[es] / cavity[ed])), "%"),
+        ]
+        tiles.append(("Mean wall, end systole", float(wall[es]), f"mm, frame {es + 1}"))
+    return tiles
+
+
+def frame_table(result: StudyResult) -> tuple[list[str], list[list[str]]]:
+    """Header and a row for each frame: volumes and thicknesses of stacks, all indices of single slices."""
+    columns: dict[str, np.ndarray] = {f"{name} (ml)": curve for name, curve in volume_curves(result).items()}
+    if result.indices is not None and result.mask.shape[1] == 1:
+        columns |= slice_columns(result, 0)
+    elif result.indices is not None:
+        columns |= {f"{name} wall (mm)": curve for name, curve in thickness_curves(result.indices).items()}
+    ed, es = result.end_frames
+    marks = {ed: " ED", es: " ES"}
+    seconds = result.frame_seconds
+    timed = {"Time (ms)": 1000 * seconds * np.arange(len(result.mask))} if seconds is not None else {}
+    shown = {**timed, **columns} if columns else {}
+    rows = [
+        [f"{t + 1}{marks.get(t, '')}", *(number(float(column[t])) for column in shown.values())]
+        for t in range(len(result.mask))
+    ]
+    return ["Frame", *shown], rows
+
+
+def slice_table(result: StudyResult, frame: int) -> tuple[list[str], list[list[str]]]:
+    """Header and a row for each slice of one frame: areas, dimensions, thicknesses, and what is wrong."""
+    assert result.indices is not None
+    rows = []
+    header: list[str] = []
+    for z in range(result.mask.shape[1]):
+        columns = slice_columns(result, z)
+        header = ["Slice", *columns, "Remark"]
+        values = [number(float(column[frame])) for column in columns.values()]
+        rows.append([str(z + 1), *values, str(result.indices.flags[frame, z])])
+    return header, rows
+
+
+def slice_columns(result: StudyResult, z: int) -> dict[str, np.ndarray]:
+    """The indices of one slice over the frames, (T,) each, by a heading with the unit."""
+    indices = result.indices
+    assert indices is not None
+    names = _NAMES if result.oriented else {name: f"{(at + 30) % 360}°" for name, at in SECTORS.items()}
+    opposite = {pair: f"{names[one]}–{names[other]}" for pair, (one, other) in DIMENSIONS.items()}
+    return {
+        "cavity (mm²)": indices.cavity_area_mm2[:, z],
+        "myocardium (mm²)": indices.myocardium_area_mm2[:, z],
+        **{f"diameter {opposite[pair]} (mm)": indices.dimensions_mm[:, z, k] for k, pair in enumerate(DIMENSIONS)},
+        **{f"wall {names[name]} (mm)": indices.rwt_mm[:, z, k] for k, name in enumerate(SECTORS)},
+    }
+
+
+def known_first(values: Sequence[float] | np.ndarray) -> float:
+    """The first value that is not NaN; NaN where there is none."""
+    return next((float(value) for value in values if math.isfinite(value)), math.nan)
+
+
+def number(value: float) -> str:
+    """At most three digits before they are rounded off: 6.4, 58.3, 142; a dash where it is not known."""
+    if not math.isfinite(value):
+        return "–"
+    return f"{value:.1f}" if abs(value) < 100 else f"{value:,.0f}"

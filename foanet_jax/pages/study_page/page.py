@@ -1,0 +1,186 @@
+"""The page of one study: the verdict and its reasons first, the numbers, the pictures, every frame, what made it."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foanet_jax import __version__
+from foanet_jax.pages.markup.elements import (
+    ENLARGE_HINT,
+    Html,
+    counted,
+    details,
+    enlargeable,
+    footer,
+    image,
+    join,
+    numbers,
+    sections,
+    tag,
+    titled_table,
+    write_document,
+)
+from foanet_jax.pages.study_page import pictures
+from foanet_jax.pages.study_page.numbers import frame_table, key_numbers, slice_table
+from foanet_jax.pages.study_page.pictures import Picture
+from foanet_jax.pages.study_page.result import VERDICTS, StudyResult, require_result
+
+STYLE = Path(__file__).with_name("study.css")
+PURPOSE = "For research, not for diagnosis."
+
+
+def write_study_page(result: StudyResult, path: str | os.PathLike[str]) -> None:
+    """Writes a page that holds all its pictures, whole or not at all.
+
+    Args:
+        result: of one study; what it lacks is left out.
+        path: the HTML file.
+
+    Raises:
+        InputError: its arrays do not fit each other.
+    """
+    study = require_result(result).study
+    links, main = sections(
+        {
+            "heart": ("Heart", _heart(result)),
+            "wall": ("Wall thickness", _wall(result)),
+            "curves": ("Over the beat", _curves(result)),
+            "contours": ("Contours", _contours(result)),
+            "values": ("Every value", _values(result)),
+            "provenance": ("How it was made", _provenance(result)),
+        }
+    )
+    header = tag(
+        "header",
+        tag("p", "FOANet · one study", class_="above"),
+        tag("h1", study.case),
+        tag("p", _what(result), class_="summary"),
+        _verdict(result),
+        numbers(key_numbers(result)),
+        links,
+        ENLARGE_HINT,
+    )
+    style = STYLE.read_text(encoding="utf-8")
+    write_document(path, f"{study.case} – FOANet", header, main, footer(PURPOSE), style=style)
+
+
+def verdict_kind(verdict: str) -> str:
+    """The class of study.css that colours a verdict."""
+    return f"verdict {verdict.lower() if verdict.lower() in VERDICTS else 'unknown'}"
+
+
+def _what(result: StudyResult) -> str:
+    study = result.study
+    frames, slices, rows, columns = study.voxels.shape
+    patient = "" if study.patient == study.case else f"Patient {study.patient}: "
+    group = f", group {study.group}" if study.group else ""
+    count = [counted(slices, "slice")] + ([counted(frames, "frame")] if frames > 1 else [])
+    return f"{patient}{' × '.join(count)} of {rows} × {columns} px{group}. {PURPOSE}"
+
+
+def _verdict(result: StudyResult) -> Html:
+    if not (result.verdict or result.flags or result.confidence is not None):
+        return Html()
+    confidence = "" if result.confidence is None else f" The network's own certainty: {result.confidence:.2f} of 1."
+    said = VERDICTS.get(result.verdict.lower(), "")
+    reasons = [
+        tag("li", sentence, *([tag("span", f" {place}", class_="quiet")] if place else []), title=code)
+        for code, sentence, place in result.flags
+    ]
+    return tag(
+        "section",
+        tag("p", tag("strong", result.verdict.capitalize() or "Not judged"), f" {said}{confidence}".rstrip()),
+        *([tag("ul", *reasons)] if reasons else []),
+        class_=verdict_kind(result.verdict),
+        id="verdict",
+    )
+
+
+def _heart(result: StudyResult) -> Html:
+    picture = pictures.beating_heart(result)
+    if picture is None:
+        return Html()
+    caption = tag("figcaption", f"{picture.caption}")
+    return tag("figure", image(picture.content, picture.title), caption, class_="beat")
+
+
+def _wall(result: StudyResult) -> Html:
+    drawn = [_enlargeable(picture) for picture in pictures.bullseyes(result)]
+    if not drawn:
+        return Html()
+    single = result.mask.shape[1] == 1
+    text = (
+        "One ring of six sectors of 60°. "
+        if single
+        else "Rings from outside: basal, mid and apical thirds of the slices that show the cavity at that moment, in "
+        "the American Heart Association's segments. Segment 17, the apex, is on no slice and not measured; a sector "
+        "without a closed wall has a dash. "
+    )
+    text += (
+        "Directions follow from where the right ventricle lies; in a mirrored image anterior and inferior are swapped."
+        if result.oriented
+        else "The orientation is unknown, because no right ventricle was segmented: angles run clockwise from the "
+        "image's top."
+    )
+    return join([tag("p", text), tag("div", *drawn, class_="thirds")])
+
+
+def _curves(result: StudyResult) -> Html:
+    drawn = [_enlargeable(picture) for picture in pictures.time_curves(result)]
+    return tag("div", *drawn, class_="pair") if drawn else Html()
+
+
+def _contours(result: StudyResult) -> Html:
+    drawn = [pictures.contours(result), pictures.localization(result)]
+    return join(_enlargeable(picture) for picture in drawn if picture is not None)
+
+
+def _enlargeable(picture: Picture) -> Html:
+    return enlargeable(picture.name, picture.title, picture.caption, picture.content)
+
+
+def _values(result: StudyResult) -> Html:
+    header, rows = frame_table(result)
+    parts = []
+    if len(header) > 1 and len(rows) > 1:
+        parts.append(details("Every frame", titled_table("Every frame", header, rows, numeric=range(1, len(header)))))
+    if result.indices is not None and result.mask.shape[1] > 1:
+        names = ("end diastole", "end systole")
+        for name, frame in zip(names, result.end_frames, strict=True):
+            if frame is not None:
+                header, rows = slice_table(result, frame)
+                title = f"Every slice at {name}, frame {frame + 1}" if len(result.mask) > 1 else "Every slice"
+                last = len(header) - 1
+                parts.append(details(title, titled_table(title, header, rows, numeric=range(1, last), long=[last])))
+    remarks = [result.ventricle.flags] if result.ventricle is not None and result.ventricle.flags else []
+    return join([*parts, *(tag("p", f"Volumes: {remark}.", class_="quiet") for remark in remarks)])
+
+
+def _provenance(result: StudyResult) -> Html:
+    study = result.study
+    depth, row, column = study.spacing_mm
+    facts: dict[str, Any] = {
+        "file": study.source.name if study.source is not None else "none: made in memory",
+        "frames × slices × rows × columns": " × ".join(map(str, study.voxels.shape)),
+        "spacing (mm)": f"{row:.4g} × {column:.4g} in the plane, {depth:.4g} from slice to slice",
+        "time from frame to frame": "unknown"
+        if result.frame_seconds is None
+        else f"{1000 * result.frame_seconds:.1f} ms",
+        "classes": ", ".join(study.classes[1:]),
+        "voxels of each": ", ".join(map(str, np.bincount(result.mask.ravel(), minlength=len(study.classes))[1:])),
+        **result.provenance,
+        "foanet-jax": __version__,
+    }
+    return titled_table("Input and software", ["What", "Value"], list(_flat(facts)), long=[1])
+
+
+def _flat(facts: Mapping[str, Any], above: str = "") -> Iterable[list[str]]:
+    """Names and values as text, those of mappings below their own name."""
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{name}.")
+        else:
+            yield [f"{above}{name}", str(value)]

@@ -1,7 +1,0 @@
-"""What was found in one study, as a page that opens offline, on a phone and on paper; and an index of such pages."""
-
-from foanet_jax.study_page.index import IndexEntry, write_index_page
-from foanet_jax.study_page.page import write_study_page
-from foanet_jax.study_page.result import Flag, StudyResult
-
-__all__ = ["Flag", "IndexEntry", "StudyResult", "write_index_page", "write_study_page"]

@@ -1,0 +1,27 @@
+"""Nested dictionaries and their values by dotted name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def dotted(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a nested dictionary by dotted name: {"a": {"b": 1}} is {"a.b": 1}."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name}.{rest}": leaf for rest, leaf in dotted(value).items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """What `dotted` was given."""
+    tree: dict[str, Any] = {}
+    for name, value in flat.items():
+        *parents, field = name.split(".")
+        place = tree
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[field] = value
+    return tree
