@@ -1,4 +1,4 @@
-"""Makes docs/configuration.md from the docstrings of the settings classes: `python -m tests.docs.make_configuration`."""
+"""Makes docs/configuration.md from the docstrings of the settings: `python -m tests.docs.make_configuration`."""
 
 import re
 from pathlib import Path
