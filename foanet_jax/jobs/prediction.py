@@ -13,8 +13,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from foanet_jax.data.catalogue import is_dicom_input, read_input
 from foanet_jax.data.dicom import write_mask_dicom_seg
@@ -41,6 +39,7 @@ from foanet_jax.measures.quality.summary import joined_patients, write_summary
 from foanet_jax.pages.study_page import IndexEntry, write_index_page, write_study_page
 from foanet_jax.pipeline import Prediction, predict_study
 from foanet_jax.system.errors import InputError
+from foanet_jax.system.progress import messages_above, progress
 
 LOGGER = logging.getLogger(__name__)
 Entry = dict[str, Any]
@@ -128,10 +127,10 @@ def predict(
     writing = _Writing(output, expected, provenance, dicom_seg=dicom_seg, pages=pages)
     try:
         with (
-            logging_redirect_tqdm(),  # Messages above the bar, not in it.
+            messages_above(),
             ThreadPoolExecutor(1) as reader,
             ThreadPoolExecutor(1) as writer,
-            tqdm(total=len(refs), desc="predicting", unit="study", mininterval=1) as bar,
+            progress(total=len(refs), desc="predicting", unit="study") as bar,
         ):
             written: Future[None] | None = None
 
