@@ -144,7 +144,10 @@ def read(words: Sequence[str], *, program: str, default: Path | None = None) -> 
     spelt = helping.spelt(program, name)
     short = spelt.removeprefix(f"{helping.RUN_PY} ")
     found, _ = _scan(rest)
-    _require_read([option for option, _ in found], name, short, spelt)
+    rows = options_of(name)
+    if program == helping.RUN_PY:
+        rows.setdefault("workdir", KNOWN["workdir"])  # It has always taken this option, whatever the job.
+    _require_read([option for option, _ in found], name, rows, short=short, spelt=spelt)
     if job.config != "refused" and "config" not in [option for option, _ in found]:
         needed = job.config == "required" or not _names_all(found, rest, job.arguments)
         if needed and default is None:
@@ -156,7 +159,7 @@ def read(words: Sequence[str], *, program: str, default: Path | None = None) -> 
             raise InputError("arguments", f"{short} also needs {wanted}")
         if needed:
             rest, command = [f"--config={default}", *rest], [command[0], f"--config={default}", *command[1:]]
-    values, config = read_options(options_of(name), rest, positional=positional)
+    values, config = read_options(rows, rest, positional=positional)
     missing = [option for option in job.needs if not values[option]]
     if missing:
         named = [option.upper() if option in positional else f"--{option}" for option in missing]
@@ -183,6 +186,9 @@ def read_options(
 
     found, _ = _scan(words, rows)
     for name, value in found:
+        option = rows.get(name)
+        if value is None and option is not None and option.kind != "switch":
+            raise InputError("arguments", f"--{name}: the value is missing; write {helping.form(option)}")
         if name == "config":
             _require_experiment(value or "")
     holder = flags.FlagValues()
@@ -281,6 +287,8 @@ def _without_mode(words: Sequence[str]) -> tuple[list[str], str]:
         name, assigned, value = words[place].lstrip("-").partition("=")
         if name == "mode" and words[place].startswith("-"):
             chosen = value if assigned else "".join(words[place + 1 : place + 2])
+            if not chosen:
+                raise InputError("arguments", f"--mode: the job is missing; {helping.RUN_PY} --help lists the jobs")
             place += 1 if assigned else 2
         else:
             kept.append(words[place])
@@ -294,13 +302,12 @@ def _names_all(found: Sequence[tuple[str, str | None]], words: Sequence[str], na
     return len(_scan(words)[1]) >= len([name for name in names if name not in named])
 
 
-def _require_read(names: Sequence[str], job: str, short: str, spelt: str) -> None:
+def _require_read(names: Sequence[str], job: str, own: Mapping[str, Option], *, short: str, spelt: str) -> None:
     """Checks that the job reads each of the options.
 
     Raises:
         InputError: it does not read one, or there is no such option.
     """
-    own = options_of(job)
     for full in names:
         name = full.partition(".")[0]
         if name in own:

@@ -11,6 +11,7 @@ from typing import Any
 
 from foanet_jax.jobs import commandline, startup
 from foanet_jax.jobs.commandline import Given
+from foanet_jax.system.diskspace import require_writable
 
 LOGGER = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ def train(given: Given) -> None:
         commandline.training_together(given["coordinator"], given["processes"], given["process"]),
         commandline.ending_in_order("the same command and --resume"),
     ):
+        LOGGER.info("the folder of this run is %s", _workdir(given))
         training.train(
             _config(given),
             _workdir(given),
@@ -161,4 +163,6 @@ def _config(given: Given) -> dict[str, Any]:
 
 
 def _workdir(given: Given, ending: str = "") -> Path:
-    return Path(given["workdir"] or f"runs/{_config(given)['name']}{ending}")
+    folder = Path(given["workdir"] or f"runs/{_config(given)['name']}{ending}")
+    require_writable(folder, "--workdir")
+    return folder
