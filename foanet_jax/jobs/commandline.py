@@ -101,7 +101,8 @@ def information(words: Sequence[str], *, program: str) -> str:
 
 
 def _job_of(words: Sequence[str], program: str) -> str:
-    """The job that a command line names, or ""."""
+    """The job that a command line with a word for help names, or ""."""
+    words = [word for word in words if word not in (*HELP, *WHOLE_HELP)]
     if program == helping.FOANET:
         first = next((word for word in words if not word.startswith("-")), "")
     else:

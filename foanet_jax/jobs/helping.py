@@ -44,7 +44,7 @@ def _usage(program: str) -> list[str]:
         "Usage: python run.py [--mode JOB] [--OPTION=VALUE …]",
         "       python run.py --version",
         "",
-        "Without any option, python run.py runs the experiment on the built-in phantom.",
+        *_row("", "Without any option, python run.py runs the experiment on the built-in phantom.", column=0),
     ]
 
 
@@ -54,7 +54,7 @@ def job_help(program: str, name: str) -> str:
     given = list(job.arguments) if program == FOANET else []
     rows = options_of(name)
     positional = "".join(f" {argument.upper()}" for argument in given)
-    lines = [job.summary, "", f"Usage: {spelt(program, name)}{positional} [--OPTION=VALUE …]"]
+    lines = [*_row("", job.summary, column=0), "", f"Usage: {spelt(program, name)}{positional} [--OPTION=VALUE …]"]
     lines += ["", "Example:", *command_lines(example(program, job), column=2)]
     if given:
         lines += ["", "Arguments:"]
@@ -92,7 +92,7 @@ def _width(column: int) -> int:
 
 def whole_help(program: str) -> str:
     """The overview and the options of every job."""
-    return "\n\n".join([overview(program), *(f"{job.name}: {job_help(program, job.name)}" for job in JOBS)])
+    return "\n\n".join([overview(program), *(f"{job.name.upper()}\n{job_help(program, job.name)}" for job in JOBS)])
 
 
 def form(option: Option) -> str:
@@ -113,6 +113,6 @@ def described(option: Option, *, default: bool = True) -> str:
 def _row(name: str, text: str, *, column: int = COLUMN) -> list[str]:
     """A name and its text, wrapped to the terminal's width."""
     lines = textwrap.wrap(text, _width(column) - column, break_on_hyphens=False) or [""]
-    beside = len(name) <= column - 2
+    beside = len(name) <= max(column - 2, 0)
     first: Iterable[str] = [f"{name:{column}}{lines[0]}"] if beside else [name, f"{'':{column}}{lines[0]}"]
     return [*first, *(f"{'':{column}}{line}" for line in lines[1:])]
