@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import foanet_jax
 from foanet_jax.jobs import helping, startup
@@ -131,7 +131,9 @@ def read(words: Sequence[str], *, program: str, default: Path | None = None) -> 
     Raises:
         InputError: an option is missing, mistyped, left over or not read by this job, or the experiment is wrong.
     """
-    rest, command = _expanded(words[1:]), list(words)
+    rest = _expanded(words[1:])
+    before = ["-m", "foanet_jax"] if Path(words[0]).name == "__main__.py" else [words[0]]
+    command = [*before, *words[1:]]
     if program == helping.FOANET:
         if not rest or rest[0].startswith("-"):
             raise InputError("arguments", f"write the job first, such as {helping.example(program, JOBS[0])}")
@@ -159,7 +161,7 @@ def read(words: Sequence[str], *, program: str, default: Path | None = None) -> 
             )
             raise InputError("arguments", f"{short} also needs {wanted}")
         if needed:
-            rest, command = [f"--config={default}", *rest], [command[0], f"--config={default}", *command[1:]]
+            rest, command = [f"--config={default}", *rest], [*before, f"--config={default}", *words[1:]]
     values, config = read_options(rows, rest, positional=positional)
     missing = [option for option in job.needs if not values[option]]
     if missing:
@@ -462,7 +464,10 @@ def interruptible(note: str) -> Iterator[None]:
     try:
         with interruption.ending_in_order():
             yield
-    except interruption.Interrupted as stop:
+    except BaseException as error:
+        stop = _cause(error, interruption.Interrupted)
+        if stop is None:
+            raise
         sys.stdout.write(f"interrupted; {note}\n")
         raise SystemExit(INTERRUPTED + stop.number) from None
 
@@ -497,7 +502,7 @@ def _report(error: BaseException) -> int:
     """Reports what ends the program, and returns its exit status."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
-    if isinstance(error, KeyboardInterrupt):
+    if _cause(error, KeyboardInterrupt):
         _say("interrupted")
         return INTERRUPTED + 2
     if isinstance(error, BrokenPipeError):
@@ -508,6 +513,16 @@ def _report(error: BaseException) -> int:
         return 1
     _say(f"error: {found.code}: {found}")
     return BAD_INPUT
+
+
+Kind = TypeVar("Kind", bound=BaseException)
+
+
+def _cause(error: BaseException | None, kind: type[Kind]) -> Kind | None:
+    """The error, or the one behind it, that is of a kind: the import of a compiled module hides what ended it."""
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _as_input_error(error: BaseException) -> InputError | None:

@@ -133,6 +133,8 @@ def test_values_of_the_console_command_stand_anywhere(tmp_path):
     given = read(FOANET, "report runs/acdc")
     assert (given["workdir"], given.config) == ("runs/acdc", None)
     assert given.command == ["program", "report", "runs/acdc"]
+    words = ["/site/foanet_jax/__main__.py", "doctor"]
+    assert commandline.read(words, program=FOANET).command == ["-m", "foanet_jax", "doctor"]
 
 
 def test_options_of_a_file_are_read(tmp_path):
@@ -354,11 +356,28 @@ def test_how_a_program_ends(quiet, capsys, work, status, says):
     assert told.count("\n") <= 1 or says == "Traceback"
 
 
+def test_an_interrupt_that_an_import_hides_is_an_interrupt(quiet, capsys):
+    def work():
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise ImportError("initialization failed") from error
+
+    with pytest.raises(SystemExit) as caught:
+        commandline.end(work)
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize("hidden", [False, True])
 @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_a_prediction_that_is_stopped_says_what_is_left(name, status, capsys):
+def test_a_prediction_that_is_stopped_says_what_is_left(name, status, hidden, capsys):
     def work():
         with commandline.interruptible("what was segmented is in OUT"):
-            signal.raise_signal(signal.Signals[name])
+            try:
+                signal.raise_signal(signal.Signals[name])
+            except SystemExit as error:
+                raise ImportError if hidden else error  # noqa: B904
             raise AssertionError("not reached")
 
     with pytest.raises(SystemExit) as caught:
