@@ -4,35 +4,39 @@ python -m benchmarks.robustness --checkpoint runs/acdc --config experiments/acdc
 """
 
 import dataclasses
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from absl import flags
-from ml_collections import config_flags
-from tqdm import tqdm
 
 from benchmarks.plots import draw_robustness
 from benchmarks.report import say, write_json, write_text
 from benchmarks.shifted import Outcome, measure, robustness_table
 from benchmarks.shifts import SHIFTS, Shift
-from foanet_jax.jobs import commandline
+from foanet_jax.jobs import commandline, helping, startup
 from foanet_jax.jobs.experiment.model import load_model
 from foanet_jax.jobs.experiment.options import memory_bytes
 from foanet_jax.jobs.experiment.studies import list_studies, load_studies, open_folds
+from foanet_jax.jobs.options import Option
 from foanet_jax.measures.metrics import FOREGROUND
 from foanet_jax.system.errors import InputError
+from foanet_jax.system.progress import progress
 from foanet_jax.system.records import write_records
 
-
-def define_flags() -> None:
-    """Defines the command's flags. This is not done at import, because run.py uses some of the same names."""
-    config_flags.DEFINE_config_file("config", None, "FILE.py or FILE.py:ROW.")
-    flags.DEFINE_string("checkpoint", None, "Folder of the run to evaluate.")
-    flags.DEFINE_enum("patients", "test", ["test", "all"], "Test patients of the fold, or all patients.")
-    flags.DEFINE_integer("count", 0, "Use only the first so many patients. [default: all]", lower_bound=0)
-    flags.DEFINE_list("shifts", [], f"Use only these shifts. Choose from {', '.join(shift.name for shift in SHIFTS)}.")
-    flags.DEFINE_string("output", "runs/robustness", "Folder for the tables and the figure.")
+ROWS = (
+    Option("config", (), "Experiment", "Experiment file: FILE.py or FILE.py:ROW.", "config", "FILE.py"),
+    Option("checkpoint", (), "Model", "Folder of the run whose networks are used.", value="PATH"),
+    Option("patients", (), "Selection", "The fold's test patients, or all.", "choice", default="test",
+           choices=("test", "all")),
+    Option("count", (), "Selection", "Only the first so many patients.", "number", "NUMBER", default=0,
+           default_text="all"),
+    Option("shifts", (), "Selection", f"Only these of {', '.join(shift.name for shift in SHIFTS)}.", "list", "NAME,…",
+           default=[], default_text="all"),
+    Option("output", (), "Output", "Folder for the tables and the picture.", value="FOLDER",
+           default="runs/robustness"),
+)  # fmt: skip
+OPTIONS = {option.name: option for option in ROWS}
+PHANTOM = Path(__file__).parents[1] / "experiments" / "phantom.py"
 
 
 def run(
@@ -75,7 +79,7 @@ def run(
                 "classes", f"{study.name}: classes {study.classes}, but the checkpoint knows {model.classes}"
             )
     total = len(studies) * sum(len(shift.strengths) for shift in chosen)
-    with tqdm(total=total, desc="shifting", unit="study", mininterval=1) as bar:
+    with progress(total=total, desc="shifting", unit="study") as bar:
         outcomes = measure(
             studies, model, chosen, seed=config["seed"], memory_bytes=memory_bytes(config), progress=bar.update
         )
@@ -104,24 +108,27 @@ def _panel(shift: Shift, outcomes: Sequence[Outcome]):
     return shift, shift.strengths, after, before
 
 
-def main(argv: list[str]) -> None:
-    """Runs the command after absl has parsed the flags."""
-    commandline.set_up()
-    given = flags.FLAGS
-    if len(argv) > 1:
-        raise InputError("arguments", f"left over: {' '.join(argv[1:])}; write every option as --name=value")
-    if not given.checkpoint:
+def main() -> None:
+    """The command: reads its options and runs."""
+    words = sys.argv[1:]
+    if "--help" in words:
+        sys.stdout.write("\n".join([(__doc__ or "").strip(), *helping.options_text(OPTIONS), ""]))
+        return
+    startup.set_up()
+    named = any(word.startswith("--config=") or word == "--config" for word in words)
+    given, config = commandline.read_options(OPTIONS, words if named else [f"--config={PHANTOM}", *words])
+    if not given["checkpoint"]:
         raise InputError("arguments", "--checkpoint is missing; name the folder of a run")
+    assert config is not None  # One was added where none was named.
     run(
-        given.config.to_dict(),
-        Path(given.checkpoint),
-        Path(given.output),
-        patients=given.patients,
-        count=given.count,
-        shifts=given.shifts,
+        config,
+        Path(given["checkpoint"]),
+        Path(given["output"]),
+        patients=given["patients"],
+        count=given["count"],
+        shifts=given["shifts"],
     )
 
 
 if __name__ == "__main__":
-    define_flags()
-    commandline.start(main, default=Path(__file__).parents[1] / "experiments" / "phantom.py")
+    commandline.end(main)

@@ -11,6 +11,7 @@ from foanet_jax.image.prepare import PrepareSpec
 from foanet_jax.network import NetworkSpec
 from foanet_jax.pages.report.rows import Row
 from foanet_jax.settings import BoxSpec, defaults, with_overrides
+from foanet_jax.system.errors import did_you_mean
 from foanet_jax.system.nesting import dotted, nested
 from foanet_jax.training.losses import LossSpec
 from foanet_jax.training.spec import TrainSpec
@@ -158,7 +159,8 @@ def chosen(config: ConfigDict, names: str, variants: Mapping[str, Mapping[str, A
             change = dotted(config.rows[name].change.to_dict())
         else:
             known = ", ".join([*config.table.order, *variants])
-            raise ValueError(f"{config.name}:{name}: no such row or variant; choose one of {known}")
+            meant = did_you_mean(name, [*config.table.order, *variants])
+            raise ValueError(f"{config.name}:{name}: no such row or variant; {meant}choose one of {known}")
         changed = ConfigDict(with_overrides(config.to_dict(), change))
         changed.name = f"{config.name}-{name}"
         changed.row = config.row if name in variants else name

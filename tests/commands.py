@@ -3,15 +3,17 @@
 JAX and all readers are imported once. It ends with the first command that fails.
 """
 
+import importlib
 import os
 import shlex
 import sys
-from pathlib import Path
 
 sys.path.insert(0, os.getcwd())
 
 import run
-from foanet_jax.jobs import commandline
+
+for name in ("export", "prediction", "sweep.work", "experiment.release"):
+    importlib.import_module(f"foanet_jax.jobs.{name}")
 
 
 def main():
@@ -20,7 +22,7 @@ def main():
         child = os.fork()
         if child == 0:
             sys.argv = shlex.split(line)
-            commandline.start(run.main, default=Path("experiments/phantom.py"))
+            run.main()
         _, status = os.waitpid(child, 0)
         if status:
             sys.exit(f"{line}: ended with {os.waitstatus_to_exitcode(status)}")

@@ -18,6 +18,7 @@ CONTEXT.set_forkserver_preload(
         "absl.app",
         "ml_collections.config_flags",
         "experiments.phantom",
+        "foanet_jax.jobs.experiment.release",
         "foanet_jax.jobs.export",
         "foanet_jax.jobs.prediction",
         "foanet_jax.jobs.sweep.work",

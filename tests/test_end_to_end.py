@@ -344,7 +344,7 @@ def test_every_row_that_was_tried_changes_the_recipe_in_what_it_says():
         (["--mode", "export", "--config.seed=3"], "--config.seed is not read by --mode export"),
         (["--mode=predict", "--input=x", "--output=y", "--checkpoint=nowhere"], "nowhere"),
         (["--mode=evaluate", "--checkpoint=nowhere"], "nowhere"),
-        (["--mode=dance"], "run|train|evaluate|predict"),
+        (["--mode=dance"], "predict|check|run|train|evaluate|cv|ablate"),
     ],
 )
 def test_wrong_input_is_one_clear_error_and_writes_nothing(arguments, says, tmp_path):

@@ -5,10 +5,9 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from tqdm import tqdm
-
 from foanet_jax.data.refs import StudyRef, grid_of, natural_key
 from foanet_jax.system.errors import InputError
+from foanet_jax.system.progress import over
 
 SPLITS = ("random", "group", "spacing", "size")
 
@@ -74,7 +73,7 @@ def _by_group(
 def _values(refs: Sequence[StudyRef], split: str) -> dict[str, float]:
     """Each patient's pixel side in mm, or number of pixels of an image, in order of patient."""
     found: dict[str, list[float]] = {}
-    for ref in tqdm(refs, desc="reading headers", unit="study", mininterval=1):
+    for ref in over(refs, desc="reading headers", unit="study"):
         grid = grid_of(ref)
         rows, columns = grid.shape[2:]
         side = math.sqrt(grid.spacing_mm[1] * grid.spacing_mm[2])

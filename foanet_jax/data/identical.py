@@ -4,10 +4,10 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from foanet_jax.data.refs import StudyRef, natural_key
 from foanet_jax.system.errors import InputError
+from foanet_jax.system.progress import over
 
 
 def voxel_digest(array: np.ndarray) -> str:
@@ -26,7 +26,7 @@ def identical_patients(refs: Sequence[StudyRef]) -> tuple[tuple[str, ...], ...]:
     """
     owners: dict[str, list[str]] = {}
     readable = [ref for ref in refs if ref.load_voxels is not None]
-    for ref in tqdm(readable, desc="comparing patients", unit="image", mininterval=1, disable=not readable):
+    for ref in over(readable, desc="comparing patients", unit="image"):
         assert ref.load_voxels is not None
         try:
             voxels = ref.load_voxels()

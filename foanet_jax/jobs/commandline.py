@@ -1,206 +1,556 @@
-"""How a program starts and ends: its arguments read, its messages shown, bad input told in one line."""
+"""How a program starts and ends: it reads its options, and reports bad input in one line."""
 
 import contextlib
-import functools
+import dataclasses
+import errno
 import logging
 import os
+import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NoReturn, TypeVar
 
-import jax
-from absl import app, flags
-
-from foanet_jax.system import distributed, interruption
-from foanet_jax.system.determinism import make_deterministic
+import foanet_jax
+from foanet_jax.jobs import helping, startup
+from foanet_jax.jobs.options import DEFAULT_JOB, JOBS, OPTIONS, Option, job_named, options_of, readers_of
+from foanet_jax.system import interruption
 from foanet_jax.system.diskspace import disk_full, is_full
-from foanet_jax.system.errors import InputError
-from foanet_jax.system.memory import keep_freed_memory
+from foanet_jax.system.errors import InputError, did_you_mean, printable
 
-BY_CHECKPOINT = ("predict", "export", "release")  # the jobs that read no experiment
+HELP = ("--help", "-help", "-h", "--helpshort", "-?")
+WHOLE_HELP = ("--helpfull", "-helpfull")
+INTERRUPTED = 128  # plus the number of the signal, as shells have it
+BAD_INPUT = 2
+EXPERIMENTS = "experiment files are in the folder experiments/ of the project's source code"
 
 
-def start(main: Callable[[list[str]], None], *, default: Path) -> None:
-    """Reads the flags, calls `main` with what was no flag, and ends with status 2 on bad input.
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What the command line says.
+
+    Attributes:
+        job: the job's name.
+        values: of every option that the job reads, defaults included.
+        config: the experiment with its overrides; None where none was read.
+        command: what the user typed, for the record of a run; with Python before it, it starts the program again.
+    """
+
+    job: str
+    values: Mapping[str, Any]
+    config: dict[str, Any] | None
+    command: list[str]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+
+def start(
+    words: Sequence[str], work: Callable[[Given], int | None], *, program: str, default: Path | None = None
+) -> NoReturn:
+    """Runs a program to its end: 0, 1 where something failed, 2 for bad input, 130 for Ctrl-C.
 
     Args:
-        main: of a program that has defined its flags, `--config` among them.
-        default: the experiment of arguments that name none.
+        words: sys.argv.
+        work: the job; it returns the exit status.
+        program: `helping.FOANET` or `helping.RUN_PY`.
+        default: the experiment of a command that names none.
     """
-    app.run(_guarded(main), flags_parser=_guarded(functools.partial(_parse, default=default)))
+
+    def run() -> int | None:
+        text = information(words, program=program)
+        if text:
+            sys.stdout.write(text)
+            return 0
+        startup.show_messages()
+        return work(read(words, program=program, default=default))
+
+    end(run)
 
 
-def set_up(*, deterministic: bool = False) -> None:
-    """Messages to the terminal, compiled programs to a cache that later runs read, freed memory kept.
-
-    Args:
-        deterministic: see `determinism.make_deterministic`.
-    """
-    if deterministic:
-        make_deterministic()
-    keep_freed_memory()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout, force=True)
-    logging.getLogger("foanet_jax").setLevel(logging.INFO)
-    # Orbax tells its options at every start, and its errors twice: they are raised as well.
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
-    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "foanet_jax"))
-    jax.config.update("jax_compilation_cache_dir", cache)
-
-
-def with_experiment(argv: list[str], default: Path) -> list[str]:
-    """The arguments with the default experiment added where they name none.
-
-    An experiment is a program, and what a checkpoint does must not depend on one, nor run it: there it is refused.
-
-    Raises:
-        InputError: "missing-file" where the experiment that they name is no file; "arguments" where the job reads
-            none.
-    """
-    names = [argument.lstrip("-").partition("=")[0] if argument.startswith("-") else "" for argument in argv]
-    mode = _value(argv, names, "mode")
-    if mode in BY_CHECKPOINT:
-        given = [name for name in names if name.partition(".")[0] == "config"]
-        if given:
-            raise InputError(
-                "arguments", f"--{given[0]} is not read by --mode {mode}: the checkpoint has its own configuration"
-            )
-        return argv
-    if "config" not in names:
-        return [argv[0], f"--config={default}", *argv[1:]]
-    value = _value(argv, names, "config")
-    if not Path(value.partition(":")[0]).is_file():
-        raise InputError("missing-file", f"--config={value}: no such file; name one such as experiments/phantom.py")
-    return argv
+def end(work: Callable[[], int | None]) -> NoReturn:
+    """Does the work of a program and exits with its status; see `start`."""
+    try:
+        startup.hide_warnings()
+        status = work() or 0
+    except BaseException as error:
+        status = _report(error)
+    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # Nobody reads it any more, as after `| head -1`.
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    sys.exit(status)
 
 
-def _value(argv: list[str], names: list[str], name: str) -> str:
-    """The value of an option as --name=value or --name value; empty without it."""
-    if name not in names:
+def information(words: Sequence[str], *, program: str) -> str:
+    """The help or the version, where the command line asks for them; else ""."""
+    given = list(words[1:])
+    given = given[: given.index("--")] if "--" in given else given
+    if "--version" in given:
+        return f"foanet-jax {foanet_jax.__version__}\n"
+    asked = next((word for word in given if word in (*HELP, *WHOLE_HELP)), "")
+    if not asked and (given or program != helping.FOANET):
         return ""
-    place = names.index(name)
-    _, assigned, value = argv[place].partition("=")
-    return value if assigned else "".join(argv[place + 1 : place + 2])
+    if asked in WHOLE_HELP:
+        return helping.whole_help(program)
+    name = _job_of(given, program)
+    return helping.job_help(program, name) if name else helping.overview(program)
 
 
-def refuse_unread(mode: str, read_by: Iterable[tuple[Iterable[flags.FlagHolder], Sequence[str]]]) -> None:
-    """Checks that no option was given that this job would not read.
+def _job_of(words: Sequence[str], program: str) -> str:
+    """The job that a command line with a word for help names, or ""."""
+    words = [word for word in words if word not in (*HELP, *WHOLE_HELP)]
+    if program == helping.FOANET:
+        first = next((word for word in words if not word.startswith("-")), "")
+    else:
+        first = next((value for name, value in _scan(words)[0] if name == "mode"), "") or ""
+    return _require_job(first, program) if first else ""
+
+
+def _require_job(name: str, program: str) -> str:
+    names = [job.name for job in JOBS]
+    if name not in names:
+        what = f"--mode={name}" if program != helping.FOANET else name
+        raise InputError(
+            "arguments", f"{what}: there is no such job; {did_you_mean(name, names)}choose one of {'|'.join(names)}"
+        )
+    return name
+
+
+def read(words: Sequence[str], *, program: str, default: Path | None = None) -> Given:
+    """Reads the command line of a job.
+
+    Args:
+        words: sys.argv.
+        program: `helping.FOANET`, whose first word is the job, or `helping.RUN_PY`.
+        default: the experiment of a command that names none.
 
     Raises:
-        InputError: one was.
+        InputError: an option is missing, mistyped, left over or not read by this job, or the experiment is wrong.
     """
-    for options, modes in read_by:
-        for option in options:
-            if option.present and mode not in modes:
-                raise InputError(
-                    "arguments", f"--{option.name} is not read by --mode {mode}, only by {', '.join(modes)}"
-                )
-
-
-def paths(mode: str, *options: flags.FlagHolder) -> list[Path]:
-    """The paths that a job needs.
-
-    Raises:
-        InputError: one was not given.
-    """
-    missing = [f"--{option.name}" for option in options if not option.value]
+    rest = _expanded(words[1:])
+    before = ["-m", "foanet_jax"] if Path(words[0]).name == "__main__.py" else [words[0]]
+    command = [*before, *words[1:]]
+    if program == helping.FOANET:
+        if not rest or rest[0].startswith("-"):
+            raise InputError("arguments", f"write the job first, such as {helping.example(program, JOBS[0])}")
+        name = _require_job(rest.pop(0), program)
+        positional: tuple[str, ...] = job_named(name).arguments
+    else:
+        rest, chosen = _without_mode(rest)
+        name = _require_job(chosen or DEFAULT_JOB, program)
+        positional = ()
+    job = job_named(name)
+    spelt = helping.spelt(program, name)
+    short = spelt.removeprefix(f"{helping.RUN_PY} ")
+    found, _ = _scan(rest)
+    rows = options_of(name)
+    if program == helping.RUN_PY:
+        rows.setdefault("workdir", KNOWN["workdir"])  # It has always taken this option, whatever the job.
+    _require_read([option for option, _ in found], name, rows, short=short, spelt=spelt)
+    if job.config != "refused" and "config" not in [option for option, _ in found]:
+        needed = job.config == "required" or not _names_all(found, rest, job.arguments)
+        if needed and default is None:
+            wanted = (
+                f"--config=FILE, such as --config=experiments/acdc.py; {EXPERIMENTS}"
+                if job.config == "required"
+                else f"{', '.join(job.arguments).upper()}, for example: {helping.example(program, job)}"
+            )
+            raise InputError("arguments", f"{short} also needs {wanted}")
+        if needed:
+            rest, command = [f"--config={default}", *rest], [*before, f"--config={default}", *words[1:]]
+    values, config = read_options(rows, rest, positional=positional)
+    missing = [option for option in job.needs if not values[option]]
     if missing:
-        raise InputError("arguments", f"--mode {mode} also needs {', '.join(missing)}")
-    return [Path(option.value) for option in options]
+        named = [option.upper() if option in positional else f"--{option}" for option in missing]
+        raise InputError(
+            "arguments", f"{short} also needs {', '.join(named)}, for example: {helping.example(program, job)}"
+        )
+    return Given(name, values, config, command)
+
+
+def read_options(
+    rows: Mapping[str, Option], words: Sequence[str], *, positional: Sequence[str] = ()
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The values of options, and the experiment where one is named.
+
+    Args:
+        rows: the options that there are, by name.
+        words: of the command line, without the program.
+        positional: options whose values may stand without their names, in this order.
+
+    Raises:
+        InputError: an option is mistyped, left over or has a value that it cannot have, or the experiment is wrong.
+    """
+    from absl import flags
+
+    found, _ = _scan(words, rows)
+    for name, value in found:
+        option = rows.get(name)
+        if value is None and option is not None and option.kind != "switch":
+            raise InputError("arguments", f"--{name}: the value is missing; write {helping.form(option)}")
+        if name == "config":
+            _require_experiment(value or "")
+    holder = flags.FlagValues()
+    for option in rows.values():
+        _define(option, holder, words)
+    holder.set_gnu_getopt(bool(positional))
+    try:
+        left = holder(["program", *words])[1:]
+    except InputError:
+        raise
+    except Exception as error:  # An experiment is a program: it may raise anything.
+        raise _explained(error, rows, words, found) from None
+    values = {name: holder[name].value for name in rows}
+    for name in positional:
+        if left and not holder[name].present:
+            values[name] = left.pop(0)
+    if left:
+        # `--config.foa false` would mean True and leave "false" behind.
+        raise InputError("arguments", f"left over: {' '.join(left)}; write every option as --name=value")
+    config = values.pop("config", None)
+    return values, config and config.to_dict()
+
+
+def _define(option: Option, holder: Any, words: Sequence[str]) -> None:
+    """Defines an option as an absl flag."""
+    from absl import flags
+    from ml_collections import config_flags
+
+    named = (option.name, option.default)
+    if option.kind == "config":
+        config_flags.DEFINE_config_file(
+            option.name, None, option.text, flag_values=holder, sys_argv=["program", *words]
+        )
+    elif option.kind == "choice":
+        flags.DEFINE_enum(*named, option.choices, option.text, flag_values=holder)
+    else:
+        define: dict[str, Callable] = {
+            "text": flags.DEFINE_string,
+            "number": flags.DEFINE_integer,
+            "list": flags.DEFINE_list,
+            "switch": flags.DEFINE_bool,
+        }
+        define[option.kind](*named, option.text, flag_values=holder)
+
+
+def _expanded(words: Sequence[str]) -> list[str]:
+    """The words with those of each --flagfile in its place."""
+    from absl import flags
+
+    try:
+        return flags.FlagValues().read_flags_from_files(list(words), force_gnu=False)
+    except (flags.Error, OSError) as error:
+        raise InputError("arguments", f"--flagfile: {error}") from None
+
+
+KNOWN = {option.name: option for option in OPTIONS}
+
+
+def _scan(
+    words: Sequence[str], rows: Mapping[str, Option] | None = None
+) -> tuple[list[tuple[str, str | None]], list[str]]:
+    """The options of a command line with their values, and the words that are none, without running an experiment."""
+    rows = KNOWN if rows is None else rows
+    found: list[tuple[str, str | None]] = []
+    left: list[str] = []
+    place = 0
+    while place < len(words):
+        word = words[place]
+        place += 1
+        if word == "--":
+            left += words[place:]
+            break
+        if not word.startswith("-") or word == "-":
+            left.append(word)
+            continue
+        name, assigned, value = word.lstrip("-").partition("=")
+        if assigned:
+            found.append((name, value))
+        elif _is_switch(name, rows) or place == len(words) or ("." in name and words[place].startswith("--")):
+            found.append((name.removeprefix("no") if name not in rows and _is_switch(name, rows) else name, None))
+        else:
+            found.append((name, words[place]))
+            place += 1
+    return found, left
+
+
+def _is_switch(name: str, rows: Mapping[str, Option]) -> bool:
+    option = rows.get(name) or rows.get(name.removeprefix("no"))
+    return option is not None and option.kind == "switch"
+
+
+def _without_mode(words: Sequence[str]) -> tuple[list[str], str]:
+    """The words without --mode, and its last value."""
+    kept, chosen, place = [], "", 0
+    while place < len(words):
+        name, assigned, value = words[place].lstrip("-").partition("=")
+        if name == "mode" and words[place].startswith("-"):
+            chosen = value if assigned else "".join(words[place + 1 : place + 2])
+            if not chosen:
+                raise InputError("arguments", f"--mode: the job is missing; {helping.RUN_PY} --help lists the jobs")
+            place += 1 if assigned else 2
+        else:
+            kept.append(words[place])
+            place += 1
+    return kept, chosen
+
+
+def _names_all(found: Sequence[tuple[str, str | None]], words: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether a command line has the values of some options, with or without their names."""
+    named = {name for name, _ in found}
+    return len(_scan(words)[1]) >= len([name for name in names if name not in named])
+
+
+def _require_read(names: Sequence[str], job: str, own: Mapping[str, Option], *, short: str, spelt: str) -> None:
+    """Checks that the job reads each of the options.
+
+    Raises:
+        InputError: it does not read one, or there is no such option.
+    """
+    for full in names:
+        name = full.partition(".")[0]
+        if name in own:
+            continue
+        if name == "config":
+            reason = "" if job == "doctor" else ": the checkpoint has its own configuration"
+            raise InputError("arguments", f"--{full} is not read by {short}{reason}")
+        if name in KNOWN:
+            raise InputError("arguments", f"--{full} is not read by {short}, only by {', '.join(readers_of(name))}")
+        known = did_you_mean(f"--{name}", [f"--{option}" for option in own])
+        raise InputError("arguments", f"--{full}: there is no such option; {known}see {spelt} --help")
+
+
+def _require_experiment(value: str) -> None:
+    """Checks that an experiment file exists, and lets it import its package.
+
+    Raises:
+        InputError: "missing-file" where there is no such file.
+    """
+    path = Path(value.partition(":")[0])
+    if not path.is_file():
+        beside = [str(other) for other in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise InputError(
+            "missing-file",
+            f"--config={value}: no such file; {did_you_mean(str(path), beside)}name one such as "
+            f"experiments/phantom.py; {EXPERIMENTS}",
+        )
+    root = str(path.absolute().parents[1])
+    if (path.parent / "__init__.py").is_file() and root not in sys.path:
+        sys.path.append(root)  # The project's experiments import each other as a package.
+
+
+def _explained(
+    error: Exception, rows: Mapping[str, Option], words: Sequence[str], found: Sequence[tuple[str, str | None]]
+) -> InputError:
+    """The error of a command line that absl or an experiment refused."""
+    last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+    given = [value for name, value in found if name == "config"]
+    illegal = re.match(r"flag --(?P<name>[\w.]+)=(?P<value>.*?): ", str(error))
+    option = rows.get(illegal["name"]) if illegal else None
+    if illegal and option and option.kind != "config":
+        expected = {
+            "number": "write a whole number",
+            "switch": "write True or False",
+            "choice": f"choose one of {'|'.join(option.choices)}",
+        }.get(option.kind, last)
+        meant = did_you_mean(illegal["value"], option.choices)
+        return InputError("arguments", f"--{option.name}={illegal['value']}: {meant}{expected}")
+    if not given:
+        return InputError("arguments", last)
+    try:
+        fields = _fields(str(given[-1]))
+    except Exception as cause:
+        return _unloadable(str(given[-1]), cause)
+    for name, _ in found:
+        field = name.partition(".")[2]
+        if field and field not in fields:
+            text = f"the configuration has no field {field}; {_like_field(field, fields)}see docs/configuration.md"
+            return InputError("arguments", f"--{name}: {text}")
+    if illegal and illegal["name"].startswith("config."):
+        default = fields[illegal["name"].partition(".")[2]]
+        return InputError(
+            "arguments",
+            f"--{illegal['name']}={illegal['value']}: not a value that this field can have; its default is {default!r}",
+        )
+    return InputError("arguments", last)
+
+
+def _unloadable(value: str, cause: Exception) -> InputError:
+    """The error of an experiment that does not give a configuration."""
+    from absl import flags
+
+    lines = str(cause).strip().splitlines() or [""]
+    # ml_collections adds the traceback; its last line is the experiment's own message.
+    told = re.sub(r"^[\w.]*(Error|Exception): ", "", lines[-1])
+    if isinstance(cause, ValueError | flags.Error):
+        return InputError("arguments", f"--config={value}: {told}")
+    return InputError(
+        "arguments", f"--config={value}: this experiment cannot be loaded: {type(cause).__name__}: {told}"
+    )
+
+
+def _fields(value: str) -> dict[str, Any]:
+    """The fields of an experiment without overrides and their defaults, by dotted name; parts of it too."""
+    from absl import flags
+    from ml_collections import config_flags
+
+    words = ["program", f"--config={value}"]
+    holder = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", None, flag_values=holder, sys_argv=words)
+    holder(words)
+    fields: dict[str, Any] = {}
+
+    def add(tree: Mapping[str, Any], before: str) -> None:
+        for name, leaf in tree.items():
+            fields[before + name] = leaf
+            if isinstance(leaf, Mapping):
+                add(leaf, f"{before}{name}.")
+
+    config: Any = holder["config"].value
+    add(config.to_dict(), "")
+    return fields
+
+
+def _like_field(field: str, fields: Mapping[str, Any]) -> str:
+    """The field that was meant: of a similar whole name, or of the same last name elsewhere."""
+    names = [name for name in fields if not name.startswith("rows.")]
+    same = [name for name in names if name.rpartition(".")[2] == field.rpartition(".")[2]]
+    near = [name for name in same if name.partition(".")[0] == field.partition(".")[0]]
+    meant = did_you_mean(field, [name for name in names if name.count(".") == field.count(".")])
+    return f"did you mean {' or '.join(near)}? " if near else meant or did_you_mean(field, same or names)
+
+
+def paths(value: str | None) -> list[Path]:
+    """The paths of an option, with commas between them."""
+    return [Path(name) for name in (value or "").split(",") if name]
 
 
 def whole_numbers(option: str, values: Sequence[str]) -> list[int]:
     """The values of an option as whole numbers.
 
     Raises:
-        InputError: one is none.
+        InputError: a value is not a whole number.
     """
     try:
         return [int(value) for value in values]
     except ValueError:
-        raise InputError("arguments", f"--{option}={','.join(values)}: write whole numbers with commas") from None
-
-
-def folders(value: str) -> list[Path]:
-    """The folders of an option, with commas between them."""
-    return [Path(name) for name in value.split(",") if name]
+        raise InputError(
+            "arguments", f"--{option}={','.join(values)}: write whole numbers, separated by commas"
+        ) from None
 
 
 @contextlib.contextmanager
 def ending_in_order(go_on: str) -> Iterator[None]:
-    """Ends a program that is told to in order, with a line that tells how to go on; see `interruption`."""
+    """Ends a program in order when it is told to, with a line that says how to go on; see `interruption`."""
     try:
         with interruption.ending_in_order():
             yield
-    except interruption.Interrupted as end:
-        sys.stdout.write(f"{end.message}; go on with {go_on}\n")
+    except interruption.Interrupted as stop:
+        sys.stdout.write(f"{stop.message}; go on with {go_on}\n")
         raise
+
+
+@contextlib.contextmanager
+def interruptible(note: str) -> Iterator[None]:
+    """Ends a program at once when it is told to, with a line and the exit status of the signal.
+
+    Args:
+        note: what is left, and how to go on.
+    """
+    try:
+        with interruption.ending_in_order():
+            yield
+    except BaseException as error:
+        stop = _cause(error, interruption.Interrupted)
+        if stop is None:
+            raise
+        sys.stdout.write(f"interrupted; {note}\n")
+        raise SystemExit(INTERRUPTED + stop.number) from None
 
 
 @contextlib.contextmanager
 def training_together(coordinator: str, processes: int, process: int | None) -> Iterator[None]:
     """A block that several processes do together, see `distributed.join`; a single one is on its own.
 
-    One that fails ends at once, so that the others, who wait for it, notice.
+    A process that fails ends at once, so that the others, which wait for it, notice.
     """
+    from foanet_jax.system import distributed
+
     distributed.join(coordinator, processes, process)
     if not distributed.joined():
         yield
         return
     if not distributed.is_first():
-        logging.getLogger("foanet_jax").setLevel(logging.ERROR)  # The first one tells what all of them do.
+        logging.getLogger("foanet_jax").setLevel(logging.ERROR)  # The first process writes the messages of all.
     try:
         yield
     except BaseException as error:
         if not distributed.joined():
             raise  # All have parted.
-        status = _tell(error)
+        status = _report(error)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
     distributed.part()
 
 
-def _parse(_: list[str], *, default: Path) -> list[str]:
-    """Reads the flags and the experiment file; returns what was not a flag."""
-    sys.argv = with_experiment(sys.argv, default)  # config_flags looks for overrides there.
-    try:
-        return flags.FLAGS(sys.argv)
-    except (AttributeError, KeyError) as error:
-        raise InputError("arguments", f"the configuration has no field {error}; see experiments/common.py") from None
-    except (flags.Error, TypeError, ValueError) as error:
-        what = str(error).strip().splitlines()[-1]  # An experiment's own error comes with its traceback.
-        raise InputError("arguments", f"{what}; --helpfull lists the options") from None
-
-
-def _guarded(function: Callable) -> Callable:
-    """The function with bad input ending the program in one line and status 2."""
-
-    def call(argv: list[str]):
-        try:
-            return function(argv)
-        except (InputError, OSError) as error:
-            if isinstance(error, OSError) and not is_full(error):
-                raise
-            sys.exit(_tell(error))
-
-    return call
-
-
-def _tell(error: BaseException) -> int:
-    """Tells what ends the program, and returns its exit status."""
+def _report(error: BaseException) -> int:
+    """Reports what ends the program, and returns its exit status."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
-    if isinstance(error, OSError) and is_full(error):
-        error = disk_full(Path(os.fsdecode(error.filename or Path.cwd())))
-    elif distributed.is_lost(error):
-        error = InputError(
-            "lost-process",
-            f"process {jax.process_index()} has lost another one, which has died or failed; its own messages say why. "
-            "Start all of them again with --resume",
-        )
-    if not isinstance(error, InputError):
+    if _cause(error, KeyboardInterrupt):
+        _say("interrupted")
+        return INTERRUPTED + 2
+    if isinstance(error, BrokenPipeError):
+        return 0
+    found = _as_input_error(error)
+    if found is None:
         traceback.print_exception(error)
         return 1
-    sys.stderr.write(f"error: {error.code}: {error}\n")
-    return 2
+    _say(f"error: {found.code}: {found}")
+    return BAD_INPUT
+
+
+Kind = TypeVar("Kind", bound=BaseException)
+
+
+def _cause(error: BaseException | None, kind: type[Kind]) -> Kind | None:
+    """The error, or the one behind it, that is of a kind: the import of a compiled module hides what ended it."""
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _as_input_error(error: BaseException) -> InputError | None:
+    """The error to report in one line; None where it is a mistake of the program."""
+    if isinstance(error, InputError):
+        return error
+    if isinstance(error, OSError):
+        place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+        if is_full(error):
+            return disk_full(Path(place or Path.cwd()))
+        if place and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return InputError("unwritable", f"{place}: {error.strerror}; check its permissions, or name another folder")
+        if place and error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG):
+            return InputError("output-path", f"{place}: {error.strerror}; name another path")
+    if "jax" in sys.modules:
+        import jax
+
+        from foanet_jax.system import distributed
+
+        if distributed.is_lost(error):
+            return InputError(
+                "lost-process",
+                f"process {jax.process_index()} has lost another process, which has failed or was killed; its own "
+                "messages say why. Start all of them again with --resume",
+            )
+    return None
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{printable(line)}\n")

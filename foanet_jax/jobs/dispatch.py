@@ -1,128 +1,168 @@
-"""The jobs of the command line by `--mode`: each hands the options that it reads to the functions that do it."""
+"""The jobs by name: each hands the values of its options to the functions that do the work.
 
-import sys
+A job's modules are imported when it runs: help and errors in the command must not wait for JAX.
+"""
+
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from foanet_jax.jobs import commandline, options
-from foanet_jax.jobs.experiment import checking, evaluating, training
-from foanet_jax.jobs.experiment.release import release as release_weights
-from foanet_jax.jobs.export import export_model
-from foanet_jax.jobs.prediction import predict
-from foanet_jax.jobs.sweep.work import sweep
-from foanet_jax.pages.report import make_report
-from foanet_jax.system import distributed
-from foanet_jax.training.weights import default_weights
+from foanet_jax.jobs import commandline, startup
+from foanet_jax.jobs.commandline import Given
+from foanet_jax.system.diskspace import require_writable
+
+LOGGER = logging.getLogger(__name__)
 
 
-def run() -> None:
+def work(given: Given) -> int:
+    """Does the job; returns 0, or 1 where a part of it failed."""
+    if given.job != "doctor":  # It has to work where JAX does not.
+        startup.set_up(deterministic=given.values.get("deterministic", False))
+    return int(BY_JOB[given.job](given) or 0)
+
+
+def run(given: Given) -> None:
     """Trains, evaluates and reports."""
-    train()
+    from foanet_jax.system import distributed
+
+    train(given)
     if distributed.is_first():  # It does the rest alone.
-        evaluate()
+        evaluate(given)
 
 
-def train() -> None:
+def train(given: Given) -> None:
     """Trains both networks."""
+    from foanet_jax.jobs.experiment import training
+
     with (
-        commandline.training_together(options.COORDINATOR.value, options.PROCESSES.value, options.PROCESS.value),
+        commandline.training_together(given["coordinator"], given["processes"], given["process"]),
         commandline.ending_in_order("the same command and --resume"),
     ):
+        LOGGER.info("the folder of this run is %s", _workdir(given))
         training.train(
-            _config(), _workdir(), resume=options.RESUME.value, tensorboard=options.TENSORBOARD.value, command=sys.argv
+            _config(given),
+            _workdir(given),
+            resume=given["resume"],
+            tensorboard=given["tensorboard"],
+            command=given.command,
         )
 
 
-def evaluate() -> None:
-    """Evaluates the networks of a run, or of several, and reports, where there is somebody to test."""
-    runs = commandline.folders(options.CHECKPOINT.value or str(_workdir()))
-    if evaluating.evaluate(_config(), _workdir(), runs, command=sys.argv) is not None:
-        report()
+def evaluate(given: Given) -> None:
+    """Evaluates the networks of one or several runs, and reports where there were test patients."""
+    from foanet_jax.jobs.experiment import evaluating
+
+    runs = commandline.paths(given["checkpoint"]) or [_workdir(given)]
+    if evaluating.evaluate(_config(given), _workdir(given), runs, command=given.command) is not None:
+        report(given)
 
 
-def report() -> None:
-    """Writes tables, figures and a page of what the workdir holds."""
-    make_report(_workdir())
+def report(given: Given) -> None:
+    """Writes the tables, figures and page of what the workdir holds."""
+    from foanet_jax.pages.report import make_report
+
+    make_report(_workdir(given))
 
 
-def train_folds() -> None:
-    """Trains and evaluates on all folds; of an ablation every row."""
-    mode = options.MODE.value
+def train_folds(given: Given) -> bool:
+    """Trains and evaluates on all folds, for an ablation study every row; returns whether a run failed."""
+    from foanet_jax.jobs.sweep.work import sweep
+
     with commandline.ending_in_order("the same command"):
         failures = sweep(
-            _config(),
-            _workdir(f"-{mode}"),
-            ablation=mode == "ablate",
-            rows=options.ROWS.value,
-            folds=commandline.whole_numbers("folds", options.FOLDS.value),
-            processes=options.PROCESSES.value,
-            command=sys.argv,
+            _config(given),
+            _workdir(given, f"-{given.job}"),
+            ablation=given.job == "ablate",
+            rows=given["rows"],
+            folds=commandline.whole_numbers("folds", given["folds"]),
+            processes=given["processes"],
+            command=given.command,
         )
-    sys.exit(failures > 0)
+    return failures > 0
 
 
-def check() -> None:
-    """Checks the data of an experiment."""
-    sys.exit(checking.check(_config(), _workdir()) > 0)
+def check(given: Given) -> bool:
+    """Checks the data of an experiment; returns whether it found errors."""
+    from foanet_jax.jobs.experiment import checking
+
+    return checking.check(_config(given), _workdir(given)) > 0
 
 
-def predict_studies() -> None:
-    """Segments a file or a folder of files."""
-    source, output = commandline.paths("predict", options.INPUT, options.OUTPUT)
-    failures = predict(
-        commandline.folders(options.CHECKPOINT.value or "") or [default_weights()],
-        source,
-        output,
-        third_axis=options.THIRD_AXIS.value,
-        overwrite=options.OVERWRITE.value,
-        dicom_seg=options.DICOM_SEG.value,
-        memory_mb=options.MEMORY_MB.value,
-        pages=options.PAGES.value,
-        tta=options.TTA.value,
-    )
-    sys.exit(failures > 0)
+def predict(given: Given) -> bool:
+    """Segments a file or a folder of files; returns whether one could not be segmented."""
+    output = Path(given["output"])
+    note = f"what was segmented is in {output}; give the same command with --overwrite to segment all again"
+    with commandline.interruptible(note):
+        from foanet_jax.jobs import prediction
+        from foanet_jax.training.weights import default_weights
+
+        failures = prediction.predict(
+            commandline.paths(given["checkpoint"]) or [default_weights()],
+            Path(given["input"]),
+            output,
+            third_axis=given["third_axis"],
+            overwrite=given["overwrite"],
+            dicom_seg=given["dicom_seg"],
+            memory_mb=given["memory_mb"],
+            pages=given["pages"],
+            tta=given["tta"],
+        )
+    return failures > 0
 
 
-def export() -> None:
-    """Writes a run's networks so that they run without this project."""
-    checkpoint, output = commandline.paths("export", options.CHECKPOINT, options.OUTPUT)
-    export_model(checkpoint, output, kind=options.FORMAT.value, overwrite=options.OVERWRITE.value)
+def export(given: Given) -> None:
+    """Writes a run's networks so that they run without this package."""
+    from foanet_jax.jobs.export import export_model
+
+    export_model(Path(given["checkpoint"]), Path(given["output"]), kind=given["format"], overwrite=given["overwrite"])
 
 
-def release() -> None:
+def release(given: Given) -> None:
     """Writes runs as one file of weights."""
-    checkpoint, output = commandline.paths("release", options.CHECKPOINT, options.OUTPUT)
+    from foanet_jax.jobs.experiment.release import release as release_weights
+
     release_weights(
-        commandline.folders(str(checkpoint)),
-        output,
-        dtype=options.WEIGHTS_DTYPE.value,
-        licence=options.LICENCE.value,
-        citation=options.CITATION.value,
-        overwrite=options.OVERWRITE.value,
+        commandline.paths(given["checkpoint"]),
+        Path(given["output"]),
+        dtype=given["weights_dtype"],
+        licence=given["licence"],
+        citation=given["citation"],
+        overwrite=given["overwrite"],
     )
 
 
-BY_MODE: Mapping[str, Callable[[], None]] = MappingProxyType(
+def doctor(given: Given) -> None:
+    """Shows what a bug report needs."""
+    from foanet_jax.jobs.doctor import report_installation
+
+    LOGGER.info("%s", report_installation())
+
+
+BY_JOB: Mapping[str, Callable[[Given], bool | None]] = MappingProxyType(
     {
+        "predict": predict,
+        "check": check,
         "run": run,
         "train": train,
         "evaluate": evaluate,
-        "predict": predict_studies,
-        "check": check,
         "cv": train_folds,
         "ablate": train_folds,
         "report": report,
         "export": export,
         "release": release,
+        "doctor": doctor,
     }
 )
 
 
-def _config() -> dict[str, Any]:
-    return options.CONFIG.value.to_dict()
+def _config(given: Given) -> dict[str, Any]:
+    assert given.config is not None  # `commandline.read` has required it.
+    return given.config
 
 
-def _workdir(ending: str = "") -> Path:
-    return Path(options.WORKDIR.value or f"runs/{_config()['name']}{ending}")
+def _workdir(given: Given, ending: str = "") -> Path:
+    folder = Path(given["workdir"] or f"runs/{_config(given)['name']}{ending}")
+    require_writable(folder, "--workdir")
+    return folder

@@ -1,58 +1,171 @@
-"""The command line's options, and which jobs read them."""
+"""The table of jobs and options. Option parsing, both helps and docs/command-line.md are made from it.
 
-from absl import flags
-from ml_collections import config_flags
+To add an option, add a row to OPTIONS, read it in dispatch.py as `given["NAME"]`, and run
+`python -m tests.docs.make_command_line`. This module is plain Python, so that help comes at once.
+"""
 
-from foanet_jax.jobs.export import FORMATS
-from foanet_jax.training.weights import DTYPES
+import dataclasses
+from typing import Any, Literal
 
-MODES = """run: train, evaluate, report. cv: that on all folds. ablate: all rows of the experiment's table on all folds.
-report: tables, figures and a page of what the workdir holds. release: runs as one file that --checkpoint takes."""
-CONFIG = config_flags.DEFINE_config_file("config", None, "FILE.py or FILE.py:ROW. [default: the phantom's]")
-JOBS = ("run", "train", "evaluate", "predict", "check", "cv", "ablate", "report", "export", "release")
-MODE = flags.DEFINE_enum("mode", "run", JOBS, MODES)
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. [default: runs/NAME, runs/NAME-cv or -ablate]")
-CHECKPOINT = flags.DEFINE_string(
-    "checkpoint",
-    None,
-    "Folder of the run, or weights file, whose networks are used; several, or folds, predict as one. "
-    "[default: workdir; predict: the weights that came with the package]",
-)
-RESUME = flags.DEFINE_bool("resume", False, "Go on from the last checkpoints in the workdir.")
-TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "Write TensorBoard events beside the log.")
-ROWS = flags.DEFINE_list("rows", [], "ablate: only these rows of the table.")
-FOLDS = flags.DEFINE_list("folds", [], "cv, ablate: only these folds.")
-PROCESSES = flags.DEFINE_integer(
-    "processes",
-    0,
-    "cv, ablate: runs at a time. [default: one a GPU; without, 1] run, train: processes that train together, see "
-    "docs/clusters.md. [default: as SLURM, MPI or Kubernetes has started]",
-)
-COORDINATOR = flags.DEFINE_string("coordinator", "", "HOST:PORT of the first process. [default: the launcher's]")
-PROCESS = flags.DEFINE_integer("process", None, "Which of the processes this is, from 0. [default: the launcher's]")
-DETERMINISTIC = flags.DEFINE_bool("deterministic", False, "The same bits every time on GPUs too; it takes longer.")
-INPUT = flags.DEFINE_string("input", None, "predict: a file or a folder of files.")
-OUTPUT = flags.DEFINE_string("output", None, "predict, export: folder for what is written; release: the file.")
-THIRD_AXIS = flags.DEFINE_enum("third_axis", "slice", ["slice", "time"], "predict: what a 3D file's third axis is.")
-OVERWRITE = flags.DEFINE_bool("overwrite", False, "predict, export, release: replace what is there.")
-MEMORY_MB = flags.DEFINE_integer("memory_mb", None, "predict: MiB for a forward pass. [default: the training's]")
-TTA = flags.DEFINE_enum("tta", None, ["none", "flips", "turns"], "predict: mean over turned images. [the training's]")
-PAGES = flags.DEFINE_bool("pages", True, "predict: write a page of each study, and an index of them.")
-DICOM_SEG = flags.DEFINE_bool("dicom_seg", False, "predict: of DICOM input, write DICOM segmentations as well.")
-FORMAT = flags.DEFINE_enum("format", "stablehlo", FORMATS, "export: what the networks are written as.")
-WEIGHTS_DTYPE = flags.DEFINE_enum("weights_dtype", "float32", DTYPES, "release: how numbers are kept.")
-LICENCE = flags.DEFINE_string("licence", "", "release: what the weights may be used for.")
-CITATION = flags.DEFINE_string("citation", "", "release: what to cite.")
+Kind = Literal["text", "number", "list", "choice", "switch", "config"]
 
-# Options that only some jobs read; elsewhere they are refused.
-READ_BY = (
-    ((RESUME, TENSORBOARD, COORDINATOR, PROCESS), ("run", "train")),
-    ((CHECKPOINT,), ("run", "evaluate", "predict", "export", "release")),
-    ((OUTPUT, OVERWRITE), ("predict", "export", "release")),
-    ((INPUT, THIRD_AXIS, MEMORY_MB, TTA, PAGES, DICOM_SEG), ("predict",)),
-    ((FORMAT,), ("export",)),
-    ((WEIGHTS_DTYPE, LICENCE, CITATION), ("release",)),
-    ((ROWS, FOLDS), ("cv", "ablate")),
-    ((PROCESSES,), ("run", "train", "cv", "ablate")),
-    ((DETERMINISTIC,), ("run", "train", "evaluate", "predict", "cv", "ablate")),
-)
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One job of the program.
+
+    Attributes:
+        name: as `--mode NAME` and `foanet NAME` have it.
+        summary: one sentence.
+        example: options and their values; of the switches and overrides the option alone.
+        arguments: options whose values `foanet NAME` takes without their names, in this order.
+        needs: options without which the job cannot start.
+        config: whether the job reads an experiment.
+    """
+
+    name: str
+    summary: str
+    example: tuple[tuple[str, str], ...]
+    arguments: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    config: Literal["required", "optional", "refused"] = "required"
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """One option, as some jobs read it. Rows of one name differ in their jobs, group and texts only.
+
+    Attributes:
+        name: without the dashes.
+        jobs: that read it; the others refuse it.
+        group: its heading in the help.
+        text: what it does.
+        kind: of its value.
+        value: what stands for the value in the help.
+        default: without the option.
+        default_text: what that means, where the value does not say it.
+        choices: of the kind "choice".
+    """
+
+    name: str
+    jobs: tuple[str, ...]
+    group: str
+    text: str
+    kind: Kind = "text"
+    value: str = ""
+    default: Any = None
+    default_text: str = ""
+    choices: tuple[str, ...] = ()
+
+
+ROOT = ("config.data.root", "DATA/acdc")
+ACDC = ("config", "experiments/acdc.py")
+JOBS = (
+    Job("predict", "Segment studies.", (("input", "STUDIES"), ("output", "OUT")), ("input", "output"),
+        ("input", "output"), config="refused"),
+    Job("check", "Check a data set for damaged files, wrong labels and duplicates.", (ACDC, ROOT)),
+    Job("run", "Train both networks on one fold, evaluate them and write the report.", (ACDC, ROOT)),
+    Job("train", "Train both networks on one fold.", (ACDC, ROOT)),
+    Job("evaluate", "Evaluate trained networks on a data set with labels.", (ACDC, ROOT, ("checkpoint", "runs/acdc"))),
+    Job("cv", "Cross-validation: train and evaluate on every fold.", (ACDC, ROOT)),
+    Job("ablate", "Ablation study: train and evaluate every row of the experiment's table on every fold.",
+        (("config", "experiments/phantom.py:quick"),)),
+    Job("report", "Write the tables, figures and page of a finished run, cross-validation or ablation study.",
+        (("workdir", "runs/acdc"),), ("workdir",), config="optional"),
+    Job("export", "Write the networks of a run as StableHLO or ONNX, to use them without this package.",
+        (("checkpoint", "runs/acdc"), ("output", "EXPORT")), ("checkpoint", "output"), ("checkpoint", "output"),
+        config="refused"),
+    Job("release", "Write the networks of one or several runs as one file of weights.",
+        (("checkpoint", "runs/acdc"), ("output", "heart.safetensors")), ("checkpoint", "output"),
+        ("checkpoint", "output"), config="refused"),
+    Job("doctor", "Show versions, devices, memory, cache and weights, for a bug report.", (), config="refused"),
+)  # fmt: skip
+DEFAULT_JOB = "run"  # of run.py
+
+TRAINING = ("run", "train")
+SWEEPS = ("cv", "ablate")
+WITH_CONFIG = tuple(job.name for job in JOBS if job.config != "refused")
+# The headings of the help, in this order.
+GROUPS = ("Experiment", "Input", "Model", "Output", "Selection", "Speed and memory", "Several processes")
+
+OPTIONS = (
+    Option("config", WITH_CONFIG, "Experiment",
+           "Experiment file, or one row or variant of it: FILE.py:ROW.", "config", "FILE.py",
+           default_text="run.py: experiments/phantom.py; foanet: none"),
+    Option("input", ("predict",), "Input",
+           "One image file (.nii, .nii.gz, LVQuan19 .mat), a DICOM series, or a folder of them.",
+           value="PATH"),
+    Option("third_axis", ("predict",), "Input", "What the third axis of a 3D NIfTI file is.", "choice",
+           default="slice", choices=("slice", "time")),
+    Option("checkpoint", ("predict",), "Model",
+           "Folder of a run, or weights file. Several, separated by commas, or a folder of folds, predict together.",
+           value="PATH", default_text="the weights of this package"),
+    Option("checkpoint", ("run", "evaluate"), "Model",
+           "Folder of the run, or weights file, to evaluate. Several, separated by commas, predict together.",
+           value="PATH", default_text="the run in --workdir"),
+    Option("checkpoint", ("export",), "Model", "Folder of the run, or weights file, to export.", value="PATH"),
+    Option("checkpoint", ("release",), "Model",
+           "Folder of the run. Several, separated by commas, or a folder of folds, become one file.", value="PATH"),
+    Option("tta", ("predict",), "Model",
+           "Test-time augmentation: average over the image alone (none), 4 flips, or 8 flips and quarter turns.",
+           "choice", choices=("none", "flips", "turns"), default_text="as the model was configured"),
+    Option("output", ("predict",), "Output", "Folder for masks, pictures, pages and tables.", value="FOLDER"),
+    Option("output", ("export",), "Output", "Folder for the exported networks.", value="FOLDER"),
+    Option("output", ("release",), "Output", "File to write; it ends in .safetensors.", value="FILE"),
+    Option("overwrite", ("predict", "export", "release"), "Output", "Replace files that exist.", "switch",
+           default=False),
+    Option("pages", ("predict",), "Output", "Write a web page for each study, and an index.", "switch", default=True),
+    Option("dicom_seg", ("predict",), "Output", "For DICOM input, also write DICOM segmentations.", "switch",
+           default=False),
+    Option("format", ("export",), "Output", "File format of the networks.", "choice", default="stablehlo",
+           choices=("stablehlo", "onnx")),
+    Option("weights_dtype", ("release",), "Output", "Number format of the weights.", "choice", default="float32",
+           choices=("float32", "float16")),
+    Option("licence", ("release",), "Output", "Licence of the weights, stored in the file.", value="TEXT", default="",
+           default_text="none"),
+    Option("citation", ("release",), "Output", "What users of the weights should cite, stored in the file.",
+           value="TEXT", default="", default_text="none"),
+    Option("workdir", ("run", "train", "evaluate", "check"), "Output", "Folder of the run.", value="FOLDER",
+           default_text="runs/NAME, with the experiment's name"),
+    Option("workdir", SWEEPS, "Output", "Folder of all runs and of the report.", value="FOLDER",
+           default_text="runs/NAME-cv or runs/NAME-ablate"),
+    Option("workdir", ("report",), "Output", "Folder of the finished run, cross-validation or ablation study.",
+           value="FOLDER", default_text="run.py: runs/NAME; foanet: none"),
+    Option("resume", TRAINING, "Output", "Continue from the last checkpoints in the workdir.", "switch",
+           default=False),
+    Option("tensorboard", TRAINING, "Output", "Also write TensorBoard events.", "switch", default=False),
+    Option("rows", SWEEPS, "Selection", "Only these rows of the table, separated by commas.", "list", "ROW,…",
+           default=[], default_text="all"),
+    Option("folds", SWEEPS, "Selection", "Only these folds, separated by commas, from 0.", "list", "NUMBER,…",
+           default=[], default_text="all"),
+    Option("memory_mb", ("predict",), "Speed and memory",
+           "Memory for one forward pass, in MiB. Lower it where memory is short.", "number", "MIB",
+           default_text="as the model was configured"),
+    Option("deterministic", ("run", "train", "evaluate", "predict", *SWEEPS), "Speed and memory",
+           "Give the same bits in every run on a GPU too. This is slower.", "switch", default=False),
+    Option("processes", SWEEPS, "Speed and memory", "Number of runs at the same time, each in its own process.",
+           "number", "NUMBER", default=0, default_text="one for each GPU; 1 without a GPU"),
+    Option("processes", TRAINING, "Several processes",
+           "Number of processes that train together, on one or several machines; see docs/clusters.md.", "number",
+           "NUMBER", default=0, default_text="as SLURM, MPI or Kubernetes started"),
+    Option("coordinator", TRAINING, "Several processes", "Address of the first process.", value="HOST:PORT",
+           default="", default_text="from the launcher"),
+    Option("process", TRAINING, "Several processes", "Number of this process, from 0.", "number", "NUMBER",
+           default_text="from the launcher"),
+)  # fmt: skip
+
+
+def job_named(name: str) -> Job:
+    """The job of a name that is in the table."""
+    return next(job for job in JOBS if job.name == name)
+
+
+def options_of(job: str) -> dict[str, Option]:
+    """The options that a job reads, by name, in the order of their groups."""
+    rows = [option for group in GROUPS for option in OPTIONS if option.group == group and job in option.jobs]
+    return {option.name: option for option in rows}
+
+
+def readers_of(name: str) -> list[str]:
+    """The jobs that read an option, in the order of the table."""
+    return [job.name for job in JOBS if any(job.name in option.jobs for option in OPTIONS if option.name == name)]

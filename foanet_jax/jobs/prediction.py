@@ -4,7 +4,6 @@ import dataclasses
 import glob
 import importlib.util
 import logging
-import os
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -13,8 +12,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from foanet_jax.data.catalogue import is_dicom_input, read_input
 from foanet_jax.data.dicom import write_mask_dicom_seg
@@ -40,7 +37,9 @@ from foanet_jax.measures.quality.review import Expectations, Review, describe, r
 from foanet_jax.measures.quality.summary import joined_patients, write_summary
 from foanet_jax.pages.study_page import IndexEntry, write_index_page, write_study_page
 from foanet_jax.pipeline import Prediction, predict_study
+from foanet_jax.system.diskspace import require_writable
 from foanet_jax.system.errors import InputError
+from foanet_jax.system.progress import messages_above, progress
 
 LOGGER = logging.getLogger(__name__)
 Entry = dict[str, Any]
@@ -106,7 +105,7 @@ def predict(
     """
     if dicom_seg:
         _require_dicom_seg(source)
-    _require_writable(output)
+    require_writable(output, "--output")
     runs = find_runs(checkpoint)
     model = load_model(runs)
     description = load_description(runs[0])
@@ -128,10 +127,10 @@ def predict(
     writing = _Writing(output, expected, provenance, dicom_seg=dicom_seg, pages=pages)
     try:
         with (
-            logging_redirect_tqdm(),  # Messages above the bar, not in it.
+            messages_above(),
             ThreadPoolExecutor(1) as reader,
             ThreadPoolExecutor(1) as writer,
-            tqdm(total=len(refs), desc="predicting", unit="study", mininterval=1) as bar,
+            progress(total=len(refs), desc="predicting", unit="study") as bar,
         ):
             written: Future[None] | None = None
 
@@ -232,15 +231,6 @@ def _require_dicom_seg(source: Path) -> None:
         raise InputError(
             "not-dicom", f"{source}: not DICOM, so that --dicom_seg has no images to refer to; leave it out"
         )
-
-
-def _require_writable(output: Path) -> None:
-    """Told before anything is segmented, and without making the folder, which may never be needed."""
-    place = next(path for path in (output, *output.absolute().parents) if path.exists())
-    if not place.is_dir():
-        raise InputError("output-path", f"{place}: a file is in the place of the folder; choose another --output")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise InputError("unwritable", f"{place}: this folder cannot be written to; choose another --output")
 
 
 def _write_dicom_seg(mask: np.ndarray, study: Study, folder: Path, *, wanted: bool) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,23 @@ def require_space(folder: Path, needed: int) -> None:
     """Raises InputError where less than `needed` bytes are free on a folder's disk."""
     if shutil.disk_usage(folder).free < needed:
         raise disk_full(folder, needed)
+
+
+def require_writable(folder: Path, option: str) -> None:
+    """Checks that a folder can be written to, or made, without making it: it may never be needed.
+
+    Args:
+        folder: what an option names.
+        option: its name, for the message.
+
+    Raises:
+        InputError: "output-path" where a file is in its place, "unwritable" where its place cannot be written to.
+    """
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not place.is_dir():
+        raise InputError("output-path", f"{place}: a file is in the place of the folder; choose another {option}")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise InputError("unwritable", f"{place}: this folder cannot be written to; choose another {option}")
 
 
 def disk_full(path: Path, needed: int = 0) -> InputError:

@@ -1,7 +1,8 @@
 """The one error that bad input raises."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+import difflib
+from collections.abc import Callable, Iterable, Iterator
 
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
@@ -39,3 +40,9 @@ def telling_damage(told: Callable[[str], InputError]) -> Iterator[None]:
 def printable(text: str) -> str:
     """A text of others with bytes that are not UTF-8 and control characters as escapes."""
     return text.translate(_CONTROL).encode("utf-8", errors="backslashreplace").decode()
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Returns "did you mean NAME? " with the known name that is most like a mistyped one; "" where none is like it."""
+    close = difflib.get_close_matches(name, [word for word in known if word != name], n=1)
+    return f"did you mean {close[0]}? " if close else ""

@@ -18,11 +18,16 @@ DEADLY = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(SystemExit):
-    """The program was told to end, and ends in order."""
+    """The program was told to end, and ends in order.
 
-    def __init__(self, message: str):
+    Attributes:
+        message: the signal and how far the work has come.
+        number: of the signal; 0 where another process got it.
+    """
+
+    def __init__(self, message: str, number: int = 0):
         super().__init__(0)
-        self.message = message
+        self.message, self.number = message, number
 
 
 @dataclasses.dataclass
@@ -43,7 +48,8 @@ def requested() -> bool:
 
 def interrupt(where: str) -> None:
     """Raises Interrupted; `where` says how far the work has come."""
-    raise Interrupted(f"{_REQUEST.signal or 'another process was told to end'}: {where}")
+    number = signal.Signals[_REQUEST.signal] if _REQUEST.signal else 0
+    raise Interrupted(f"{_REQUEST.signal or 'another process was told to end'}: {where}", number)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,6 @@ from typing import Any
 
 import jax
 import optax
-from tqdm import tqdm
 
 from foanet_jax.network import count_parameters, init_network, on_this_device, random_variables
 from foanet_jax.network.pretrained import load_pretrained, read_vgg16
@@ -24,6 +23,7 @@ from foanet_jax.system import distributed, interruption
 from foanet_jax.system.devices import everywhere
 from foanet_jax.system.errors import InputError
 from foanet_jax.system.memory import release_freed_memory
+from foanet_jax.system.progress import progress as progress_of
 from foanet_jax.training import parallel
 from foanet_jax.training.checkpoint import Checkpoints, open_checkpoints
 from foanet_jax.training.epoch import BLOCK, Block, EpochSpec, Sources, count_steps, epoch_batches
@@ -149,7 +149,7 @@ def train_network(
             share = parallel.share(train.batch_size)
             state = parallel.place(state, devices)
             log = opened.enter_context(RunLog(folder, tensorboard=tensorboard)) if writes else None
-            with tqdm(total=sum(steps), initial=done, desc=name, unit="step", mininterval=1, disable=not writes) as bar:
+            with progress_of(total=sum(steps), initial=done, desc=name, unit="step", disable=not writes) as bar:
                 stored = {**description, TRAINING: training}
                 progress = Progress(
                     folder, checkpoints, log, bar, name=name, cases=cases, train=train, description=stored

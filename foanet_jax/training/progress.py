@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from foanet_jax.system import distributed, interruption
 from foanet_jax.system.errors import InputError
@@ -27,7 +26,7 @@ class Progress:
         folder: of the network.
         checkpoints: of the network; None in the other processes.
         log: of the network, cut back to the steps that the bar has; None in the other processes.
-        bar: of the steps, those that were made before counted.
+        bar: of `system.progress`, of the steps, those that were made before counted.
         name: of the network.
         cases: trained on.
         train: how often to save, and when to give up.
@@ -39,7 +38,7 @@ class Progress:
         folder: Path,
         checkpoints: Checkpoints | None,
         log: RunLog | None,
-        bar: tqdm,
+        bar: Any,
         *,
         name: str,
         cases: Sequence[Case],

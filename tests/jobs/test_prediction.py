@@ -20,6 +20,7 @@ from foanet_jax.jobs import prediction
 from foanet_jax.jobs.experiment.pages import study_result
 from foanet_jax.measures.quality.review import Expectations, review_study
 from foanet_jax.pipeline import EMPTY, MEMORY_BYTES, Prediction
+from foanet_jax.system import diskspace
 from foanet_jax.system.errors import InputError
 
 CASES = ("c1", "c2", "c3", "c4", "c5")
@@ -123,7 +124,7 @@ def test_an_output_that_cannot_be_written_to_is_told_before_anything_is_done(bud
     with pytest.raises(InputError, match="a file is in the place of the folder"):
         predict(tmp_path)
     (tmp_path / "out").unlink()
-    monkeypatch.setattr(prediction.os, "access", lambda place, _: place != tmp_path)
+    monkeypatch.setattr(diskspace.os, "access", lambda place, _: place != tmp_path)
     with pytest.raises(InputError, match="this folder cannot be written to"):
         predict(tmp_path)
     assert budgets == []

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from experiments.common import common
+from foanet_jax.jobs.options import OPTIONS
 from foanet_jax.system import distributed
 from foanet_jax.system.errors import InputError
 from foanet_jax.system.nesting import dotted
@@ -163,9 +164,7 @@ def scripts():
 
 
 def test_the_scripts_are_shell_with_options_that_there_are():
-    defined = re.findall(
-        r'DEFINE_\w+\(\s*"(\w+)"', (ROOT / "foanet_jax" / "jobs" / "options.py").read_text(encoding="utf-8")
-    )
+    defined = {"mode", *(option.name for option in OPTIONS)}
     fields = dotted(common("any").to_dict())
     assert len(scripts()) == 3
     for script in scripts():

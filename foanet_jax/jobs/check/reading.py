@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from foanet_jax.data.identical import voxel_digest
 from foanet_jax.data.refs import StudyRef
@@ -20,6 +19,7 @@ from foanet_jax.jobs.check.rules import (
 from foanet_jax.jobs.check.thumbnail import thumbnail_of
 from foanet_jax.pages.drawing.sheet import evenly
 from foanet_jax.system.errors import InputError
+from foanet_jax.system.progress import over
 
 Listing = Sequence[StudyRef] | Callable[[list[str]], Sequence[StudyRef]]
 
@@ -56,7 +56,7 @@ def check_data_set(listing: Listing, *, name: str = "data set") -> CheckReport:
     directions: list[np.ndarray] = []
     blank: dict[str, int] = {}
     classes: tuple[str, ...] = ()
-    for ref in tqdm(refs, desc=f"checking {name}", unit="study", mininterval=1):
+    for ref in over(refs, desc=f"checking {name}", unit="study"):
         try:
             study = ref.load()
             classes = classes or study.classes

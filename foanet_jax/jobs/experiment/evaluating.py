@@ -5,8 +5,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from foanet_jax.data.acquisition import acquisition_of, write_acquisitions
 from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import Study
@@ -36,6 +34,7 @@ from foanet_jax.pages.drawing import draw_overlay, draw_summary
 from foanet_jax.pages.gallery import save_gallery
 from foanet_jax.pipeline import Prediction, predict_study
 from foanet_jax.system.errors import InputError
+from foanet_jax.system.progress import over
 
 LOGGER = logging.getLogger(__name__)
 ELSEWHERE = "evaluate on other data with --config.evaluation.patients=all and another --workdir"
@@ -101,7 +100,7 @@ def evaluate(
     scores, sizes, planes, flagged, seconds = [], [], [], {}, {}
     pairs, rows, reviews, truths = [], [], {}, {}
     overlays = {study.case for study in studies[: options["overlays"]]}
-    for study in tqdm(studies, desc="evaluating", unit="study", mininterval=1):
+    for study in over(studies, desc="evaluating", unit="study"):
         if study.classes != model.classes:
             raise InputError(
                 "classes", f"{study.name}: classes {study.classes}, but the checkpoint knows {model.classes}"

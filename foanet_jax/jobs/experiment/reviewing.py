@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from foanet_jax.data.study import Study
 from foanet_jax.jobs.experiment.record import write_json
 from foanet_jax.measures.evaluation import json_ready
@@ -20,6 +18,7 @@ from foanet_jax.measures.quality.finding import REASONS, first_of_each
 from foanet_jax.measures.quality.review import Expectations, Review
 from foanet_jax.measures.quality.table import QualityRow, case_dice, summarise_quality, write_quality
 from foanet_jax.pipeline import Model, Prediction, predict_study
+from foanet_jax.system.progress import over
 from foanet_jax.training.weights import is_weights, read_weights
 
 LOGGER = logging.getLogger(__name__)
@@ -60,7 +59,7 @@ def calibrate(
     """
     confidence, dice = [], []
     if len(studies) >= FEWEST:
-        for study in tqdm(studies, desc="calibrating", unit="study", mininterval=1):
+        for study in over(studies, desc="calibrating", unit="study"):
             prediction = predict_study(study, model, memory_bytes=memory_bytes, tta=tta)
             if prediction.confidence is None or math.isnan(prediction.confidence.foreground):
                 continue  # What nothing was found in is told without any confidence.

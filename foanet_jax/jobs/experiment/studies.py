@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from foanet_jax.data.catalogue import described_slice_axis, open_catalogue
 from foanet_jax.data.folds import FOLDS, Folds, load_folds, make_folds
 from foanet_jax.data.phantom import datasets as phantoms
 from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import Study, require_contrast
 from foanet_jax.system.errors import InputError
+from foanet_jax.system.progress import over
 
 LOGGER = logging.getLogger(__name__)
 Config = Mapping[str, Any]
@@ -97,7 +96,7 @@ def load_studies(refs: Sequence[StudyRef], patients: Sequence[str], what: str) -
     """
     studies, problems = [], []
     wanted = [ref for ref in refs if ref.patient in set(patients)]
-    for ref in tqdm(wanted, desc=f"reading {what}", unit="study", mininterval=1):
+    for ref in over(wanted, desc=f"reading {what}", unit="study"):
         try:
             study = ref.load()
             require_contrast(study)

@@ -20,6 +20,7 @@ from foanet_jax.jobs.sweep.plan import Job
 from foanet_jax.pages.report.results import DONE, FAILED, run_folder
 from foanet_jax.system import interruption
 from foanet_jax.system.atomic import open_unlinked
+from foanet_jax.system.progress import LINE
 
 LOGGER = logging.getLogger(__name__)
 Device = Mapping[str, str] | frozenset[int]  # environment variables that choose a GPU, or processor cores
@@ -143,4 +144,4 @@ class _Processes:
 def _last_line(path: Path) -> str:
     """The last that a program said, but for its progress."""
     lines = path.read_text(errors="replace").replace("\r", "\n").splitlines()
-    return next((line.strip() for line in reversed(lines) if line.strip() and "%|" not in line), "no message")
+    return next((line.strip() for line in reversed(lines) if line.strip() and not LINE.search(line)), "no message")

@@ -1,0 +1,112 @@
+"""What a program sets up before its job: messages, warnings, and the cache of compiled programs."""
+
+import contextlib
+import logging
+import os
+import stat
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+from foanet_jax.system.memory import keep_freed_memory
+
+LOGGER = logging.getLogger(__name__)
+CACHE = "JAX_COMPILATION_CACHE_DIR"
+
+
+def set_up(*, deterministic: bool = False) -> None:
+    """Shows messages in the terminal, keeps compiled programs in a cache, and keeps freed memory.
+
+    Args:
+        deterministic: see `determinism.make_deterministic`.
+    """
+    import jax
+
+    from foanet_jax.system.determinism import make_deterministic
+
+    show_messages()
+    if deterministic:
+        make_deterministic()
+    keep_freed_memory()
+    cache, note = cache_folder()
+    if note:
+        LOGGER.info(note)
+    jax.config.update("jax_compilation_cache_dir", cache)
+
+
+def show_messages() -> None:
+    """Writes this package's messages to standard output, and no warning of another package."""
+    logging.basicConfig(level=logging.ERROR, format="%(message)s", stream=sys.stdout, force=True)
+    logging.getLogger("foanet_jax").setLevel(logging.INFO)
+    # Orbax logs its options at every start. It logs its errors too, but raises them as well.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+
+
+def hide_warnings() -> None:
+    """Hides the warnings of other packages, unless the user asked for them with -W or PYTHONWARNINGS."""
+    logging.raiseExceptions = False  # A closed terminal is no error of the program.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's errors, not its warnings
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
+
+def cache_folder() -> tuple[str | None, str]:
+    """The folder for compiled programs, and a note for the user where it is not the usual one.
+
+    Returns:
+        The folder, or None where there is none to write to; and the note, or "".
+    """
+    wanted = os.environ.get(CACHE) or _usual_cache()
+    if wanted and ("://" in wanted or _writable(Path(wanted))):
+        return wanted, ""
+    usual = short_path(wanted) if wanted else "no home folder"
+    temporary = _temporary_cache()
+    if temporary is None:
+        return None, f"{usual}: not writable, so compiled programs are not kept"
+    return str(temporary), f"{usual}: not writable, so compiled programs are kept in {temporary}"
+
+
+def short_path(path: str | Path) -> str:
+    """A path with the home folder as ~, for messages that people publish."""
+    home = _home()
+    path = Path(path)
+    if home is None or not path.is_relative_to(home):
+        return str(path)
+    return str("~" / path.relative_to(home))
+
+
+def _home() -> Path | None:
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    return home if home.is_dir() and home != Path("/") else None
+
+
+def _usual_cache() -> str:
+    home = _home()
+    return str(home / ".cache" / "foanet_jax") if home else ""
+
+
+def _writable(folder: Path) -> bool:
+    """Whether files can be written to a folder, which is made where it does not exist."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _temporary_cache() -> Path | None:
+    """A folder that this user alone can write to: what is in a cache is run."""
+    with contextlib.suppress(OSError):
+        user = os.getuid() if hasattr(os, "getuid") else 0
+        folder = Path(tempfile.gettempdir()) / f"foanet_jax-{user}"
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        status = folder.lstat()
+        mine = stat.S_ISDIR(status.st_mode) and status.st_uid == user and not status.st_mode & 0o077
+        return folder if mine and _writable(folder) else Path(tempfile.mkdtemp(prefix="foanet_jax-"))
+    return None
