@@ -17,7 +17,7 @@ from foanet_jax.image.confidence import Confidence, confidence_of, overlap, tall
 from foanet_jax.image.prepare import Prepared, PrepareSpec, Source, open_source, prepare, restore_labels
 from foanet_jax.image.stack import neighbours, temporal_like
 from foanet_jax.network import NetworkSpec, forward_bytes, probabilities
-from foanet_jax.system.devices import spread, telling_out_of_memory
+from foanet_jax.system.devices import explaining_out_of_memory, spread
 
 MEMORY_BYTES = 2 * 2**30
 # Slices a forward pass on a device: more gain nothing, and every number is a program of its own to compile. An
@@ -321,7 +321,7 @@ def predict_study(
     Raises:
         InputError: the device's memory does not even hold a slice.
     """
-    with telling_out_of_memory(study.name):
+    with explaining_out_of_memory(study.name):
         return _predict_study(study, model, memory_bytes=memory_bytes, tta=tta, progress=progress)
 
 

@@ -90,7 +90,7 @@ def test_a_run_leaves_everything_it_promises(trained):
     assert record["config"]["data"]["name"] == "phantom"
     facts = {"config", "command", "versions", "devices", "processes", "determinism", "platform", "commit"}
     assert set(record) == facts
-    assert record["determinism"].startswith("the same bits on this kind of processor")
+    assert record["determinism"].startswith("bit-identical on this kind of processor")
     names = {path.name for path in (workdir / "evaluation").iterdir()}
     assert names >= {"scores.csv", "patients.csv", "summary.json", "table.md", "boxplots.png", "flags.json"}
     assert names >= {"sizes.csv", "studies.csv", "timing.json", "gallery.npz", "overlays"}

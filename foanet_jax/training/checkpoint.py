@@ -21,7 +21,7 @@ import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from foanet_jax.system.atomic import open_unlinked, remove_stale
-from foanet_jax.system.diskspace import require_space, telling_disk_full
+from foanet_jax.system.diskspace import explaining_disk_full, require_space
 from foanet_jax.system.errors import InputError
 from foanet_jax.training import seal as sealing
 from foanet_jax.training.seal import Damage, Seal
@@ -159,7 +159,7 @@ class Checkpoints:
                 raise InputError("diverged", f"{self._path}: step {step}: {name} is not finite; nothing is saved")
         needed = sum(array.nbytes for array in arrays.values()) + OVERHEAD_BYTES
         folder = self._path / str(step)
-        with telling_disk_full(folder, needed):
+        with explaining_disk_full(folder, needed):
             require_space(self._path, needed)
             try:
                 self._orbax.save(folder, args=_to_save(arrays, description))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from foanet_jax.system.atomic import atomic_path, open_unlinked
-from foanet_jax.system.diskspace import telling_disk_full
+from foanet_jax.system.diskspace import explaining_disk_full
 
 NAME, SECONDS = "log.jsonl", "seconds.jsonl"
 
@@ -41,7 +41,7 @@ class RunLog:
     def write(self, record: dict[str, Any]) -> None:
         """Adds one record; numbers that are not finite become null."""
         clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
-        with telling_disk_full(self._folder / NAME):
+        with explaining_disk_full(self._folder / NAME):
             self._file.write(json.dumps(clean) + "\n")
         if self._writer is not None:
             for name, value in clean.items():
@@ -50,13 +50,13 @@ class RunLog:
 
     def write_seconds(self, step: int, epoch: int, seconds: float) -> None:
         """Adds how long it took, validation as well, to come to this step from the one before that was noted."""
-        with telling_disk_full(self._folder / SECONDS):
+        with explaining_disk_full(self._folder / SECONDS):
             self._seconds.write(json.dumps({"step": step, "epoch": epoch, "seconds": round(seconds, 3)}) + "\n")
 
     def flush(self) -> None:
         """Returns once what was written has reached the disk."""
         for file in (self._file, self._seconds):
-            with telling_disk_full(Path(file.name)):
+            with explaining_disk_full(Path(file.name)):
                 file.flush()
                 os.fsync(file.fileno())
 
@@ -64,7 +64,7 @@ class RunLog:
         return self
 
     def __exit__(self, *_) -> None:
-        with telling_disk_full(self._folder), self._file, self._seconds:
+        with explaining_disk_full(self._folder), self._file, self._seconds:
             pass
         if self._writer is not None:
             self._writer.close()
@@ -102,5 +102,5 @@ def truncate_log(folder: Path, step: int) -> None:
     for name in (NAME, SECONDS):
         if (folder / name).exists():
             kept = [record for record in read_log(folder, name) if record["step"] <= step]
-            with telling_disk_full(folder / name), atomic_path(folder / name) as temporary:
+            with explaining_disk_full(folder / name), atomic_path(folder / name) as temporary:
                 temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")

@@ -10,7 +10,7 @@ from foanet_jax.image.stack import neighbours
 from foanet_jax.measures.metrics import dice
 from foanet_jax.pipeline import Network, likeliest, probability_maps, slices_together
 from foanet_jax.system import distributed
-from foanet_jax.system.devices import telling_out_of_memory
+from foanet_jax.system.devices import explaining_out_of_memory
 from foanet_jax.training.examples import Case, prepare_case
 
 
@@ -36,7 +36,7 @@ class Validation:
             along = network.prepare.neighbours
             triples = neighbours(*case.labels.shape[:2], cyclic=case.cyclic, along=along)
             together = slices_together([network], prepared.images.shape[1:], len(triples), self.memory_bytes)
-            with telling_out_of_memory(case.study.name):
+            with explaining_out_of_memory(case.study.name):
                 maps = probability_maps(network, prepared, triples, together=together)
                 rows, columns = prepared.extent
                 predicted = likeliest(maps)[:, :rows, :columns]

@@ -20,7 +20,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 import foanet_jax
 from foanet_jax.measures.quality.calibration import Calibration, parse_calibration
 from foanet_jax.system.atomic import atomic_path
-from foanet_jax.system.errors import InputError, telling_damage
+from foanet_jax.system.errors import InputError, as_input_error
 from foanet_jax.training.checkpoint import Checkpoint
 from foanet_jax.training.seal import describe_array, digest_json
 from foanet_jax.training.spec import STAGES
@@ -249,7 +249,7 @@ def _member(fields: Mapping[str, Any], number: int, arrays: Mapping[str, np.ndar
 
 @contextlib.contextmanager
 def _damage_told(path: Path) -> Iterator[None]:
-    with telling_damage(
+    with as_input_error(
         lambda what: InputError("damaged-weights", f"{path}: damaged, or no weights file ({what}); copy the file again")
     ):
         yield

@@ -318,7 +318,7 @@ def test_a_disk_that_fills_up_during_a_save(tmp_path, monkeypatch):
         save(tmp_path, [0.9])
         monkeypatch.setattr(checkpoint, "require_space", lambda *_: None)
         (tmp_path / "filling").write_bytes(bytes(max(0, shutil.disk_usage(tmp_path).free - 2**14)))
-        with pytest.raises(InputError, match=r"2: the disk is full: .* make room and give the command again"):
+        with pytest.raises(InputError, match=r"2: the disk is full: .* free some space and run the command again"):
             save_state(tmp_path, trained_state(2))
         assert there(tmp_path) == {"1"}
         (tmp_path / "filling").unlink()

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from foanet_jax.data.nifti.orientation import SliceAxis
 from foanet_jax.settings import box_settings
-from foanet_jax.system.errors import InputError, telling_damage
+from foanet_jax.system.errors import InputError, as_input_error
 
 MOST_LETTERS = 2**20
 MOST_CLASSES = 256  # a mask's values are uint8
@@ -66,7 +66,7 @@ def require_description(description: Any, place: Path) -> None:
 @contextlib.contextmanager
 def readable(place: Path) -> Iterator[None]:
     """Tells whatever damage is met in a checkpoint as an InputError."""
-    with telling_damage(lambda what: _damaged(place, what)):
+    with as_input_error(lambda what: _damaged(place, what)):
         yield
 
 
