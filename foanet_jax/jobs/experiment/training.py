@@ -76,7 +76,7 @@ def train(
             memory_bytes=budget,
             resume=resume,
             tensorboard=tensorboard,
-            begun=record,
+            on_start=record,
         )
         if distributed.is_first():  # It alone has the log.
             _draw_curves(workdir / stage, anew=trained)
