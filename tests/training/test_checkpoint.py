@@ -228,7 +228,9 @@ def test_another_network_is_named_and_nothing_is_set_aside(tmp_path):
     save(tmp_path, [0.9])
     like = trained_state(1)
     like.variables["params"]["score"]["kernel"] = jnp.zeros((1, 1, 4, 3))
-    with pytest.raises(InputError, match=r"score/kernel is float32\[1, 1, 4, 2\] there and float32\[1, 1, 4, 3\]"):
+    with pytest.raises(
+        InputError, match=r"score/kernel is float32\[1, 1, 4, 2\] in the checkpoint but float32\[1, 1, 4, 3\]"
+    ):
         read(tmp_path, write=True).state(like)
     assert there(tmp_path) == {"1"}
 
