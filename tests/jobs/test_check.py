@@ -306,14 +306,14 @@ def test_readers_go_on_past_what_they_cannot_list(tmp_path, name):
         (tmp_path / "patient001" / "patient001_frame12_gt.nii.gz").unlink()
         (tmp_path / "patient002" / "Info.cfg").unlink()
         cases = ["patient001_frame01", *(f"patient{n}_frame{f}" for n in ("002", "003") for f in ("01", "12"))]
-        says = ["no patient001_frame12_gt.nii.gz; copy the folder again", "Info.cfg: cannot be read"]
+        says = ["patient001_frame12_gt.nii.gz missing; copy the folder again", "Info.cfg: cannot be read"]
     elif name == "mmwhs2017":
         for number in (1001, 1002):
             for ending in ("image", "label"):
                 path = tmp_path / f"mr_train_{number}_{ending}.nii.gz"
                 write_nifti(np.zeros(SHAPE, np.uint8), affine=np.eye(4), spacing_mm=SPACING, path=path)
         (tmp_path / "mr_train_1001_label.nii.gz").unlink()
-        cases, says = ["mr_train_1002"], ["no mr_train_1001_label.nii.gz beside it; add it"]
+        cases, says = ["mr_train_1002"], ["mr_train_1001_label.nii.gz is missing; add it"]
     else:
         for file in ("patient1.mat", "patient01.mat", "patient2.mat"):
             (tmp_path / file).write_bytes(b"")
