@@ -142,7 +142,7 @@ def test_folds_in_a_workdir_that_were_split_otherwise(tmp_path):
     refs = refs_with([(1.0 + number / 10, 10, 10) for number in range(4)])
     save_folds(make_folds(refs, count=2), tmp_path / "folds.json")
     config.data.split, config.data.folds = "spacing", 2
-    with pytest.raises(InputError, match=r"folds by random, but data\.split is spacing"):
+    with pytest.raises(InputError, match=r"has folds by random, but data\.split is spacing"):
         open_folds(config.to_dict(), refs, tmp_path)
     made = open_folds(config.to_dict(), refs)
     assert made.split == "spacing"

@@ -134,7 +134,7 @@ def test_several_runs_in_one_file(runs, released, tmp_path):
     assert seen_patients(both) == [(0, {"p1", "p2", "p3"}), (1, {"p2", "p3", "p4"})]
     # Which of the two would be calibrated?
     assert expectations([both], load_description(both)).calibration is None
-    with pytest.raises(InputError, match="2 runs, of which an export holds one"):
+    with pytest.raises(InputError, match="2 runs, but only a single run can be exported"):
         export_model(both, tmp_path / "EXPORT")
 
 
