@@ -138,7 +138,7 @@ def broken(tmp_path_factory):
 @pytest.mark.parametrize(
     ("severity", "code", "says"),
     [
-        ("error", "incomplete", ["9bad.nii.gz", "does not fit the pattern", "rename the file"]),
+        ("error", "incomplete", ["9bad.nii.gz", "does not match the pattern", "rename the file"]),
         ("error", "incomplete", ["alone.nii.gz: labels without an image", "remove the labels"]),
         ("error", "non-finite", ["nan.nii.gz", "of 8640 voxels", "export the file again"]),
         ("error", "zero-sigma", ["flat.nii.gz: every voxel is 7", "export it again"]),
@@ -151,8 +151,8 @@ def broken(tmp_path_factory):
         ("error", "duplicate-patient", ["copy, twice: the same voxels under 2 patients", "keep one of them"]),
         ("warning", "duplicate-study", ["good2, good: the same voxels", "remove the copies"]),
         ("warning", "missing-class", ["ringless: no 'myocardium'", "check the labels"]),
-        ("warning", "no-labels", ["unlabelled: no labels", "add them"]),
-        ("warning", "volume", ["coarse, unit: 'myocardium' of", "ml", "check labels and spacing"]),
+        ("warning", "no-labels", ["unlabelled: no labels", "add labels"]),
+        ("warning", "volume", ["coarse, unit: 'myocardium' has", "ml", "check labels and spacing"]),
         (
             "warning",
             "spacing",
