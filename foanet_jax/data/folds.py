@@ -135,14 +135,14 @@ def make_folds(
         tests = [[]]
     else:
         tests = [dealt[index::count] for index in range(count)]
-        tests = _none_left_empty(_brought_together(tests, identical, group_of), identical)
+        tests = _fill_empty_parts(_move_together(tests, identical, group_of), identical)
     folds = []
     for test in map(set, tests):
         validation = _spread(
             [[p for p in patients if p not in test] for patients in members], validation_fraction, random
         )
         rest = [patient for patients in members for patient in patients if patient not in test | validation]
-        rest, drawn = _brought_together([rest, [p for p in dealt if p in validation]], identical, group_of)
+        rest, drawn = _move_together([rest, [p for p in dealt if p in validation]], identical, group_of)
         # If all remaining patients share images, they are used for training, not for validation.
         folds.append(Fold(_ordered(rest or drawn), _ordered(drawn if rest else ()), _ordered(test)))
     return Folds(tuple(folds), seed, validation_fraction, identical, split, held_out)
@@ -215,7 +215,7 @@ def _groups(refs: Sequence[StudyRef]) -> dict[str, str]:
     return {patient: next(iter(found[patient]), "") for patient in _ordered(found)}
 
 
-def _brought_together(
+def _move_together(
     parts: Sequence[Sequence[str]], sets: Sequence[Sequence[str]], group_of: Mapping[str, str]
 ) -> list[list[str]]:
     """Moves the patients of each set into one part, by exchanging them with other patients; largest sets first.
@@ -257,7 +257,7 @@ def _brought_together(
     return [[patient for patient, its in part_of.items() if its == number] for number in range(len(parts))]
 
 
-def _none_left_empty(parts: list[list[str]], sets: Sequence[Sequence[str]]) -> list[list[str]]:
+def _fill_empty_parts(parts: list[list[str]], sets: Sequence[Sequence[str]]) -> list[list[str]]:
     """Fills empty parts with patients from other parts, as few as possible, without separating any of the sets."""
     bound = {patient: tuple(its) for its in sets for patient in its}
     while True:

@@ -167,8 +167,8 @@ def require_alike(described: Mapping[str, Any]) -> None:
     if len(others):
         raise InputError(
             "processes-differ",
-            f"process {others[0]} has different settings or studies from process 0; start all processes with the same "
-            "options and the same files",
+            f"the settings or studies of process {others[0]} differ from those of process 0; start all processes "
+            "with the same options and the same files",
         )
 
 

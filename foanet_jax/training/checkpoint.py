@@ -167,8 +167,8 @@ class Checkpoints:
             if not np.isfinite(array).all():
                 raise InputError(
                     "diverged",
-                    f"{self._path}: step {step}: {name} is not finite, and no checkpoint is saved; resume from the "
-                    "last checkpoint with a lower optimiser.learning_rate, or set optimiser.clip_norm",
+                    f"{self._path}: step {step}: {name} is not finite, and no checkpoint is saved; train "
+                    "again with a lower optimiser.learning_rate, or with optimiser.clip_norm",
                 )
         needed = sum(array.nbytes for array in arrays.values()) + OVERHEAD_BYTES
         folder = self._path / str(step)
@@ -267,7 +267,7 @@ class Checkpoints:
         shutil.rmtree(place, ignore_errors=True)
         (self._path / str(step)).rename(place)
         del self._seals[step]
-        LOGGER.warning("%s: the damaged checkpoint of step %d was renamed to this", place, step)
+        LOGGER.warning("%s: the damaged checkpoint of step %d was moved here", place, step)
         aside = sorted(self._path.glob(f"{ASIDE}*"), key=lambda path: path.stat().st_ctime_ns)
         for old in aside[:-KEPT_ASIDE]:
             shutil.rmtree(old)

@@ -131,7 +131,7 @@ def test_a_single_process_decides_alone():
 
 def test_processes_with_other_settings_are_refused(monkeypatch):
     monkeypatch.setattr(distributed, "gathered", lambda array: np.stack([array, array, array[::-1]]))
-    with pytest.raises(InputError, match="process 2 has different settings") as caught:
+    with pytest.raises(InputError, match="studies of process 2 differ") as caught:
         distributed.require_alike({"a": 1})
     assert caught.value.code == "processes-differ"
 
@@ -162,7 +162,9 @@ def scripts():
 
 
 def test_the_scripts_are_shell_with_options_that_there_are():
-    defined = re.findall(r'DEFINE_\w+\(\s*"(\w+)"', (ROOT / "foanet_jax" / "options.py").read_text(encoding="utf-8"))
+    defined = re.findall(
+        r'DEFINE_\w+\(\s*"(\w+)"', (ROOT / "foanet_jax" / "jobs" / "options.py").read_text(encoding="utf-8")
+    )
     fields = dotted(common("any").to_dict())
     assert len(scripts()) == 3
     for script in scripts():

@@ -73,7 +73,7 @@ def test_what_changes_nothing_may_change(now):
 def test_epochs_may_be_added_at_a_constant_rate():
     began = described(schedule="constant")
     require_same_training(began, described(schedule="constant", train__epochs=5), Path("run"))
-    with pytest.raises(InputError, match=re.escape("train.epochs = 4, not 3")):
+    with pytest.raises(InputError, match=re.escape("train.epochs = 4, but now it is 3")):
         require_same_training(began, described(schedule="constant", train__epochs=3), Path("run"))
 
 

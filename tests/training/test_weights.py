@@ -15,8 +15,8 @@ import foanet_jax
 from experiments import phantom
 from foanet_jax.data.folds import Fold
 from foanet_jax.data.phantom.short_axis import short_axis_study
-from foanet_jax.jobs.experiment import release
 from foanet_jax.jobs.experiment.model import find_runs, load_description, load_model, require_unseen, seen_patients
+from foanet_jax.jobs.experiment.release import release
 from foanet_jax.jobs.experiment.reviewing import expectations
 from foanet_jax.jobs.export import export_model
 from foanet_jax.measures.quality.calibration import Calibration, fit_calibration
@@ -297,7 +297,7 @@ def test_a_hostile_file_is_refused(released, change):
 
 def test_without_weights_in_the_package_it_is_said_how_to_get_some(monkeypatch, tmp_path):
     monkeypatch.setattr(weights, "DEFAULT", tmp_path / "short_axis.safetensors")
-    with pytest.raises(InputError, match=r"pass --checkpoint=RUN .*run\.py trains one") as caught:
+    with pytest.raises(InputError, match=r"pass --checkpoint=RUN .*run\.py trains a run") as caught:
         foanet_jax.load()
     assert caught.value.code == "missing-weights"
 

@@ -112,9 +112,9 @@ def evaluate(
                 f"{study.name}: has the classes {study.classes}, but the checkpoint has {model.classes}; use a "
                 "checkpoint with the same classes",
             )
-        begun = time.monotonic()
+        started = time.monotonic()
         prediction = predict_study(study, model, memory_bytes=budget, tta=tta)
-        seconds[study.case] = time.monotonic() - begun
+        seconds[study.case] = time.monotonic() - started
         review = reviews[study.case] = review_study(study, prediction, expected)
         flagged[study.case] = all_flags(prediction, review)
         described = {
