@@ -160,7 +160,7 @@ def chosen(config: ConfigDict, names: str, variants: Mapping[str, Mapping[str, A
         else:
             known = ", ".join([*config.table.order, *variants])
             meant = did_you_mean(name, [*config.table.order, *variants])
-            raise ValueError(f"{config.name}:{name}: no such row or variant; {meant}choose one of {known}")
+            raise ValueError(f"{config.name}:{name}: there is no such row; {meant}choose one of {known}")
         changed = ConfigDict(with_overrides(config.to_dict(), change))
         changed.name = f"{config.name}-{name}"
         changed.row = config.row if name in variants else name

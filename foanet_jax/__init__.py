@@ -16,7 +16,7 @@ __all__ = ["Result", "Segmenter", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """`load` and its classes, imported when they are asked for: JAX and all readers take seconds (PEP 562)."""
+    """Imports `load` and its classes on first access (PEP 562), because JAX and the readers take seconds to import."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from foanet_jax import api

@@ -1,4 +1,4 @@
-"""The method as a Python object: `foanet_jax.load(RUN).predict(FILE_OR_ARRAY)`."""
+"""The Python interface: `foanet_jax.load(RUN).predict(FILE_OR_ARRAY)`."""
 
 import dataclasses
 import logging
@@ -22,13 +22,13 @@ from foanet_jax.training.weights import default_weights
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """A segmentation.
+    """The segmentation of a file or an array.
 
     Attributes:
-        mask: uint8 of class indices: of an array in its shape, of a file (T, Z, H, W).
+        mask: uint8 class indices; for an array in the shape of the array, for a file (T, Z, H, W).
         classes: names of the classes by index; 0 is the background.
-        study: what was segmented, with spacing and, of a file, the place in the world.
-        prediction: all that the pipeline tells, with its mask as (T, Z, H, W).
+        study: the study that was segmented, with its spacing and, for a file, its affine.
+        prediction: the full result of the pipeline; its mask is (T, Z, H, W).
     """
 
     mask: np.ndarray
@@ -38,32 +38,35 @@ class Result:
 
     @property
     def box(self) -> Box:
-        """Where the study was segmented, in px."""
+        """The box in which the study was segmented, in px."""
         return self.prediction.box
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What to know before trusting the mask, in words; empty when all went well."""
+        """Warnings about the mask, as sentences; empty if there are none."""
         return self.prediction.flags
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the mask as NIfTI (`.nii`, `.nii.gz`), of a NIfTI file with its shape, affine and header.
+        """Writes the mask as NIfTI; for a NIfTI input, with the shape, affine and header of that file.
+
+        Args:
+            path: ends with `.nii` or `.nii.gz`.
 
         Raises:
-            InputError: the path ends otherwise.
+            InputError: the path has another suffix.
         """
         write_mask(self.prediction.mask, self.study, path)
 
 
 @dataclasses.dataclass(frozen=True)
 class Segmenter:
-    """Both networks of a run, ready to segment; made by `load`.
+    """The networks of a run, or of an ensemble, ready to segment; made by `load`.
 
     Attributes:
-        model: the networks and what the pipeline has to know of them.
-        memory_bytes: what a forward pass may take.
+        model: the networks and the settings of the pipeline.
+        memory_bytes: memory limit of a forward pass.
         tta: test-time augmentation: "none", "flips" or "turns".
-        slice_axis: axis of the world along which NIfTI volumes are sliced; None: as they are.
+        slice_axis: world axis along which NIfTI volumes are sliced; None: the third axis of the file.
     """
 
     model: Model
@@ -88,12 +91,13 @@ class Segmenter:
         Args:
             source: a NIfTI, LVQuan19 .mat or DICOM file, a folder that holds one study, or an array (H, W),
                 (Z, H, W), (T, H, W) or (T, Z, H, W).
-            spacing_mm: of an array, the distances between slices, rows and columns.
-            third_axis: "slice" or "time", what the third axis of a 3D NIfTI file, or the first of a 3D array, is.
+            spacing_mm: for an array, the distances between slices, rows and columns in mm.
+            third_axis: "slice" or "time", the meaning of the third axis of a 3D NIfTI file, or of the first axis of a
+                3D array.
 
         Raises:
-            InputError: the file or array cannot be used, or there is not one study; an array comes without its
-                spacing, or a file with one.
+            InputError: the file or array cannot be used; the source does not hold exactly one study; `spacing_mm` is
+                missing for an array or was given for a file.
         """
         if third_axis not in ("slice", "time"):
             raise InputError("third-axis", f"third_axis is {third_axis!r}; choose 'slice' or 'time'")
@@ -108,23 +112,29 @@ class Segmenter:
 
     def _read(self, path: Path, spacing_mm: Sequence[float] | None, third_axis: ThirdAxis) -> Study:
         if spacing_mm is not None:
-            raise InputError("spacing", f"{path}: a file tells its spacing; pass spacing_mm with arrays only")
+            raise InputError("spacing", f"{path}: the spacing is read from the file; pass spacing_mm only with arrays")
         refs = read_input(path, third_axis=third_axis, classes=self.classes, slice_axis=self.slice_axis)
         if len(refs) != 1:
-            raise InputError("several-studies", f"{path}: {len(refs)} studies; pass one, or use --mode predict")
+            raise InputError("several-studies", f"{path}: has {len(refs)} studies; pass one, or use --mode predict")
         return refs[0].load()
 
 
 def study_of_array(
     array: np.ndarray, spacing_mm: Sequence[float] | None, *, third_axis: ThirdAxis, classes: tuple[str, ...]
 ) -> Study:
-    """The unlabelled study that an array of 2 to 4 dimensions holds.
+    """Makes an unlabelled study from an array.
+
+    Args:
+        array: (H, W), (Z, H, W), (T, H, W) or (T, Z, H, W).
+        spacing_mm: distances between slices, rows and columns in mm.
+        third_axis: "slice" or "time", the meaning of the first axis of a 3D array.
+        classes: names of the classes by index.
 
     Raises:
-        InputError: its shape, its values or the spacing cannot be used.
+        InputError: the shape, the values or the spacing cannot be used.
     """
     if spacing_mm is None:
-        raise InputError("spacing", "spacing_mm is missing; pass the mm between slices, rows and columns")
+        raise InputError("spacing", "spacing_mm is missing; pass the distances between slices, rows and columns in mm")
     try:
         voxels = np.asarray(array, np.float32)
         spacing = tuple(float(value) for value in spacing_mm)
@@ -132,7 +142,7 @@ def study_of_array(
         raise InputError("array", f"array and spacing_mm must be real numbers: {error}") from None
     if not 2 <= voxels.ndim <= 4:
         raise InputError(
-            "shape", f"an array of shape {voxels.shape}; pass (H, W), (Z, H, W), (T, H, W) or (T, Z, H, W)"
+            "shape", f"the array has shape {voxels.shape}; pass (H, W), (Z, H, W), (T, H, W) or (T, Z, H, W)"
         )
     if voxels.ndim == 3 and third_axis == "time":
         voxels = voxels[:, None]
@@ -142,16 +152,16 @@ def study_of_array(
 
 
 def load(*checkpoints: str | os.PathLike[str]) -> Segmenter:
-    """Both networks of a run, or of several that predict together, from their checkpoints or weights files.
+    """Loads the networks of a run, or of several runs as an ensemble, from checkpoints or weights files.
 
     Args:
-        checkpoints: weights files, workdirs of trainings, or folders that hold some, see `find_runs`; none: the
-            weights that came with the package.
+        checkpoints: weights files, workdirs of trainings, or folders that contain such, see `find_runs`; none: the
+            weights in the package.
 
     Raises:
-        InputError: there are no checkpoints, or the runs do not go together.
+        InputError: there are no checkpoints, or the runs cannot form an ensemble.
     """
-    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells its options at every start.
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax logs its options at every start.
     runs = find_runs([Path(checkpoint) for checkpoint in checkpoints] or [default_weights()])
     facts = describe_run(load_description(runs[0]))
     return Segmenter(load_model(runs), facts.memory_bytes, facts.tta, facts.slice_axis)

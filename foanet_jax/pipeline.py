@@ -1,4 +1,4 @@
-"""From a study to its segmentation: the whole of Fig. 1, for evaluation and prediction alike."""
+"""The complete pipeline of Fig. 1, from a study to its segmentation; used by evaluation and prediction."""
 
 import dataclasses
 import functools
@@ -17,14 +17,15 @@ from foanet_jax.image.confidence import Confidence, confidence_of, overlap, tall
 from foanet_jax.image.prepare import Prepared, PrepareSpec, Source, open_source, prepare, restore_labels
 from foanet_jax.image.stack import neighbours, temporal_like
 from foanet_jax.network import NetworkSpec, forward_bytes, probabilities
-from foanet_jax.system.devices import spread, telling_out_of_memory
+from foanet_jax.system.devices import explaining_out_of_memory, spread
 
 MEMORY_BYTES = 2 * 2**30
-# Slices a forward pass on a device: more gain nothing, and every number is a program of its own to compile. An
-# accelerator takes no time for some slices more.
+# Limits of the slices per forward pass on a device. More slices are not faster, and each number of slices needs its own
+# compiled program. On an accelerator, a few additional slices take no extra time, so that numbers are rounded up.
 MOST_TOGETHER, FEWEST_TOGETHER = 32, 16
 MOST_ON_CPU = 4
-# How images are turned at prediction: transposed or not, then which of rows and columns were mirrored before.
+# Test-time augmentation: for each view, whether the image is transposed, and which of rows and columns are mirrored
+# before.
 _FLIPS = ((), (0,), (1,), (0, 1))
 SYMMETRIES = {
     "none": ((False, ()),),
@@ -32,17 +33,18 @@ SYMMETRIES = {
     "turns": tuple(itertools.product((False, True), _FLIPS)),
 }
 
-Progress = Callable[[str, int, int], None]  # what is being done, slices done, slices in all
+Progress = Callable[[str, int, int], None]  # arguments: name of the step, slices done, total number of slices
 
 AT_BORDER = "the localized object touches the border of the image"
 NOT_LOCALIZED = "nothing localized: the whole image was segmented"
 EMPTY = "nothing segmented: the mask is empty"
-AGREEMENT = 0.75  # least overlap of the box and of what was segmented in it, margin included, that is no contradiction
+# Least intersection over union of the box and of the box around the segmentation, with margin, to accept the box.
+AGREEMENT = 0.75
 
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A trained network and what it reads."""
+    """A trained network and the preprocessing of its input."""
 
     spec: NetworkSpec
     prepare: PrepareSpec
@@ -51,17 +53,17 @@ class Network:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """The trained networks of both stages: one each, or several whose probabilities are averaged.
+    """The trained networks of both stages: one network each, or an ensemble whose probabilities are averaged.
 
-    The networks of a stage share a grid: spacing and bucket.
+    All networks of a stage have the same grid, that is the same `spacing_mm` and `bucket`.
 
     Attributes:
-        classes: names of the classes that the segmentation network tells apart.
-        localization: Net.1; none to segment whole frames.
-        segmentation: Net.2, or what stands in for it; one at least.
-        margin_px: px that the localization box grows by on each side, at the study's own spacing.
-        passes: how often a study is segmented at most: again where the segmentation contradicts its box.
-        cyclic: whether a cine's last frame precedes its first.
+        classes: names of the classes of the segmentation network, background first.
+        localization: Net.1, or the networks of an ensemble; empty to segment whole frames.
+        segmentation: Net.2 or the network that replaces it, or the networks of an ensemble; at least one.
+        margin_px: px added on each side of the localization's box, at the study's own spacing.
+        passes: the maximum number of segmentations of a study; it is repeated if the result does not fit the box.
+        cyclic: whether the last frame of a cine precedes the first one.
     """
 
     classes: tuple[str, ...]
@@ -74,15 +76,15 @@ class Model:
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """A study's segmentation.
+    """The segmentation of a study.
 
     Attributes:
-        mask: (T, Z, H, W) uint8 of class indices on the study's own grid.
-        slice_boxes: the object's box on each slice of each frame, None where none was found; T·Z of them.
-        object_box: the union box of those; None where nothing was found.
+        mask: (T, Z, H, W) uint8 class indices on the study's own grid.
+        slice_boxes: T·Z boxes of the object, one per slice of each frame; None for a slice without the object.
+        object_box: the union of these boxes; None if nothing was found.
         box: the union box with its margin, in which the study was segmented.
-        flags: what a reader should know before trusting the mask, in words; empty when all went well.
-        confidence: of the segmentation network; None where it was not asked.
+        flags: warnings about the mask, as sentences; empty if there are none.
+        confidence: of the segmentation network; None if it was not run.
     """
 
     mask: np.ndarray
@@ -94,9 +96,15 @@ class Prediction:
 
 
 def slices_together(networks: Sequence[Network], shape: Sequence[int], count: int, memory_bytes: int) -> int:
-    """How many slices a forward pass takes on all devices of this process together, equally many on each.
+    """Returns the number of slices per forward pass, over all devices of this process together.
 
-    They are as even a share of `count` as stays within the memory, which is that of each device; one on each at least.
+    Each device gets the same number of slices, at least one. The passes are as equal as possible.
+
+    Args:
+        networks: the networks that are applied.
+        shape: rows and columns of a slice on the networks' grid, px.
+        count: total number of slices.
+        memory_bytes: memory limit of a forward pass on each device.
     """
     devices = jax.local_device_count()
     needed = max(forward_bytes(network.spec, shape) for network in networks)
@@ -110,18 +118,18 @@ def slices_together(networks: Sequence[Network], shape: Sequence[int], count: in
 def probability_maps(
     network: Network, prepared: Prepared, triples: np.ndarray, *, together: int, tta: str = "none"
 ) -> Iterator[tuple[jax.Array, int]]:
-    """Probabilities of the slices on their prepared grid, some slices at a time, on the device.
+    """Yields the class probabilities of slices on the network's grid, some slices at a time, on the device.
 
     Args:
-        network: what to apply.
-        prepared: the slices.
+        network: the network.
+        prepared: the preprocessed slices.
         triples: (N, 3) indices of each slice and its neighbours.
-        together: slices a forward pass; the last one is filled up, so that one shape is compiled.
-        tta: test-time augmentation, the mean over "none" but the image itself, its "flips" (4), or its "turns" (flips
-            and quarter turns, 8).
+        together: slices per forward pass; the last pass is filled up, so that only one shape is compiled.
+        tta: test-time augmentation: "none", or the mean over the 4 "flips" of the image or over its 8 "turns" (flips
+            and quarter turns).
 
     Yields:
-        (together, H, W, C) maps, and how many of them count.
+        (together, H, W, C) maps, and the number of maps that are not filling.
     """
     for seen, count in _views(network, prepared, triples, together=together, tta=tta):
         yield _mean(seen), count
@@ -130,7 +138,7 @@ def probability_maps(
 def _views(
     network: Network, prepared: Prepared, triples: np.ndarray, *, together: int, tta: str
 ) -> Iterator[tuple[list[jax.Array], int]]:
-    """What `probability_maps` is the mean of."""
+    """Yields the maps of each view separately; `probability_maps` is their mean."""
     for start in range(0, len(triples), together):
         chunk = triples[np.minimum(np.arange(start, start + together), len(triples) - 1)]
         batch = temporal_like(prepared.images, chunk)
@@ -143,7 +151,7 @@ def _mean(maps: Sequence[jax.Array]) -> jax.Array:
 
 
 def _as_seen(network: Network, batch: jax.Array, extent: tuple[int, int], transposed: bool, axes: tuple[int, ...]):
-    """Probabilities of a batch as the network gives them of the mirrored or turned images, turned back."""
+    """Applies the network to mirrored or rotated images and transforms the probabilities back."""
     turned = _mirrored(batch, extent, axes)
     extents = np.tile(np.array([extent], np.int32), (len(batch), 1))
     if transposed:
@@ -154,14 +162,17 @@ def _as_seen(network: Network, batch: jax.Array, extent: tuple[int, int], transp
 
 @functools.partial(jax.jit, static_argnames="axes")
 def _mirrored(images, extent, axes: tuple[int, ...]):
-    """Images (N, H, W, C) with rows (0) or columns (1) reversed inside their extent."""
+    """Reverses rows (axis 0) or columns (axis 1) of images (N, H, W, C) inside their extent."""
     for axis in axes:
         images = jnp.roll(jnp.flip(images, axis + 1), extent[axis] - images.shape[axis + 1], axis + 1)
     return images
 
 
 class _Reading:
-    """A study's crop as the networks of a stage read it; networks that prepare alike share what they read."""
+    """The preprocessed crop of a study for all networks of a stage.
+
+    Networks with the same preprocessing share the preprocessed images.
+    """
 
     def __init__(self, networks: Sequence[Network], study: Study, box: Box, source: Source, *, cyclic: bool, tta: str):
         self.networks, self.tta = networks, tta
@@ -173,11 +184,11 @@ class _Reading:
 
     @property
     def grid(self) -> Prepared:
-        """The grid that all of them share."""
+        """The preprocessed crop whose grid all networks have in common."""
         return self.prepared[self.networks[0].prepare]
 
     def views(self, slices: slice, *, together: int) -> Iterator[tuple[list[jax.Array], int]]:
-        """Probabilities of some slices by each network from each turned image, some at a time; how many count."""
+        """Yields the maps of some slices, for each network and view, and the number of maps that are not filling."""
         each = [
             _views(
                 network,
@@ -192,13 +203,13 @@ class _Reading:
             yield [view for seen, _ in parts for view in seen], parts[0][1]
 
     def maps(self, slices: slice, *, together: int) -> Iterator[tuple[jax.Array, int]]:
-        """The mean of the `views`."""
+        """Yields the mean of the `views`."""
         for views, count in self.views(slices, together=together):
             yield _mean(views), count
 
 
 def likeliest(maps: Iterable[tuple[jax.Array, int]]) -> np.ndarray:
-    """(N, H, W) uint8: the likeliest class of each pixel of what `probability_maps` yields."""
+    """Returns the most probable class of each pixel, (N, H, W) uint8, from the maps of `probability_maps`."""
     return np.concatenate([np.asarray(_likeliest(part))[:count] for part, count in maps])
 
 
@@ -217,10 +228,22 @@ def localize(
     source: Source | None = None,
     progress: Progress | None = None,
 ) -> list[Box | None]:
-    """Prepro.1, Net.1, and the object's box on each slice of each frame, None where there is none (Sec. II-B, Fig. 8a).
+    """Localizes the object: Prepro.1, Net.1 and the box on each slice of each frame (Sec. II-B, Fig. 8a).
 
-    Of what Net.1 finds, each frame's greatest connected component counts, so that a stray pixel far from the
-    heart does not stretch the union box.
+    Only the largest connected component of each frame is used, so that false positives far from the heart do not
+    enlarge the union box.
+
+    Args:
+        study: the study.
+        networks: Net.1, or an ensemble.
+        cyclic: whether the last frame of a cine precedes the first one.
+        memory_bytes: memory limit of a forward pass on each device.
+        tta: test-time augmentation, see `probability_maps`.
+        source: the study on the device, if it is there already.
+        progress: see `predict_study`.
+
+    Returns:
+        T·Z boxes in px; None for a slice without the object.
     """
     everything = whole_image(study.voxels.shape[-2:])
     reading = _Reading(networks, study, everything, source or open_source(study.voxels), cyclic=cyclic, tta=tta)
@@ -246,18 +269,27 @@ def segment(
     source: Source | None = None,
     progress: Progress | None = None,
 ) -> tuple[np.ndarray, Confidence]:
-    """Prepro.2, Net.2 and the postprocessing inside a box (Sec. III-B, C).
+    """Segments a study inside a box: Prepro.2, Net.2 and postprocessing (Sec. III-B, C).
+
+    Args:
+        study: the study.
+        box: where to segment, px of the study.
+        model: the networks.
+        memory_bytes: memory limit of a forward pass on each device.
+        tta: test-time augmentation, see `probability_maps`.
+        source: the study on the device, if it is there already.
+        progress: see `predict_study`.
 
     Returns:
-        (T, Z, H, W) uint8 on the study's grid, and how sure the networks were of it on their own, from the image as it
-        is: the mean over turned ones is less certain where it is better.
+        (T, Z, H, W) uint8 class indices on the study's grid, and the confidence, which is computed from the original
+        image also with test-time augmentation (see `Confidence`).
     """
     networks = model.segmentation
     frames, slices, *shape = study.voxels.shape
     source = source or open_source(study.voxels)
     reading = _Reading(networks, study, box, source, cyclic=model.cyclic, tta=tta)
     prepared = reading.grid
-    # A frame's greatest component is known once all its slices are, so that the maps of whole frames are held.
+    # The largest component of a frame needs all its slices. The maps of whole frames are therefore kept in memory.
     grid = prepared.images.shape[1:]
     most = max(1, slices_together(networks, grid, frames * slices, memory_bytes) // slices)
     held = -(-frames // -(-frames // most)) * slices
@@ -287,7 +319,7 @@ def segment(
 
 
 def _stray(labels: np.ndarray, extent: tuple[int, int], slices: int) -> np.ndarray:
-    """(N, H, W): where the labels of whole frames are foreground outside the frame's greatest component."""
+    """Marks the foreground pixels outside the largest component of their frame, (N, H, W) boolean."""
     rows, columns = extent
     labels[:, rows:], labels[:, :, columns:] = 0, 0
     return labels != keep_greatest(labels.reshape(-1, slices, *labels.shape[1:])).reshape(labels.shape)
@@ -295,7 +327,7 @@ def _stray(labels: np.ndarray, extent: tuple[int, int], slices: int) -> np.ndarr
 
 @jax.jit
 def _without(maps, stray):
-    """Maps (N, H, W, C) that are certain of the background where (N, H, W) is true."""
+    """Sets maps (N, H, W, C) to background with probability 1 where `stray` (N, H, W) is true."""
     return jnp.where(stray[..., None], (jnp.arange(maps.shape[-1]) == 0).astype(maps.dtype), maps)
 
 
@@ -310,18 +342,19 @@ def predict_study(
     """Localizes and segments a study.
 
     Args:
-        study: what to segment; its labels are not looked at.
-        model: both networks.
-        memory_bytes: what a forward pass may take on each device. Beside it there are, on the first one, the study's
-            frames, a padded and a resampled copy of them, and the probability maps of as many slices as all devices
-            take together, of a frame at least, on both grids.
+        study: the study; its labels are not used.
+        model: the networks.
+        memory_bytes: memory limit of a forward pass on each device. In addition, the first device holds the frames of
+            the study, a padded and a resampled copy of them, and, on both grids, the probability maps of all slices of
+            a forward pass, at least those of one frame.
         tta: test-time augmentation of all networks, see `probability_maps`.
-        progress: called after each forward pass with "localizing" or "segmenting", the slices done, and all of them.
+        progress: called after each forward pass with "localizing" or "segmenting", the number of slices done and the
+            total number of slices.
 
     Raises:
-        InputError: the device's memory does not even hold a slice.
+        InputError: a single slice does not fit into the device's memory.
     """
-    with telling_out_of_memory(study.name):
+    with explaining_out_of_memory(study.name):
         return _predict_study(study, model, memory_bytes=memory_bytes, tta=tta, progress=progress)
 
 
@@ -345,7 +378,7 @@ def _predict_study(study: Study, model: Model, *, memory_bytes: int, tta: str, p
     mask, confidence = segment(study, box, model, **options)
     for _ in range(model.passes - 1 if model.localization else 0):
         found = union_box(slice_boxes(mask > 0))
-        # Where nothing was drawn it is looked for in twice the box.
+        # If nothing was segmented, the next pass searches in a box of twice the size.
         better = box.widen(max(box.shape) // 2, shape) if found is None else found.widen(model.margin_px, shape)
         if box.overlap(better) >= AGREEMENT:
             break

@@ -1,7 +1,7 @@
-"""From a configuration, a nested dictionary of plain values, to the typed settings of each part.
+"""Conversion of a configuration, a nested dictionary of plain values, to typed settings.
 
-This is the door: behind it nothing knows configuration objects. The same dictionary is stored as JSON with
-every checkpoint, and read from there again.
+All other modules use these typed settings and never see a configuration object. The same dictionary is stored as JSON
+with each checkpoint and is read from there again.
 """
 
 import copy
@@ -36,7 +36,7 @@ class BoxSpec:
 
     def __post_init__(self):
         if self.margin_px < 0 or not 1 <= self.passes <= MOST_PASSES:
-            raise ValueError(f"{self}: margin_px may not be negative, passes must be 1 to {MOST_PASSES}")
+            raise ValueError(f"{self}: margin_px must not be negative, and passes must be from 1 to {MOST_PASSES}")
 
 
 STAGE_PARTS: dict[str, type] = {
@@ -49,13 +49,18 @@ STAGE_PARTS: dict[str, type] = {
 
 
 def defaults(part: type, **changes) -> dict[str, Any]:
-    """The fields of a settings class and their defaults, as a configuration holds them."""
+    """Returns the fields of a settings class and their default values, as a dictionary for a configuration.
+
+    Args:
+        part: the settings class.
+        changes: values to use instead of the defaults.
+    """
     fields = {field.name: field.default for field in dataclasses.fields(part)}
     return {name: value for name, value in fields.items() if value is not dataclasses.MISSING} | changes
 
 
 def stages_of(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The networks that a configuration has, in the order in which they are trained."""
+    """Returns the names of a configuration's networks, in the order of their training."""
     return STAGES if config["localization"]["enabled"] else STAGES[1:]
 
 
@@ -67,33 +72,40 @@ def _build(part: type, values: Mapping[str, Any], where: str, **extra):
         raise InputError("configuration", f"config.{where}: {error}") from None
 
 
-# What a field of a plain type takes. A bool would be an int to isinstance.
+# The types that a field accepts. `isinstance` is not used, because it accepts a bool as an int.
 _TAKES: dict[Any, tuple[type, ...]] = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}
 
 
 def _require_types(part: type, values: Mapping[str, Any]) -> None:
-    """Checks that the values are of their fields' types; what a checkpoint holds may be anything that JSON can be."""
+    """Checks the types of the values; a configuration from a checkpoint can hold any JSON value."""
     for field in dataclasses.fields(part):
         value = values.get(field.name, field.default)
         takes = _TAKES.get(field.type, ())
         if field.name in values and takes and type(value) not in takes:
             raise TypeError(
-                f"{field.name} is {str(value)[:40]!r}; expected {' or '.join(kind.__name__ for kind in takes)}"
+                f"{field.name} is {str(value)[:40]!r}; expected type {' or '.join(kind.__name__ for kind in takes)}"
             )
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{field.name} is {value}; it must be finite")
 
 
 def stage_settings(config: Mapping[str, Any], name: str, classes: int) -> StageSettings:
-    """The settings of the network `name` ("localization" or "segmentation").
+    """Returns the settings of one network.
+
+    Args:
+        config: the configuration.
+        name: "localization" or "segmentation".
+        classes: number of the network's classes, with the background.
 
     Raises:
-        InputError: an unknown field or a value out of range, with its place in the configuration.
+        InputError: a field is unknown, or its value has the wrong type or is out of range; the message names the field.
     """
     stage = config[name] if isinstance(config.get(name), Mapping) else {}
     missing = [part for part in ("network", *STAGE_PARTS) if not isinstance(stage.get(part), Mapping)]
     if missing:
-        raise InputError("configuration", f"config.{name}.{missing[0]}: there are no such settings")
+        raise InputError(
+            "configuration", f"config.{name}.{missing[0]}: this section is missing; add it to the configuration"
+        )
     network = _build(NetworkSpec, stage["network"], f"{name}.network", classes=classes)
     parts = {part: _build(kind, stage[part], f"{name}.{part}") for part, kind in STAGE_PARTS.items()}
     settings = StageSettings(network=network, **parts)
@@ -107,20 +119,26 @@ def stage_settings(config: Mapping[str, Any], name: str, classes: int) -> StageS
 
 
 def box_settings(config: Mapping[str, Any]) -> BoxSpec:
-    """What becomes of the localization's box; older versions' configurations say nothing of passes.
+    """Returns the settings of the localization's box.
+
+    Configurations of older versions do not have the field `passes`; its default value is used then.
 
     Raises:
-        InputError: a value out of range, with its place in the configuration.
+        InputError: a value is out of range; the message names the field.
     """
     values = {field.name for field in dataclasses.fields(BoxSpec)} & set(config["localization"])
     return _build(BoxSpec, {name: config["localization"][name] for name in values}, "localization")
 
 
 def with_overrides(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a configuration with dotted names ("segmentation.prepare.foa") set to new values.
+    """Returns a copy of a configuration with some fields changed.
+
+    Args:
+        config: the configuration; not changed.
+        overrides: new values by dotted name, such as "segmentation.prepare.foa".
 
     Raises:
-        InputError: a name that the configuration does not have.
+        InputError: the configuration does not have such a field.
     """
     changed = copy.deepcopy(dict(config))
     for name, value in overrides.items():
@@ -129,6 +147,8 @@ def with_overrides(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> d
         for parent in parents:
             place = place.get(parent) if isinstance(place, dict) else None
         if not isinstance(place, dict) or field not in place:
-            raise InputError("configuration", f"config.{name}: there is no such field")
+            raise InputError(
+                "configuration", f"config.{name}: there is no such field; docs/configuration.md lists all fields"
+            )
         place[field] = value
     return changed

@@ -90,7 +90,7 @@ def test_a_run_leaves_everything_it_promises(trained):
     assert record["config"]["data"]["name"] == "phantom"
     facts = {"config", "command", "versions", "devices", "processes", "determinism", "platform", "commit"}
     assert set(record) == facts
-    assert record["determinism"].startswith("the same bits on this kind of processor")
+    assert record["determinism"].startswith("bit-identical on this kind of processor")
     names = {path.name for path in (workdir / "evaluation").iterdir()}
     assert names >= {"scores.csv", "patients.csv", "summary.json", "table.md", "boxplots.png", "flags.json"}
     assert names >= {"sizes.csv", "studies.csv", "timing.json", "gallery.npz", "overlays"}
@@ -336,9 +336,9 @@ def test_every_row_that_was_tried_changes_the_recipe_in_what_it_says():
         (["--config=experiments/acdc.py"], "--config.data.root=DIR"),
         (["--config=experiments/acdc.py", "--config.data.root=nowhere"], "nowhere"),
         (["--config.segmentation.network.architecture=resnet"], "net1, net2, unet"),
-        (["--config.segmentation.prepare.delta_ratio=0.0"], "δ must be positive"),
+        (["--config.segmentation.prepare.delta_ratio=0.0"], "delta_ratio must be positive"),
         (["--config.segmentation.network.depth=3"], "depth"),
-        (["--config.data.fold=9"], "folds 0 to 4"),
+        (["--config.data.fold=9"], "choose a fold from 0 to 4"),
         (["--mode=release"], "--checkpoint, --output"),
         (["--mode=predict", f"--config={ROOT / 'experiments' / 'acdc.py'}"], "--config is not read by --mode predict"),
         (["--mode", "export", "--config.seed=3"], "--config.seed is not read by --mode export"),

@@ -68,7 +68,9 @@ def test_a_training_that_sees_only_nan_gives_up_and_saves_nothing_of_it(training
         process = trainings.start(folder, Faults(nan=everything))
         assert ended(process, LONG_S) == 2
     now = output_of(folder).read_text().splitlines()[-1]
-    assert now.startswith(f"error: diverged: {folder}: 10 steps in a row without finite gradients, up to step 10 on p")
+    assert now.startswith(
+        f"error: diverged: {folder}: 10 steps in a row had no finite gradients, the last was step 10 on p"
+    )
     found = result(folder)
     assert {(which, step) for which, step, _ in found.arrays} == {("best", 8), ("last", 9)}
     assert all(np.isfinite(np.frombuffer(value, np.float32)).all() for value in found.arrays.values())

@@ -146,7 +146,7 @@ def test_unknown_field_of_a_stored_configuration_is_named():
         ("localization.margin_px", -1, r"config\.localization: .*margin_px=-1"),
         ("localization.passes", 0, r"config\.localization: .*passes=0.* 1 to 10"),
         ("localization.passes", 11, r"config\.localization: .*passes=11"),
-        ("localization.passes", 2.5, r"config\.localization: passes is '2\.5'; expected int"),
+        ("localization.passes", 2.5, r"config\.localization: passes is '2\.5'; expected type int"),
         ("prediction.memory_mb", 0, r"prediction\.memory_mb is 0"),
         ("prediction.tta", "flip", r"config\.prediction\.tta is 'flip'; choose none or flips"),
         ("evaluation.patients", "tests", r"config\.evaluation\.patients is 'tests'; choose test or all"),

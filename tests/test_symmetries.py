@@ -138,7 +138,7 @@ def test_runs_of_a_folder(tmp_path):
     assert find_runs(tmp_path / "cv") == find_runs(tmp_path / "cv" / "rows" / "i") == folds
     assert find_runs([tmp_path / "cv", single]) == [*folds, single]
     run_folder(tmp_path / "cv" / "rows" / "j" / "fold0")
-    with pytest.raises(InputError, match=r"sweep of 2 rows; name one of them, such as --checkpoint=.*rows/i"):
+    with pytest.raises(InputError, match=r"sweep with 2 rows; choose one of them, such as --checkpoint=.*rows/i"):
         find_runs(tmp_path / "cv")
 
 

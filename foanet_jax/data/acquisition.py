@@ -1,4 +1,4 @@
-"""Whose a study is, and the grid that it was acquired on."""
+"""The table `studies.csv`: patient, clinical group and image grid of each study."""
 
 import csv
 import dataclasses
@@ -14,13 +14,13 @@ NAME = "studies.csv"
 
 @dataclasses.dataclass(frozen=True)
 class Acquisition:
-    """A study that was predicted and scored.
+    """One row of `studies.csv`: a study that was predicted and evaluated.
 
     Attributes:
-        patient, case: whose.
-        group: clinical group, "" where the data set knows none.
-        frames, slices, rows, columns: of its voxels.
-        slice_mm, row_mm, column_mm: distances between their centres.
+        patient, case: ids of the patient and of the study.
+        group: clinical group, "" if the data set has none.
+        frames, slices, rows, columns: size of the voxel array, (T, Z, H, W).
+        slice_mm, row_mm, column_mm: distances between voxel centres, mm.
     """
 
     patient: str
@@ -36,18 +36,18 @@ class Acquisition:
 
 
 def acquisition_of(study: Study) -> Acquisition:
-    """What `studies.csv` says of a study."""
+    """Returns the row of `studies.csv` for a study."""
     spacing = (float(distance) for distance in study.spacing_mm)
     return Acquisition(study.patient, study.case, study.group or "", *study.voxels.shape, *spacing)
 
 
 def write_acquisitions(acquisitions: Iterable[Acquisition], folder: Path) -> None:
-    """Writes `folder/studies.csv`, whole or not at all."""
+    """Writes `folder/studies.csv`, atomically."""
     write_records(folder / NAME, Acquisition, acquisitions)
 
 
 def read_acquisitions(folder: Path) -> list[Acquisition]:
-    """What `write_acquisitions` wrote, none where there is no such file."""
+    """Reads `folder/studies.csv`; an empty list if there is no such file."""
     if not (folder / NAME).exists():
         return []
     with (folder / NAME).open(newline="", encoding="utf-8") as file:

@@ -1,4 +1,7 @@
-"""Cross-validation by patient: no patient's studies are ever on both sides, nor are two patients' identical images."""
+"""Cross-validation by patient.
+
+All studies of a patient are in the same part of a fold, and so are patients who have identical images.
+"""
 
 import dataclasses
 import json
@@ -26,7 +29,7 @@ _LONGEST_NAME = 1024
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
-    """The patients of one fold's three parts; validation may be empty."""
+    """The patients of the three parts of one fold; the validation part may be empty."""
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
@@ -35,15 +38,16 @@ class Fold:
 
 @dataclasses.dataclass(frozen=True)
 class Folds:
-    """The folds of a data set and what they were made with.
+    """The folds of a data set and the settings that they were made with.
 
     Attributes:
-        folds: test sets are disjoint.
+        folds: the folds; their test sets are disjoint.
         seed: of the shuffling.
-        validation_fraction: what was asked for.
-        identical: sets of patients who share images, so that a fold has each on one side; None where nobody looked.
-        split: how test sets were made: one of `heldout.SPLITS`.
-        held_out: what each fold's test patients have in common and nobody else has; none of random folds.
+        validation_fraction: the requested fraction.
+        identical: sets of patients who have identical images; each set is in one part of a fold. None if the images
+            were not compared.
+        split: how the test sets were made, one of `heldout.SPLITS`.
+        held_out: for each fold, the property that only its test patients have; empty for random folds.
     """
 
     folds: tuple[Fold, ...]
@@ -62,35 +66,39 @@ def make_folds(
     validation_fraction: float = 0.1,
     split: str = "random",
 ) -> Folds:
-    """Deals the patients out to test sets, and those who are left of each fold to training and validation.
+    """Splits the patients into test sets, and the remaining patients of each fold into training and validation.
 
-    Random test sets differ by one patient at most, each group spread evenly; the others leave patients of one kind
-    out of the training (`heldout.hold_out`). Validation patients are drawn at random from those who are not tested.
+    The sizes of random test sets differ by at most one patient, and each clinical group is spread evenly over them. The
+    other splits hold out patients of one kind (`heldout.hold_out`). Validation patients are drawn at random from those
+    who are not in the test set.
 
-    The outcome depends on patients, groups and seed, not on the order of `refs`. Patients who share images, as
-    ACDC's patient074 and patient076 do, change places with others, of their own group where there are such, until
-    they are together; test sets stay as even as they were wherever one of them has room for all who share.
+    The result depends on the patients, their groups and the seed, not on the order of `refs`. Patients who have
+    identical images, such as ACDC's patient074 and patient076, are moved into one test set, in exchange for other
+    patients, if possible of the same group. The sizes of the test sets stay the same if a test set is large enough for
+    all patients who share images.
 
     Args:
-        refs: the studies; patients without a group are dealt out like a group of their own.
-        count: number of folds; groups make as many as there are. 1: nobody is tested, and all others than the
-            validation's patients are trained with.
+        refs: the studies; patients without a group count as one additional group.
+        count: number of folds; ignored for the split "group", which makes one fold per group. 1: no test set; all
+            patients are used for training and validation.
         seed: of the shuffling.
-        validation_fraction: share of the training part that becomes the validation part, in [0, 1): rounded
-            to patients, but one at least unless it is 0.
-        split: "random", or what test patients have in common: "group", "spacing" (in the image plane) or "size" (of
-            the image).
+        validation_fraction: fraction of the training part that becomes the validation part, in [0, 1). It is rounded
+            to whole patients, at least one unless the fraction is 0.
+        split: "random", or the property by which test patients are held out: "group", "spacing" (in the image plane)
+            or "size" (of the image).
 
     Raises:
-        InputError: fewer patients than folds, those who share images counted as one, a patient in two groups, a
-            number out of range, or patients who cannot be told apart by what the split asks for.
+        InputError: there are fewer patients than folds, where patients with identical images count as one; a patient
+            is in two groups; an argument is out of range; or the patients cannot be split by the property.
     """
     if split not in SPLITS:
         raise InputError("folds", f"data.split is {split!r}; choose one of {', '.join(SPLITS)}")
     if count < 1:
-        raise InputError("folds", f"{count} folds; cross-validation takes 2 or more, and 1 tests nobody")
+        raise InputError("folds", f"the number of folds is {count}; use 2 or more, or 1 for no test set")
     if count == 1 and split != "random":
-        raise InputError("folds", f"1 fold tests nobody, but data.split is {split!r}; make 2 or more, or leave it out")
+        raise InputError(
+            "folds", f"1 fold has no test set, but data.split is {split!r}; use 2 or more folds, or data.split=random"
+        )
     if not 0 <= validation_fraction < 1:
         raise InputError("folds", f"validation_fraction is {validation_fraction}; it must be in [0, 1)")
     group_of = _groups(refs)
@@ -99,7 +107,8 @@ def make_folds(
         count = len(set(group_of.values()))
     if len(group_of) < count:
         raise InputError(
-            "too-few-patients", f"{len(group_of)} patients for {count} folds; use fewer folds or add patients"
+            "too-few-patients",
+            f"there are {len(group_of)} patients for {count} folds; use fewer folds or add patients",
         )
     identical = identical_patients(refs)
     different = len(group_of) - sum(len(its) - 1 for its in identical)
@@ -107,18 +116,18 @@ def make_folds(
         shared = "; ".join(", ".join(its) for its in identical)
         raise InputError(
             "too-few-patients",
-            f"{different} patients with different images for {count} folds (the same have {shared}); use fewer folds "
-            "or add patients",
+            f"there are {different} patients with different images for {count} folds (patients with identical images: "
+            f"{shared}); use fewer folds or add patients",
         )
     for its in identical:
-        LOGGER.info("%s have the same images: kept on one side of every fold", ", ".join(its))
+        LOGGER.info("%s have identical images; they stay in one part of each fold", ", ".join(its))
     random = np.random.default_rng(seed)
     members = [
         [patients[index] for index in random.permutation(len(patients))]
         for group in sorted(set(group_of.values()))
         for patients in [[patient for patient, its_group in group_of.items() if its_group == group]]
     ]
-    # Dealt out like cards, group after group, so that neither groups nor folds come out uneven.
+    # Patients are assigned to the folds in turn, group after group, so that groups and folds are balanced.
     dealt = [patient for patients in members for patient in patients]
     if split != "random":
         held_out, tests = hold_out(refs, group_of, split=split, count=count, identical=identical)
@@ -126,37 +135,41 @@ def make_folds(
         tests = [[]]
     else:
         tests = [dealt[index::count] for index in range(count)]
-        tests = _none_left_empty(_brought_together(tests, identical, group_of), identical)
+        tests = _fill_empty_parts(_move_together(tests, identical, group_of), identical)
     folds = []
     for test in map(set, tests):
         validation = _spread(
             [[p for p in patients if p not in test] for patients in members], validation_fraction, random
         )
         rest = [patient for patients in members for patient in patients if patient not in test | validation]
-        rest, drawn = _brought_together([rest, [p for p in dealt if p in validation]], identical, group_of)
-        # Where all who are left share images, they are better trained on than validated with.
+        rest, drawn = _move_together([rest, [p for p in dealt if p in validation]], identical, group_of)
+        # If all remaining patients share images, they are used for training, not for validation.
         folds.append(Fold(_ordered(rest or drawn), _ordered(drawn if rest else ()), _ordered(test)))
     return Folds(tuple(folds), seed, validation_fraction, identical, split, held_out)
 
 
 def save_folds(folds: Folds, path: str | os.PathLike[str]) -> None:
-    """Writes folds as JSON, whole or not at all."""
+    """Writes folds as JSON, atomically."""
     content = dataclasses.asdict(folds)
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def load_folds(path: str | os.PathLike[str], refs: Sequence[StudyRef]) -> Folds:
-    """The folds in a file, once they fit the catalogue.
+    """Reads folds from a file and checks them against the data set.
 
-    Patients who share images and stand on different sides are warned of, not refused. Images are read for that only
-    where the file does not say who shares some, as those of save_folds do.
+    Patients with identical images in different parts of a fold cause a warning, not an error. The images are compared
+    only if the file does not list such patients; files of `save_folds` do.
+
+    Args:
+        path: the file.
+        refs: the studies of the data set.
 
     Raises:
-        InputError: the file is missing or malformed; a patient stands in two parts of a fold or in two test
-            sets; a patient of `refs` is missing from a fold or, where there are several folds, from the test
-            sets; a fold has nobody to train with or, of several, to test; or a patient is not in `refs`. All
-            problems are named at once.
+        InputError: the file is missing or malformed; a patient is in two parts of a fold or in two test sets; a patient
+            of `refs` is missing from a fold or, with several folds, from the test sets; a fold has no training
+            patients or, with several folds, no test patients; or a patient is not in `refs`. The message lists all
+            problems.
     """
     path = Path(path)
     folds = _parse(path)
@@ -175,15 +188,15 @@ def load_folds(path: str | os.PathLike[str], refs: Sequence[StudyRef]) -> Folds:
         _note(problems, "in no test set", known - tested.keys())
     if problems:
         listed = "\n".join(f"- {problem}" for problem in problems)
-        raise InputError("folds", f"{path}: does not fit the data set; correct it or make folds anew:\n{listed}")
+        raise InputError("folds", f"{path}: does not fit the data set; correct the file or make new folds:\n{listed}")
     if folds.identical is None:
         folds = dataclasses.replace(folds, identical=identical_patients(refs))
     for its in folds.identical or ():
         apart = [number for number, fold in enumerate(folds.folds) if len(_sides(fold, its)) > 1]
         if apart:
             LOGGER.warning(
-                "%s: %s have the same images, but stand in different parts of fold %s, whose scores will be too good; "
-                "put them into one part, or make folds anew",
+                "%s: %s have identical images but are in different parts of fold %s, whose scores will be too high; "
+                "put them into one part, or make new folds",
                 path,
                 ", ".join(its),
                 ", ".join(map(str, apart)),
@@ -192,7 +205,7 @@ def load_folds(path: str | os.PathLike[str], refs: Sequence[StudyRef]) -> Folds:
 
 
 def _groups(refs: Sequence[StudyRef]) -> dict[str, str]:
-    """The group of each patient, "" where unknown, in order of patient."""
+    """Returns the group of each patient, "" if it is unknown, in order of the patients."""
     found: dict[str, set[str]] = {}
     for ref in refs:
         found.setdefault(ref.patient, set()).update([ref.group] if ref.group else [])
@@ -202,13 +215,18 @@ def _groups(refs: Sequence[StudyRef]) -> dict[str, str]:
     return {patient: next(iter(found[patient]), "") for patient in _ordered(found)}
 
 
-def _brought_together(
+def _move_together(
     parts: Sequence[Sequence[str]], sets: Sequence[Sequence[str]], group_of: Mapping[str, str]
 ) -> list[list[str]]:
-    """The parts after each set's patients changed places with others until they are in one part, the largest first.
+    """Moves the patients of each set into one part, by exchanging them with other patients; largest sets first.
 
-    Of all parts that a set could gather in, it takes the one that leaves fewest parts empty, sizes and then groups
-    as near to what they were as can be, and moves fewest patients.
+    For each set, the target part is chosen by these criteria, in this order: the fewest empty parts, the smallest
+    change of the sizes of the parts, the smallest change of the groups in the parts, the fewest moved patients.
+
+    Args:
+        parts: the patients of each part.
+        sets: sets of patients who must be in one part.
+        group_of: the group of each patient.
     """
     part_of = {patient: number for number, part in enumerate(parts) for patient in part}
     sizes, groups = _counts(part_of, group_of)
@@ -239,11 +257,11 @@ def _brought_together(
     return [[patient for patient, its in part_of.items() if its == number] for number in range(len(parts))]
 
 
-def _none_left_empty(parts: list[list[str]], sets: Sequence[Sequence[str]]) -> list[list[str]]:
-    """The parts after empty ones were given what can be spared: the smallest of what must stay together elsewhere."""
+def _fill_empty_parts(parts: list[list[str]], sets: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Fills empty parts with patients from other parts, as few as possible, without separating any of the sets."""
     bound = {patient: tuple(its) for its in sets for patient in its}
     while True:
-        # What must stay together in each part: a set, or a patient alone.
+        # The units of each part that must not be separated: a set of patients, or a single patient.
         units = [{bound.get(patient, (patient,)) for patient in part} for part in parts]
         empty = next((n for n, its in enumerate(units) if not its), None)
         donor = max(range(len(parts)), key=lambda n: (len(units[n]) > 1, len(parts[n])))
@@ -255,10 +273,10 @@ def _none_left_empty(parts: list[list[str]], sets: Sequence[Sequence[str]]) -> l
 
 
 def _spread(members: list[list[str]], fraction: float, random: np.random.Generator) -> set[str]:
-    """A random share of the patients, taken evenly from the groups."""
+    """Draws a random fraction of the patients, evenly from all groups."""
     total = sum(map(len, members))
     count = min(total - 1, max(1, math.floor(fraction * total + 0.5))) if fraction > 0 else 0
-    # Each group's patients are spread over [0, 1) in random order; the lowest of all groups are taken.
+    # The patients of each group get evenly spaced numbers in [0, 1), in random order; the lowest numbers are drawn.
     placed = [
         ((rank + random.random()) / len(patients), patient)
         for patients in members
@@ -291,42 +309,42 @@ def _note(problems: list[str], what: str, patients: object) -> None:
 
 def _parse(path: Path) -> Folds:
     try:
-        # Whatever else has this name, such as a pipe, could be read for ever.
+        # Something else than a file, such as a pipe, could block the reading for ever.
         if path.exists() and not path.is_file():
-            raise InputError("folds", f"{path}: not a file; make the folds anew")
+            raise InputError("folds", f"{path}: is not a file; remove it and make new folds")
         content = json.loads(path.read_bytes())
     except OSError as error:
         raise InputError("missing-file", f"{path}: cannot be read ({error.strerror}); check the path") from None
     except (ValueError, RecursionError) as error:
-        raise InputError("folds", f"{path}: not JSON ({error}); make the folds anew") from None
+        raise InputError("folds", f"{path}: is not valid JSON ({error}); make new folds") from None
     try:
         seed, fraction = content["seed"], content["validation_fraction"]
         if type(seed) is not int:
-            raise TypeError("seed is not a whole number")
+            raise TypeError("seed is not an integer")
         if type(fraction) not in (int, float) or not 0 <= fraction < 1:
-            raise TypeError("validation_fraction is not a number from 0 to below 1")
+            raise TypeError("validation_fraction is not a number in [0, 1)")
         folds = tuple(Fold(*(_patients(entry[part], part) for part in _PARTS)) for entry in content["folds"])
         if not folds:
-            raise TypeError("no folds")
+            raise TypeError("it has no folds")
         identical = content.get("identical")
         if identical is not None:
             if not isinstance(identical, list):
                 raise TypeError("identical is not a list of sets of patients")
             identical = tuple(_patients(its, "identical") for its in identical)
-        # Files of older versions have neither.
+        # Files of older versions do not have these two fields.
         split, held_out = content.get("split", SPLITS[0]), _patients(content.get("held_out", []), "held_out")
         if split not in SPLITS:
             raise TypeError(f"split is not one of {', '.join(SPLITS)}")
         return Folds(folds, seed, float(fraction), identical, split, held_out)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError("folds", f"{path}: not as save_folds writes it ({error}); make the folds anew") from None
+        raise InputError("folds", f"{path}: has not the format of a folds file ({error}); make new folds") from None
 
 
 def _patients(entry: object, part: str) -> tuple[str, ...]:
     if not isinstance(entry, list) or not all(isinstance(patient, str) for patient in entry):
         raise TypeError(f"{part} is not a list of patients")
     for patient in entry:
-        # Messages name patients, and JSON can hold what no file can be called and no terminal can print.
+        # Patients appear in messages, and JSON can hold characters that no terminal can print.
         odd = any("\ud800" <= letter <= "\udfff" or letter < " " for letter in patient)
         if odd or not 0 < len(patient) <= _LONGEST_NAME:
             raise TypeError(f"{part} has a patient {patient[:40]!r} of {len(patient)} characters")

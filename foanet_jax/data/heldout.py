@@ -1,4 +1,4 @@
-"""Test sets of patients unlike those trained on: of a clinical group, a spacing or an image size of their own."""
+"""Test sets of patients who differ from the training patients: by clinical group, pixel spacing or image size."""
 
 import math
 import statistics
@@ -20,22 +20,26 @@ def hold_out(
     count: int,
     identical: Sequence[Sequence[str]],
 ) -> tuple[tuple[str, ...], list[list[str]]]:
-    """What each test set's patients have in common, in words, and who they are.
+    """Makes test sets of patients with a common property.
 
-    "group": one test set a clinical group, in order of their names. "spacing" and "size": patients in order of the
-    pixel's side, or of the image's pixels, cut into `count` runs as even as can be. Patients with the same value are
-    never parted, nor are those who share images; a patient's several studies count with their mean.
+    With "group" there is one test set per clinical group, in order of the groups' names. With "spacing" and "size" the
+    patients are sorted by pixel size, or by the number of pixels of an image, and cut into `count` intervals of nearly
+    equal size. Patients with the same value, and patients with identical images, stay together. If a patient has
+    several studies, their mean counts.
 
     Args:
         refs: the studies; for "spacing" and "size" their headers are read.
-        group_of: each patient's group, "" where unknown.
+        group_of: the group of each patient, "" if it is unknown.
         split: "group", "spacing" or "size".
-        count: number of test sets by spacing or size.
-        identical: sets of patients who share images.
+        count: number of test sets for "spacing" and "size".
+        identical: sets of patients with identical images.
+
+    Returns:
+        The property of each test set as text, and its patients.
 
     Raises:
-        InputError: a patient without a group, one group alone, patients of two groups who share images, or fewer
-            different values than test sets.
+        InputError: a patient has no group, there is only one group, patients of two groups have identical images, or
+            there are fewer different values than test sets.
     """
     if split == "group":
         return _by_group(group_of, identical)
@@ -45,7 +49,9 @@ def hold_out(
         value_of |= dict.fromkeys(its, shared)
     if (different := len(set(value_of.values()))) < count:
         raise InputError(
-            "folds", f"{different} different values of {split} for {count} folds; use data.split=random, or fewer folds"
+            "folds",
+            f"there are only {different} different values of {split} for {count} folds; use data.split=random or "
+            "fewer folds",
         )
     runs = runs_of(value_of, count)
     decimals, unit = (0, "px") if split == "size" else (2, "mm")
@@ -58,20 +64,20 @@ def _by_group(
 ) -> tuple[tuple[str, ...], list[list[str]]]:
     unknown = [patient for patient, group in group_of.items() if not group]
     if unknown:
-        raise InputError("folds", f"no group is known of {', '.join(unknown[:8])}; use another data.split")
+        raise InputError("folds", f"the group of {', '.join(unknown[:8])} is unknown; use another data.split")
     groups = sorted(set(group_of.values()))
     if len(groups) < 2:
-        raise InputError("folds", f"all patients are of group {', '.join(groups)}; use another data.split")
+        raise InputError("folds", f"all patients are in the group {', '.join(groups)}; use another data.split")
     for its in identical:
         if len({group_of[patient] for patient in its}) > 1:
             raise InputError(
-                "folds", f"{', '.join(its)} have the same images but are of different groups; leave one of them out"
+                "folds", f"{', '.join(its)} have identical images but are in different groups; remove one of them"
             )
     return tuple(groups), [[patient for patient, its in group_of.items() if its == group] for group in groups]
 
 
 def _values(refs: Sequence[StudyRef], split: str) -> dict[str, float]:
-    """Each patient's pixel side in mm, or number of pixels of an image, in order of patient."""
+    """Returns each patient's pixel size in mm, or number of pixels of an image, in order of the patients."""
     found: dict[str, list[float]] = {}
     for ref in over(refs, desc="reading headers", unit="study"):
         grid = grid_of(ref)
@@ -82,19 +88,21 @@ def _values(refs: Sequence[StudyRef], split: str) -> dict[str, float]:
 
 
 def value_of_studies(values: Sequence[float]) -> float:
-    """A patient's value: the mean of the studies', to five decimals, since headers round as well."""
+    """Returns a patient's value, the mean over the studies, rounded to five decimals, as headers are rounded too."""
     return round(statistics.fmean(values), 5)
 
 
 def runs_of(value_of: Mapping[str, float], count: int) -> list[tuple[float, float, list[str]]]:
-    """Patients in order of a value, cut into `count` runs as even as can be; those with the same value are not parted.
+    """Sorts patients by a value and cuts them into `count` intervals of nearly equal size.
+
+    Patients with the same value stay together.
 
     Args:
-        value_of: of each patient; at least `count` different ones.
-        count: number of runs.
+        value_of: the value of each patient; at least `count` different values.
+        count: number of intervals.
 
     Returns:
-        The least and greatest value of each run, and its patients in the order of `value_of`.
+        For each interval its smallest and largest value, and its patients in the order of `value_of`.
     """
     together = Counter(value_of.values())
     values = sorted(together)
@@ -104,7 +112,12 @@ def runs_of(value_of: Mapping[str, float], count: int) -> list[tuple[float, floa
 
 
 def shown_ranges(limits: Sequence[tuple[float, float]], decimals: int) -> list[str]:
-    """Limits in words, one number where both read the same, with as many more decimals as tell all ranges apart."""
+    """Formats intervals as text, with as many decimals as are needed to make all of them different.
+
+    Args:
+        limits: smallest and largest value of each interval; if both have the same text, it is written once.
+        decimals: the least number of decimals.
+    """
     for form in (f".{digits}f" for digits in range(decimals, 6)):
         shown = [list(dict.fromkeys(format(limit, form) for limit in pair)) for pair in limits]
         names = ["–".join(texts) for texts in shown]
@@ -114,17 +127,17 @@ def shown_ranges(limits: Sequence[tuple[float, float]], decimals: int) -> list[s
 
 
 def even_runs(sizes: Sequence[int], count: int) -> tuple[int, ...]:
-    """Where `count` runs of neighbours end, none empty, whose sums have the least sum of squares.
+    """Divides a sequence into `count` non-empty runs so that the sum of the squares of the runs' sums is smallest.
 
     Args:
-        sizes: in their order, at least `count` of them.
+        sizes: the sequence, at least `count` numbers.
         count: number of runs.
 
     Returns:
-        The index after the last of each run; the last is len(sizes).
+        The end index (exclusive) of each run; the last one is len(sizes).
     """
     before = [sum(sizes[:end]) for end in range(len(sizes) + 1)]
-    # By where the runs so far end: the least sum of squares, and the ends that have it.
+    # Dynamic programming: for each end of the runs so far, the smallest sum of squares and the ends that give it.
     best: dict[int, tuple[int, tuple[int, ...]]] = {0: (0, ())}
     for _ in range(count):
         best = {

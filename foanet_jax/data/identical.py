@@ -1,4 +1,4 @@
-"""Patients who share an image: whoever is trained on one of them must not be tested on another."""
+"""Search for patients with identical images: training on one of them and testing on another would bias the scores."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,18 +11,24 @@ from foanet_jax.system.progress import over
 
 
 def voxel_digest(array: np.ndarray) -> str:
-    """A checksum that two arrays have in common only where shape, type and every value are the same."""
+    """Returns a checksum of an array's shape, dtype and values."""
     digest = hashlib.sha256(repr((array.shape, array.dtype.str)).encode())
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
 def identical_patients(refs: Sequence[StudyRef]) -> tuple[tuple[str, ...], ...]:
-    """The sets of two or more patients that images with the same voxels tie together, each in order.
+    """Finds sets of two or more patients who have an image with the same voxels.
 
-    Voxels are compared, as they are read, and not files: the same image compressed twice makes two different files.
-    Images alone are read, one at a time. Images that cannot be read, or that show one value everywhere, tie nobody;
-    neither do studies that are made rather than read. ACDC's patient074 and patient076 are such a set.
+    The voxels are compared, not the files, because the same image can be compressed to different files. Only images are
+    read, not labels, one at a time. Images that cannot be read, constant images and phantoms are ignored. In ACDC,
+    patient074 and patient076 are such a set.
+
+    Args:
+        refs: the studies.
+
+    Returns:
+        The sets, each with its patients in natural order.
     """
     owners: dict[str, list[str]] = {}
     readable = [ref for ref in refs if ref.load_voxels is not None]
@@ -31,12 +37,13 @@ def identical_patients(refs: Sequence[StudyRef]) -> tuple[tuple[str, ...], ...]:
         try:
             voxels = ref.load_voxels()
         except InputError:
-            continue  # Told by the training that needs it, or by --mode check.
+            continue  # The training that needs this image, or --mode check, reports the error.
         if voxels.size and voxels.min() < voxels.max():
             owners.setdefault(voxel_digest(voxels), []).append(ref.patient)
     tied: list[set[str]] = []
     for patients in owners.values():
-        # A patient may be tied to one by end diastole and to another by end systole: then the three are one set.
+        # A patient can share the end-diastolic image with one patient and the end-systolic image with another. Then all
+        # three are one set.
         touched = [others for others in tied if others & set(patients)]
         tied = [others for others in tied if others not in touched]
         tied.append(set(patients).union(*touched))

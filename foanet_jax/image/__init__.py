@@ -1,1 +1,1 @@
-"""Pure array functions: the boxes of Fig. 1 between the file and the networks."""
+"""Image processing as pure array functions: the steps of Fig. 1 between reading a file and the networks."""

@@ -1,11 +1,13 @@
-"""Random changes of a patient's volume: in the image plane (Prepro.2, step 1) and of its intensities."""
+"""Data augmentation of a patient's volume: geometric, in the image plane (Prepro.2, step 1), and of intensities."""
 
 import dataclasses
 
 import numpy as np
 
-LATTICE = 16  # control points an axis, after which the elastic deformation repeats
-FOLDS = 0.48  # share of their distance that control points may move by (Choi & Lee 2000, injective cubic B-splines)
+LATTICE = 16  # control points per axis; beyond them the elastic deformation repeats
+# The largest displacement of a control point, relative to the distance of control points, at which the deformation does
+# not fold (Choi & Lee 2000, injective cubic B-splines).
+FOLDS = 0.48
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +59,8 @@ class AugmentSpec:
             raise ValueError(f"{self}: no range may be negative, and scale and motion must stay below 1")
         if self.elastic_mm > FOLDS * self.elastic_spacing_mm:
             raise ValueError(
-                f"elastic_mm={self.elastic_mm}: control points {self.elastic_spacing_mm} mm apart may move by at most "
-                f"{FOLDS} of that, or the image folds; set a greater elastic_spacing_mm"
+                f"elastic_mm={self.elastic_mm}: control points that are {self.elastic_spacing_mm} mm apart may move by "
+                f"at most {FOLDS} times that distance, or the image folds; use a larger elastic_spacing_mm"
             )
 
 
@@ -67,18 +69,21 @@ NO_CHANGE = AugmentSpec()
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """One draw; what is None is left out of the compiled program.
+    """One random draw of all changes. A change that is None is left out of the compiled program.
 
     Attributes:
-        linear: (2, 2) map in mm about the crop's centre.
-        gamma, noise, noise_seed: exponent, noise level and its seed.
-        lattice: (2, LATTICE, LATTICE) displacements of control points along rows and columns, mm.
+        linear: (2, 2) linear map in mm about the crop's centre.
+        gamma: exponent of the intensities.
+        noise: standard deviation of the noise, in units of the volume's σ.
+        noise_seed: seed of the noise.
+        lattice: (2, LATTICE, LATTICE) displacements of the control points along rows and columns, mm.
         lattice_mm: distance of the control points.
         shifts: (Z, 2) shifts of the slices along rows and columns, mm.
         bias: (5,) coefficients of u, v, u², uv, v² in the logarithm of the gain; u and v run from −1 to 1.
-        ghosts: (Z,) shares of the signal.
-        ghost_step: distance of the ghosts along rows and columns as a share of them; one of the two is 0.
-        blur_mm: standard deviation.
+        ghosts: (Z,) share of each slice's signal that the ghosts take.
+        ghost_step: distance of the ghosts along rows and columns, as a fraction of the image's rows and columns; one of
+            the two is 0.
+        blur_mm: standard deviation of the Gaussian blur.
         tone: factor and offset of the network's input.
     """
 
@@ -100,7 +105,13 @@ NO_AUGMENTATION = Augmentation(np.eye(2))
 
 
 def draw_augmentation(key: tuple[int, ...], spec: AugmentSpec, *, slices: int = 1) -> Augmentation:
-    """A random change for one study, a function of the integers in `key` and the number of its slices alone."""
+    """Draws the random changes of one study.
+
+    Args:
+        key: integers that determine the draw, together with `slices`.
+        spec: ranges of the changes.
+        slices: Z, the number of slices of the study.
+    """
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
     angle, rows, columns, size, gamma, noise = generator.random(6)
     linear = _rotation(np.deg2rad(spec.rotation_degrees * (2 * angle - 1)))
@@ -108,7 +119,8 @@ def draw_augmentation(key: tuple[int, ...], spec: AugmentSpec, *, slices: int = 
     if spec.flip:
         linear = linear @ np.diag([1 if rows < 0.5 else -1, 1 if columns < 0.5 else -1])
     noise_seed = int(generator.integers(2**31))
-    # Draws are added at the end only, and made whether they are used or not: a field changes nothing but itself.
+    # Every number is drawn, whether it is used or not, and new draws are added at the end only: so a field of the spec
+    # never influences the other changes.
     direction, stretch, elastic, shift, bias, blur, contrast, brightness, distance, along = generator.random(10)
     displacements = generator.uniform(-1, 1, (2, LATTICE, LATTICE))
     gain = generator.uniform(-1, 1, 5)
@@ -126,7 +138,7 @@ def draw_augmentation(key: tuple[int, ...], spec: AugmentSpec, *, slices: int = 
         lattice=spec.elastic_mm * elastic * displacements if spec.elastic_mm else None,
         lattice_mm=spec.elastic_spacing_mm,
         shifts=spec.slice_shift_mm * shift * shifts if spec.slice_shift_mm else None,
-        # No more than the sum of its coefficients anywhere.
+        # Divided by the sum of the coefficients, so that the log-amplitude stays within its limit everywhere.
         bias=spec.bias * bias * gain / np.abs(gain).sum() if spec.bias else None,
         ghosts=spec.motion * np.abs(ghosts[:, 0]) if spec.motion else None,
         ghost_step=(distance, 0.0) if along < 0.5 else (0.0, distance),
@@ -140,7 +152,13 @@ def _rotation(theta: float) -> np.ndarray:
 
 
 def about_centre(linear: np.ndarray, centre: tuple[float, float], spacing: tuple[float, float]) -> np.ndarray:
-    """(2, 3) pixel map of a linear map in mm about a centre pixel, on a grid of (row, column) `spacing` mm."""
+    """Converts a linear map in mm about a centre pixel into a (2, 3) map of pixel coordinates.
+
+    Args:
+        linear: (2, 2) map.
+        centre: (row, column) of the fixed point, in px.
+        spacing: (row, column) spacing of the grid in mm.
+    """
     scale = np.diag(spacing)
     in_pixels = np.linalg.inv(scale) @ linear @ scale
     shift = np.asarray(centre) - in_pixels @ np.asarray(centre)

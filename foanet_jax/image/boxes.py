@@ -1,4 +1,4 @@
-"""Bounding boxes: found on each slice, joined over the volume, widened, cropped and pasted back (Sec. II-A, III-C)."""
+"""Bounding boxes: per slice, their union over the volume, margin, cropping and pasting back (Sec. II-A, III-C)."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Box:
-    """Half-open pixel rectangle: rows top ≤ a < bottom, columns left ≤ b < right."""
+    """A rectangle of pixels, half-open: rows top ≤ a < bottom, columns left ≤ b < right."""
 
     top: int
     left: int
@@ -25,16 +25,16 @@ class Box:
 
     @property
     def centre(self) -> tuple[float, float]:
-        """(a*, b*) of Eq. 5: the centre in pixel coordinates, pixel centres at whole numbers."""
+        """(a*, b*) of Eq. 5: the centre in pixel coordinates, where pixel centres have integer coordinates."""
         return (self.top + self.bottom - 1) / 2, (self.left + self.right - 1) / 2
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """Index of the box in the last two axes of an array."""
+        """The slices that index the box in the last two axes of an array."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
     def widen(self, margin: int, shape: tuple[int, int]) -> "Box":
-        """The box with `margin` px more on each side, clipped to an image of `shape` rows and columns."""
+        """Returns the box with `margin` px added on each side, clipped to an image of `shape` rows and columns."""
         return Box(
             max(0, self.top - margin),
             max(0, self.left - margin),
@@ -43,24 +43,24 @@ class Box:
         )
 
     def overlap(self, other: "Box") -> float:
-        """The share of two boxes' union that both have: 0 of disjoint ones, 1 of equal ones."""
+        """Returns the intersection over union with another box: 0 if they are disjoint, 1 if they are equal."""
         rows = max(0, min(self.bottom, other.bottom) - max(self.top, other.top))
         columns = max(0, min(self.right, other.right) - max(self.left, other.left))
         both = rows * columns
         return both / (self.shape[0] * self.shape[1] + other.shape[0] * other.shape[1] - both)
 
     def touches_border(self, shape: tuple[int, int]) -> bool:
-        """Whether a side of the box lies on the border of an image of `shape` rows and columns."""
+        """Returns whether a side of the box lies on the border of an image of `shape` rows and columns."""
         return self.top == 0 or self.left == 0 or self.bottom == shape[0] or self.right == shape[1]
 
 
 def whole_image(shape: tuple[int, int]) -> Box:
-    """The box of a whole image of `shape` rows and columns."""
+    """Returns the box of a whole image of `shape` rows and columns."""
     return Box(0, 0, shape[0], shape[1])
 
 
 def bounding_box(mask: np.ndarray) -> Box | None:
-    """Smallest box around the true pixels of an (H, W) mask; None where there are none."""
+    """Returns the smallest box around the true pixels of an (H, W) mask; None if the mask is empty."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if rows.size == 0:
         return None
@@ -68,7 +68,14 @@ def bounding_box(mask: np.ndarray) -> Box | None:
 
 
 def union_box(boxes) -> Box | None:
-    """Smallest box around several, None among them ignored; None where nothing is left (Fig. 8a)."""
+    """Returns the smallest box that contains all boxes (Fig. 8a).
+
+    Args:
+        boxes: boxes, or None for slices without an object.
+
+    Returns:
+        None if there is no box among them.
+    """
     found = [box for box in boxes if box is not None]
     if not found:
         return None
@@ -81,19 +88,28 @@ def union_box(boxes) -> Box | None:
 
 
 def slice_boxes(mask: np.ndarray) -> list[Box | None]:
-    """One bounding box per slice of an (…, H, W) mask, in C order of the leading axes."""
+    """Returns one bounding box per slice of an (…, H, W) mask, in C order of the leading axes; None for empty ones."""
     return [bounding_box(plane) for plane in mask.reshape(-1, *mask.shape[-2:])]
 
 
 def crop(array: np.ndarray, box: Box) -> np.ndarray:
-    """The part of an (…, H, W) array inside the box."""
+    """Returns the part of an (…, H, W) array inside the box."""
     return array[(..., *box.slices)]
 
 
 def paste(array: np.ndarray, box: Box, shape: tuple[int, int]) -> np.ndarray:
-    """An (…, h, w) array put back at its box in zeros of (…, H, W): the padding of Sec. III-C."""
+    """Puts an (…, h, w) crop back at its box in an array of zeros, the zero padding of Sec. III-C.
+
+    Args:
+        array: the crop.
+        box: where it was cut out; its shape must be (h, w).
+        shape: (H, W) of the whole image.
+
+    Returns:
+        (…, H, W).
+    """
     if array.shape[-2:] != box.shape:
-        raise ValueError(f"an array of {array.shape[-2:]} px cannot fill a box of {box.shape} px")
+        raise ValueError(f"the array has {array.shape[-2:]} px, but its box has {box.shape} px; they must be equal")
     whole = np.zeros((*array.shape[:-2], *shape), array.dtype)
     whole[(..., *box.slices)] = array
     return whole

@@ -1,11 +1,14 @@
-"""The greatest connected component (Sec. III-C)."""
+"""The largest connected component of a mask (Sec. III-C)."""
 
 import numpy as np
 from scipy import ndimage
 
 
 def greatest_component(mask: np.ndarray) -> np.ndarray:
-    """The greatest face-connected component of a boolean (Z, H, W) or (H, W) mask; of equal ones, the first."""
+    """Returns the largest face-connected component of a boolean (Z, H, W) or (H, W) mask.
+
+    If several components have the same size, the first one in C order is returned.
+    """
     components, count = ndimage.label(mask)
     if count <= 1:
         return mask.astype(bool)
@@ -15,10 +18,16 @@ def greatest_component(mask: np.ndarray) -> np.ndarray:
 
 
 def keep_greatest(labels: np.ndarray) -> np.ndarray:
-    """Labels (T, Z, H, W) with foreground outside the greatest component set to background.
+    """Sets foreground outside the largest component to background (Sec. III-C).
 
-    All classes together are one object; each time frame's (Z, H, W) volume is filtered by itself, so that a
-    cine is filtered in 2D per frame and a volume in 3D.
+    All foreground classes together count as one object. Each time frame is filtered separately, as a (Z, H, W) volume:
+    a single-slice cine is therefore filtered in 2D, and a stack in 3D.
+
+    Args:
+        labels: (T, Z, H, W).
+
+    Returns:
+        Labels of the same shape and dtype.
     """
     kept = np.stack([greatest_component(frame > 0) for frame in labels])
     return np.where(kept, labels, 0).astype(labels.dtype)

@@ -1,4 +1,4 @@
-"""How sure a network is of what it drew, from its probabilities, which stay on the device."""
+"""Confidence of a segmentation, computed on the device from the network's class probabilities."""
 
 import dataclasses
 import itertools
@@ -10,24 +10,27 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import xlogy
 
-BAND_PX = 2  # on either side of an outline, on the network's grid
+BAND_PX = 2  # width of the band on each side of an outline, in px of the network's grid
 
 
 @dataclasses.dataclass(frozen=True)
 class Confidence:
-    """The segmentation network's own probabilities, summed up over a study; no promise, as networks are overconfident.
+    """Summary of the segmentation network's probabilities over a study.
 
-    They are those of the image as it is, with test-time augmentation too: the mean over turned images is less certain
-    where it is better, and what confidence was calibrated for is this. Of an ensemble they are the networks' mean.
+    These are not calibrated probabilities: neural networks are usually overconfident.
+
+    The values always come from the original image, also with test-time augmentation. The mean over rotated images is
+    less certain although it is more accurate, and the calibration was fitted to values of the original image. For an
+    ensemble, the networks' probabilities are averaged.
 
     Attributes:
-        classes: mean probability of each foreground class over the pixels where it is the likeliest; NaN where it is
-            nowhere.
-        foreground: the same over all foreground together; NaN where there is none.
-        border_entropy: mean entropy within BAND_PX of the foreground's outline, over its greatest possible value: 0
-            where the network is certain, 1 where all classes are alike to it; NaN where there is no outline.
-        agreement: mean Dice of the foreground over all pairs of views, which are the networks of an ensemble and the
-            turned images of test-time augmentation; NaN where no view shows any, None where there is but one view.
+        classes: for each foreground class, its mean probability over the pixels where it is the most probable class;
+            NaN if there are none.
+        foreground: the same over all foreground classes together; NaN if there is no foreground.
+        border_entropy: mean entropy within BAND_PX of the outline of the foreground, divided by its largest possible
+            value: 0 if the network is certain, 1 if all classes are equally probable; NaN if there is no outline.
+        agreement: mean Dice of the foreground over all pairs of views; a view is one network of an ensemble or one
+            rotated image of test-time augmentation. NaN if no view has foreground, None if there is only one view.
     """
 
     classes: Mapping[str, float]
@@ -39,12 +42,12 @@ class Confidence:
 def confidence_of(
     tallies: Iterable[np.ndarray], classes: Sequence[str], overlaps: Iterable[np.ndarray] = ()
 ) -> Confidence:
-    """What `tally` and `overlap` found on parts of a study, put together.
+    """Combines the results of `tally` and `overlap` on all parts of a study.
 
     Args:
-        tallies: of each part.
-        classes: names by index, background first.
-        overlaps: of each part; none where there is but one view.
+        tallies: results of `tally`, one per part.
+        classes: class names by index, background first.
+        overlaps: results of `overlap`, one per part; empty if there is only one view.
     """
     sums, counts = np.sum([np.asarray(part, np.float64) for part in tallies], axis=0)
     means = [_ratio(total, count) for total, count in zip(sums, counts, strict=True)]
@@ -58,23 +61,23 @@ def confidence_of(
 
 @jax.jit
 def tally(maps, extent, count):
-    """Sums over some slices' probabilities, from which `confidence_of` makes means.
+    """Sums probabilities and entropy over some slices; `confidence_of` computes means from these sums.
 
     Args:
-        maps: (N, H, W, C).
-        extent: (rows, columns) of the grid that count.
-        count: how many of the slices count.
+        maps: (N, H, W, C) probabilities.
+        extent: (rows, columns) of the grid that belong to the images; the rest is padding.
+        count: number of slices that belong to the study; the rest is padding.
 
     Returns:
-        (2, C + 1): for each class the sum of its probability over the pixels where it is the likeliest, and last the
-        entropy's within the band; below each, how many pixels.
+        (2, C + 1). Row 0 has for each class the sum of its probability over the pixels where it is the most probable
+        class, and last the sum of the entropy within the band. Row 1 has the numbers of these pixels.
     """
     classes = maps.shape[-1]
     inside = _inside(maps.shape[:3], extent, count)
     labels = jnp.argmax(maps, axis=-1)
     chosen = (labels[..., None] == jnp.arange(classes)) & inside[..., None]
     foreground = (labels > 0) & inside
-    # Outside lies nothing to be unsure of: a mask that is cut by the border has no outline there.
+    # The image border is not an outline of the mask: what lies beyond it is not background but unknown.
     band = _widened(foreground) & _widened(~foreground & inside) & inside
     entropy = -xlogy(maps, maps).sum(-1) / math.log(classes)
     sums = jnp.sum(maps, axis=(0, 1, 2), where=chosen)
@@ -85,20 +88,23 @@ def tally(maps, extent, count):
 
 @jax.jit
 def overlap(views, extent, count):
-    """(V, V): how many pixels each pair of views of some slices has in common as foreground.
+    """Counts the foreground pixels that each pair of views has in common.
 
     Args:
-        views: V maps (N, H, W, C) of the same slices.
+        views: V probability maps (N, H, W, C) of the same slices.
         extent, count: as for `tally`.
+
+    Returns:
+        (V, V) numbers of pixels; the diagonal has the foreground of each view.
     """
     foreground = jnp.stack([jnp.argmax(maps, axis=-1) > 0 for maps in views])
     foreground &= _inside(foreground.shape[1:], extent, count)
     pixels = foreground.reshape(len(views), -1).astype(jnp.float32)
-    return pixels @ pixels.T  # whole numbers below 2²⁴, exact
+    return pixels @ pixels.T  # exact: float32 holds integers below 2²⁴ exactly
 
 
 def _agreement(overlaps: Iterable[np.ndarray]) -> float | None:
-    """Mean Dice of all pairs of views from the pixels that they have in common."""
+    """Returns the mean Dice over all pairs of views, from the numbers of pixels that they have in common."""
     parts = [np.asarray(part, np.float64) for part in overlaps]
     if not parts:
         return None
@@ -110,14 +116,14 @@ def _agreement(overlaps: Iterable[np.ndarray]) -> float | None:
 
 
 def _inside(shape: Sequence[int], extent, count):
-    """Which pixels of (N, H, W) are of the slices and the part of the grid that count."""
+    """Returns the mask of the pixels of (N, H, W) that are not padding."""
     slices, height, width = shape
     inside = (jnp.arange(height)[:, None] < extent[0]) & (jnp.arange(width)[None, :] < extent[1])
     return inside[None] & (jnp.arange(slices) < count)[:, None, None]
 
 
 def _widened(mask):
-    """A boolean (N, H, W) mask with all pixels within BAND_PX of it in rows and columns."""
+    """Dilates a boolean (N, H, W) mask by BAND_PX along rows and columns."""
     for axis in (1, 2):
         window = [1, 1, 1]
         window[axis] = 2 * BAND_PX + 1

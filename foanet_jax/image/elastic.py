@@ -1,4 +1,4 @@
-"""Smooth deformations of the image plane, and the maps of slices that are not where the stack has them."""
+"""Smooth elastic deformations of the image plane, and shifts of single slices."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -7,23 +7,26 @@ from foanet_jax.image.resample import compose
 
 
 def elastic_field(lattice, shape: tuple[int, int], centre, step):
-    """Displacements (2, *shape) of a grid's pixels from those of control points, by cubic B-splines.
+    """Interpolates the displacements of control points to all pixels of a grid by cubic B-splines.
 
-    The B-splines' weights are positive and sum to one: no pixel moves further than the control points do. The lattice
-    repeats, so that any number of points covers any grid.
+    B-spline weights are positive and sum to one, so that no pixel moves further than the control points do. The lattice
+    of control points repeats periodically and therefore covers a grid of any size.
 
     Args:
         lattice: (2, G, G) displacements of the control points along rows and columns.
         shape: rows and columns of the grid.
-        centre: pixel that lies on the first control point.
+        centre: (row, column) of the first control point, px.
         step: distance of the control points along rows and columns, px of the grid.
+
+    Returns:
+        (2, *shape) displacements, in the unit of `lattice`.
     """
     rows, columns = (_spline_matrix(n, lattice.shape[-1], c, s) for n, c, s in zip(shape, centre, step, strict=True))
     return jnp.einsum("hi,cij,wj->chw", rows, lattice, columns)
 
 
 def _spline_matrix(size: int, points: int, centre, step):
-    """(size, points) weights of the control points at each pixel of an axis."""
+    """Returns the (size, points) weights of the control points at each pixel of one axis."""
     place = (jnp.arange(size, dtype=jnp.float32) - centre) / step
     base = jnp.floor(place)
     t = place - base
@@ -33,12 +36,15 @@ def _spline_matrix(size: int, points: int, centre, step):
 
 
 def shifted_slices(matrix: np.ndarray, shifts: np.ndarray, count: int) -> np.ndarray:
-    """(count, 2, 3) maps, one a slice, of slices that are shifted before `matrix` is applied.
+    """Returns one map per slice, which shifts the slice before `matrix` is applied.
 
     Args:
-        matrix: (2, 3) map of all slices.
-        shifts: (Z, 2) shifts of the slices of a stack in px of the output; every frame has the same.
+        matrix: (2, 3) map that all slices have in common.
+        shifts: (Z, 2) shifts of the slices of a stack in px of the output; all frames have the same shifts.
         count: T·Z.
+
+    Returns:
+        (count, 2, 3).
     """
     maps = [compose(matrix, np.array([[1.0, 0, row], [0, 1.0, column]])) for row, column in shifts]
     return np.stack(maps)[np.arange(count) % len(shifts)]

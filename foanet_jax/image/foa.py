@@ -1,18 +1,21 @@
-"""Focus of attention: the Gaussian weight of Eq. 5."""
+"""Focus of attention (FOA): the Gaussian weight of Eq. 5."""
 
 import jax.numpy as jnp
 
 
 def foa_weights(shape: tuple[int, int], centre, delta, *, xp=jnp):
-    """ω(a, b) = exp(−|(a, b) − (a*, b*)|² / δ²) on a grid of `shape` rows and columns.
+    """Computes the weight of Eq. 5, ω(a, b) = α exp(−|(a, b) − (a*, b*)|² / δ²), at each pixel of a grid.
 
-    α of Eq. 5 is 1: the Gauss normalisation that follows cancels it.
+    α is 1, because the Gauss normalisation that follows cancels it.
 
     Args:
         shape: (H, W).
         centre: (a*, b*) in px of the grid, the middle of the localization box.
         delta: scale δ in px of the grid.
-        xp: what computes, `jax.numpy` or `numpy`.
+        xp: `jax.numpy` or `numpy`.
+
+    Returns:
+        (H, W) float32.
     """
     rows = xp.arange(shape[0], dtype=xp.float32)[:, None] - centre[0]
     columns = xp.arange(shape[1], dtype=xp.float32)[None, :] - centre[1]

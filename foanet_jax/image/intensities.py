@@ -1,4 +1,7 @@
-"""Random changes of intensities, as scanners make them; none depends on how far a grid is padded."""
+"""Augmentation of intensities, similar to the variations between scanners.
+
+The results do not depend on how far the grid is padded.
+"""
 
 from typing import Any, NamedTuple
 
@@ -9,14 +12,16 @@ from foanet_jax.image.normalise import moments
 
 
 class Intensities(NamedTuple):
-    """What is changed before the focus of attention; what is None is not compiled.
+    """Changes of intensities before the focus of attention. A change that is None is left out of the program.
 
     Attributes:
-        gamma, noise, seed: exponent; noise level in units of σ, and its seed.
+        gamma: exponent.
+        noise: standard deviation of the noise, in units of the volume's σ.
+        seed: seed of the noise.
         bias: (5,) coefficients, see `gain`.
-        ghosts: (N,) shares of each slice's signal.
-        ghost_step: (2,) distance of the ghosts, px.
-        blur: (2,) standard deviation along rows and columns, px.
+        ghosts: (N,) share of each slice's signal that the ghosts take.
+        ghost_step: (2,) distance of the ghosts along rows and columns, px.
+        blur: (2,) standard deviation of the Gaussian blur along rows and columns, px.
     """
 
     gamma: Any
@@ -29,13 +34,16 @@ class Intensities(NamedTuple):
 
 
 def change_intensities(volume, inside, extent, change: Intensities):
-    """A volume (N, H, W) with its intensities changed: bias, motion, blur, gamma, noise.
+    """Changes the intensities of a volume, in the order bias field, motion ghosts, blur, gamma, noise.
 
     Args:
-        volume: resampled images.
+        volume: (N, H, W) resampled images.
         inside: (N, H, W) boolean, the pixels that belong to the volume.
         extent: (2,) rows and columns of each image.
         change: one draw.
+
+    Returns:
+        (N, H, W).
     """
     if change.bias is not None:
         low = jnp.min(jnp.where(inside, volume, jnp.inf))
@@ -58,7 +66,16 @@ def change_intensities(volume, inside, extent, change: Intensities):
 
 
 def gain(shape: tuple[int, int], extent, coefficients):
-    """(H, W) exp(a u + b v + c u² + d uv + e v²), u and v running from −1 to 1 over the extent's rows and columns."""
+    """Computes a smooth bias field, exp(a u + b v + c u² + d uv + e v²).
+
+    Args:
+        shape: (H, W) of the grid.
+        extent: (2,) rows and columns of the image, over which u and v run from −1 to 1.
+        coefficients: a, b, c, d, e.
+
+    Returns:
+        (H, W).
+    """
     along = [2 * jnp.arange(n) / jnp.maximum(size - 1, 1) - 1 for n, size in zip(shape, extent, strict=True)]
     u, v = along[0].clip(-1, 1)[:, None], along[1].clip(-1, 1)[None, :]
     a, b, c, d, e = coefficients
@@ -66,9 +83,16 @@ def gain(shape: tuple[int, int], extent, coefficients):
 
 
 def ghosted(volume, extent, shares, step):
-    """Each image with a share of its signal moved to two ghosts, `step` px before and after, around the extent's ends.
+    """Moves a share of each image's signal to two ghost images, shifted by ± `step` px.
 
-    What a periodic motion does along the phase direction, in its first order.
+    This is the first-order effect of a periodic motion along the phase-encoding direction. Ghosts wrap around at the
+    borders of the image.
+
+    Args:
+        volume: (N, H, W).
+        extent: (2,) rows and columns of each image.
+        shares: (N,) shares of the signal, half of it for each ghost.
+        step: (2,) shift along rows and columns, px.
     """
     share = shares[:, None, None]
     ghosts = sum(_rolled(volume, extent, sign * step) for sign in (-1, 1)) / 2
@@ -83,13 +107,19 @@ def _rolled(volume, extent, step):
 
 
 def blurred(volume, extent, sigma):
-    """Each image under a Gaussian of `sigma` px along rows and columns, cut off and renormalised at the borders."""
+    """Blurs each image with a Gaussian, whose weights are renormalised at the borders.
+
+    Args:
+        volume: (N, H, W).
+        extent: (2,) rows and columns of each image.
+        sigma: (2,) standard deviation along rows and columns, px.
+    """
     rows, columns = (_blur_matrix(n, size, s) for n, size, s in zip(volume.shape[1:], extent, sigma, strict=True))
     return jnp.einsum("ih,nhj->nij", rows, jnp.einsum("jw,nhw->nhj", columns, volume))
 
 
 def _blur_matrix(size: int, extent, sigma):
-    """(size, size) weights of each pixel in each other one's mean along an axis."""
+    """Returns the (size, size) blur weights along one axis; each row sums to one."""
     at = jnp.arange(size, dtype=jnp.float32)
     weights = jnp.exp(-0.5 * ((at[:, None] - at) / jnp.maximum(sigma, 1e-3)) ** 2)
     weights = jnp.where((at < extent)[None, :], weights, 0)
@@ -97,11 +127,11 @@ def _blur_matrix(size: int, extent, sigma):
 
 
 def pixel_noise(seed, shape: tuple[int, int, int]):
-    """Standard normal noise (N, H, W) whose value at a pixel is the same on a wider grid."""
+    """Returns standard normal noise (N, H, W); the value at a pixel does not depend on the size of the grid."""
     count, height, width = shape
 
     def row(image, number):
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), image), number)
-        return jax.random.normal(key, (width,))  # Of a longer row these are the first.
+        return jax.random.normal(key, (width,))  # A longer row begins with the same numbers.
 
     return jax.vmap(jax.vmap(row, (None, 0)), (0, None))(jnp.arange(count), jnp.arange(height))

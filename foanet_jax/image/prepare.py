@@ -1,4 +1,4 @@
-"""Prepro.1 and Prepro.2 of Fig. 1: from a study's voxels to what a network reads, and the map back."""
+"""Preprocessing (Prepro.1 and Prepro.2 of Fig. 1): from a study's voxels to network input, and back."""
 
 import dataclasses
 import functools
@@ -24,7 +24,7 @@ from foanet_jax.image.resample import (
 )
 from foanet_jax.image.stack import NEIGHBOURS
 
-# Arrays of frames are padded to multiples of these, in px and in frames, so that few shapes are compiled.
+# Arrays of frames are padded to multiples of these numbers of px and of frames, so that few shapes are compiled.
 CANVAS = 128
 SLOTS = 8
 FOA_OF = ("voxels", "normalised")
@@ -61,7 +61,7 @@ class PrepareSpec:
     def __post_init__(self):
         if self.image_method not in METHODS or self.label_method not in ("linear", "nearest"):
             raise ValueError(
-                f"interpolation of images {self.image_method!r}, of labels {self.label_method!r}; "
+                f"image_method is {self.image_method!r} and label_method is {self.label_method!r}; "
                 "choose nearest, linear or cubic for images and linear or nearest for labels"
             )
         if self.foa_of not in FOA_OF:
@@ -71,19 +71,19 @@ class PrepareSpec:
         if self.spacing_mm < 0 or self.delta_ratio <= 0 or self.bucket < 16 or self.bucket % 16:
             raise ValueError(
                 f"spacing_mm={self.spacing_mm}, delta_ratio={self.delta_ratio}, bucket={self.bucket}: "
-                "the spacing may not be negative, δ must be positive, the bucket a multiple of 16"
+                "spacing_mm must not be negative, delta_ratio must be positive, bucket must be a multiple of 16"
             )
 
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """A study's crop as a network reads it.
+    """The preprocessed crop of a study, as a network reads it.
 
     Attributes:
-        images: (N, H, W) float32, N = T·Z, Gauss-normalised, zero beyond the extent.
+        images: (N, H, W) float32, N = T·Z, Gauss-normalised, zero outside the extent.
         labels: (N, H, W) uint8 on the same grid, or None.
-        extent: rows and columns of the grid that hold the crop.
-        matrix: (2, 3) map from this grid's pixels to the study's.
+        extent: rows and columns of the grid that belong to the crop; the rest is padding.
+        matrix: (2, 3) map from pixels of this grid to pixels of the study.
     """
 
     images: jax.Array
@@ -93,7 +93,7 @@ class Prepared:
 
 
 def padded_shape(shape: tuple[int, int], bucket: int) -> tuple[int, int]:
-    """The shape rounded up to multiples of `bucket` px."""
+    """Rounds a shape up to multiples of `bucket` px."""
     return tuple(-(-size // bucket) * bucket for size in shape)  # type: ignore[return-value]
 
 
@@ -102,7 +102,13 @@ def _target(spacing: tuple[float, float], spec: PrepareSpec) -> tuple[float, flo
 
 
 def prepared_extent(box: Box, spacing: tuple[float, float], spec: PrepareSpec) -> tuple[int, int]:
-    """Rows and columns of a box of (row, column) `spacing` mm once resized."""
+    """Returns rows and columns of a box after resizing.
+
+    Args:
+        box: the crop, in px of the study.
+        spacing: (row, column) spacing of the study in mm.
+        spec: the spacing to resize to.
+    """
     return resized_shape(box.shape, spacing, _target(spacing, spec))
 
 
@@ -112,11 +118,13 @@ def _slots(count: int) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A study's frames on the device, in the top left corner of square canvases, so that few shapes are compiled.
+    """A study's frames on the device, padded to square images so that few shapes are compiled.
+
+    Each frame lies in the top left corner of its square.
 
     Attributes:
-        voxels: (slots, side, side) float32, the first `count` of them in use.
-        labels: the same of uint8, or None.
+        voxels: (slots, side, side) float32; the first `count` images are used.
+        labels: uint8 labels in the same layout, or None.
         count: N = T·Z.
         shape: rows and columns of a frame.
     """
@@ -132,13 +140,13 @@ def _canvas(height: int, width: int) -> int:
 
 
 def source_bytes(shape: tuple[int, ...]) -> int:
-    """What the source of a labelled study of (T, Z, H, W) takes."""
+    """Returns the number of bytes that the `Source` of a labelled study of shape (T, Z, H, W) takes."""
     frames, slices, height, width = shape
     return 5 * _slots(frames * slices) * _canvas(height, width) ** 2
 
 
 def open_source(voxels: np.ndarray, labels: np.ndarray | None = None) -> Source:
-    """Puts (T, Z, H, W) voxels, and labels of the same shape, on the device."""
+    """Copies (T, Z, H, W) voxels, and labels of the same shape if given, to the device."""
     height, width = voxels.shape[-2:]
     frames = voxels.reshape(-1, height, width)
     side = _canvas(height, width)
@@ -152,7 +160,7 @@ def open_source(voxels: np.ndarray, labels: np.ndarray | None = None) -> Source:
     return Source(on_canvas(frames, np.float32), placed, len(frames), (height, width))
 
 
-# Sampling is compiled for every pair of shapes, what follows for the target's alone.
+# Sampling is compiled for each pair of source and target shapes; the steps after it for each target shape only.
 _sample = jax.jit(sample_images, static_argnames=("shape", "method"))
 
 
@@ -190,18 +198,19 @@ def prepare(
     classes: int = 2,
     augmentation: Augmentation = NO_AUGMENTATION,
 ) -> Prepared:
-    """A study's crop, augmented, resized, focused and normalised, in the paper's order (Sec. III-B).
+    """Crops a study, augments, resizes, applies FOA and normalises, in the paper's order (Sec. III-B).
 
-    Augmentation and resizing are one interpolation. Under a rotation the corners of the crop show the tissue
-    that lies there, not a padding value. Its labels come along where the source has them.
+    Augmentation and resizing are done in a single interpolation from the whole frames. After a rotation, the corners of
+    the crop therefore show the surrounding tissue and not a padding value. Labels are transformed too if the source has
+    them.
 
     Args:
         source: whole frames.
         box: the crop, in px of the frames.
         spacing: (row, column) spacing of the frames in mm.
-        spec: which steps, with what settings.
+        spec: settings of the steps.
         classes: number of classes in the source's labels.
-        augmentation: one draw for the whole volume.
+        augmentation: one random draw for the whole volume.
     """
     count = source.count
     target = _target(spacing, spec)
@@ -258,7 +267,14 @@ def _float32(values) -> np.ndarray:
 def _intensities(
     augmentation: Augmentation, count: int, extent: tuple[int, int], target: tuple[float, float]
 ) -> Intensities:
-    """A draw's changes of intensities, in px of a grid of `target` mm that holds `count` slices."""
+    """Converts the intensity changes of a draw from mm to px of the target grid, and repeats them for all frames.
+
+    Args:
+        augmentation: the draw.
+        count: number of slices on the grid.
+        extent: rows and columns of the resized crop.
+        target: (row, column) spacing of the target grid in mm.
+    """
     change = Intensities(_float32(augmentation.gamma), _float32(augmentation.noise), np.uint32(augmentation.noise_seed))
     if augmentation.bias is not None:
         change = change._replace(bias=_float32(augmentation.bias))
@@ -277,9 +293,15 @@ def _restore_labels(maps, matrix, extent, *, side):
 
 
 def restore_labels(maps, prepared: Prepared, box: Box) -> np.ndarray:
-    """The likeliest classes (N, *box.shape) uint8 on a box's own grid, from maps (N, H, W, C) of its prepared crop.
+    """Resamples probability maps linearly to the grid of the study and takes the most probable class.
 
-    The maps are resampled linearly, then compared.
+    Args:
+        maps: (N, H, W, C) probabilities on the grid of the preprocessed crop.
+        prepared: the preprocessed crop.
+        box: where the crop lies in the study, px.
+
+    Returns:
+        (N, *box.shape) uint8 class indices.
     """
     origin = np.array([[1.0, 0, box.top], [0, 1.0, box.left]])
     matrix = compose(invert(prepared.matrix), origin).astype(np.float32)

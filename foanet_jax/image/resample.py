@@ -1,7 +1,7 @@
 """Affine resampling of images, labels and probability maps in the image plane.
 
-A map is a (2, 3) matrix that takes homogeneous output pixel coordinates (a, b, 1) to input pixel coordinates,
-pixel centres at whole numbers. What lies beyond the input's `extent` repeats its border.
+A map is a (2, 3) matrix that takes homogeneous output pixel coordinates (a, b, 1) to input pixel coordinates. Pixel
+centres have integer coordinates. Outside the input's `extent` the nearest border pixel is repeated.
 """
 
 import functools
@@ -15,9 +15,14 @@ METHODS = ("nearest", "linear", "cubic")
 
 
 def resize_matrix(spacing_in: tuple[float, float], spacing_out: tuple[float, float], origin=(0.0, 0.0)) -> np.ndarray:
-    """(2, 3) map from a grid of `spacing_out` mm to one of `spacing_in` mm whose region starts at pixel `origin`.
+    """Returns the (2, 3) map from a grid of `spacing_out` mm to a region of a grid of `spacing_in` mm.
 
-    The outer edges of the two regions' first pixels coincide, as do half-pixel centres in image resizing.
+    The outer edges of the first pixels of both regions coincide (the half-pixel convention of image resizing).
+
+    Args:
+        spacing_in: (row, column) spacing of the input, mm.
+        spacing_out: (row, column) spacing of the output, mm.
+        origin: (row, column) of the region's first pixel in the input.
     """
     scale = np.asarray(spacing_out, np.float64) / np.asarray(spacing_in, np.float64)
     shift = np.asarray(origin, np.float64) + 0.5 * scale - 0.5
@@ -27,23 +32,23 @@ def resize_matrix(spacing_in: tuple[float, float], spacing_out: tuple[float, flo
 def resized_shape(
     shape: tuple[int, int], spacing_in: tuple[float, float], spacing_out: tuple[float, float]
 ) -> tuple[int, int]:
-    """Rows and columns that cover a region of `shape` px when its spacing changes, at least one."""
+    """Returns the rows and columns, at least one each, of a region of `shape` px after a change of spacing (mm)."""
     return tuple(max(1, round(n * a / b)) for n, a, b in zip(shape, spacing_in, spacing_out, strict=True))  # type: ignore[return-value]
 
 
 def invert(matrix: np.ndarray) -> np.ndarray:
-    """The inverse (2, 3) map."""
+    """Returns the inverse (2, 3) map."""
     inverse = np.linalg.inv(matrix[:, :2])
     return np.concatenate([inverse, -inverse @ matrix[:, 2:]], axis=1)
 
 
 def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    """The (2, 3) map p ↦ outer(inner(p))."""
+    """Returns the (2, 3) map p ↦ outer(inner(p))."""
     return np.concatenate([outer[:, :2] @ inner[:, :2], outer[:, :2] @ inner[:, 2:] + outer[:, 2:]], axis=1)
 
 
 def _taps(coordinate, size, method: str):
-    """Input indices and weights along one axis: two arrays (taps, …), indices clipped to 0 … size − 1."""
+    """Returns (input index, weight) of each interpolation tap along one axis; indices are clipped to 0 … size − 1."""
     if method == "nearest":
         base = jnp.floor(coordinate + 0.5)
         offsets, weights = [0], [jnp.ones_like(coordinate)]
@@ -65,7 +70,7 @@ def _taps(coordinate, size, method: str):
 
 
 def _source_taps(matrix, shape, extent, width: int, method: str, displacement):
-    """Flat input index and weight of every tap, each (H·W,)."""
+    """Returns (flat input index, weight) of each tap, arrays of (H·W,)."""
     rows = jnp.arange(shape[0], dtype=jnp.float32)[:, None]
     columns = jnp.arange(shape[1], dtype=jnp.float32)[None, :]
     if displacement is not None:
@@ -77,27 +82,30 @@ def _source_taps(matrix, shape, extent, width: int, method: str, displacement):
 
 
 def _one_by_one(sample, images, matrices):
-    """`sample(images, matrix)` of each image with the map that is its own."""
+    """Applies `sample(images, matrix)` to each image with its own map."""
     return jax.vmap(lambda image, matrix: sample(image[None], matrix)[0])(images, matrices)
 
 
 def sample_images(images, matrix, shape: tuple[int, int], *, extent=None, method: str = "linear", displacement=None):
-    """Images (N, H, W[, C]) read at the mapped points: (N, *shape[, C]).
+    """Resamples images at the mapped points.
 
     Args:
-        images: what to read.
-        matrix: (2, 3) map from output to input pixels, or (N, 2, 3), one an image, which takes longer.
+        images: (N, H, W) or (N, H, W, C).
+        matrix: (2, 3) map from output to input pixels; or (N, 2, 3), one map per image, which is slower.
         shape: output rows and columns.
-        extent: (2,) rows and columns of the input that hold the images; None: all.
-        method: "nearest", "linear" or "cubic" interpolation.
-        displacement: (2, *shape) px of the output by which its pixels move before they are mapped.
+        extent: (2,) rows and columns of the input that belong to the images; None: all.
+        method: "nearest", "linear" or "cubic" (Keys' convolution, a = −1/2).
+        displacement: (2, *shape) displacement of each output pixel before it is mapped, px of the output.
+
+    Returns:
+        (N, *shape) or (N, *shape, C).
     """
     if matrix.ndim == 3:
         sample = functools.partial(sample_images, shape=shape, extent=extent, method=method, displacement=displacement)
         return _one_by_one(sample, images, matrix)
     count, height, width = images.shape[:3]
     extent = (height, width) if extent is None else extent
-    # Pixels lead, so that one gather moves a whole column of images.
+    # The pixel axis comes first, so that one gather reads a pixel of all images at once.
     columns = jnp.moveaxis(images.reshape(count, height * width, -1), 1, 0)
     out = 0.0
     for index, weight in _source_taps(matrix, shape, extent, width, method, displacement):
@@ -108,10 +116,18 @@ def sample_images(images, matrix, shape: tuple[int, int], *, extent=None, method
 def sample_labels(
     labels, matrix, shape: tuple[int, int], classes: int, *, extent=None, method: str = "linear", displacement=None
 ):
-    """Labels (N, H, W) read at the mapped points, as `sample_images` reads images: (N, *shape) uint8.
+    """Resamples labels at the mapped points.
 
-    "linear" weighs the four neighbours' classes and takes the heaviest, which is the argmax of the linearly
-    resampled one-hot maps; "nearest" takes the nearest pixel's.
+    "linear" takes the class with the largest sum of weights among the four neighbours, which equals the argmax of
+    linearly resampled one-hot maps. "nearest" takes the class of the nearest pixel.
+
+    Args:
+        labels: (N, H, W) class indices.
+        classes: number of classes.
+        matrix, shape, extent, method, displacement: as for `sample_images`.
+
+    Returns:
+        (N, *shape) uint8.
     """
     if matrix.ndim == 3:
         options: dict[str, Any] = {"extent": extent, "method": method, "displacement": displacement}

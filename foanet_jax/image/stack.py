@@ -1,4 +1,4 @@
-"""The temporal-like pseudo-colour image: three successive frames or slices as red, green, blue (Fig. 4)."""
+"""The temporal-like image (Fig. 4): three successive frames or slices as the channels red, green and blue."""
 
 import numpy as np
 
@@ -6,16 +6,19 @@ NEIGHBOURS = ("auto", "frames", "slices", "none")
 
 
 def neighbours(frames: int, slices: int, *, cyclic: bool, along: str = "auto") -> np.ndarray:
-    """(frames·slices, 3) flat indices (n − 1, n, n + 1) into a (T, Z, …) array with its leading axes merged.
+    """Returns the indices (n − 1, n, n + 1) of each slice and its two neighbours (Fig. 4).
 
-    Neighbours run over time where there is more than one frame, else over slices. At the ends they wrap
-    around (`cyclic`: a cine covers one heart beat) or the end itself repeats; slices never wrap. A network that
-    trained on stacks alone knows neighbouring slices only: `along` tells which it shall see on any study.
+    With "auto", neighbours are frames if the study has more than one frame, else slices. The first and the last slice
+    of a stack are repeated at its ends, and so are the ends of a cine unless it is `cyclic`. A network that was trained
+    on stacks only has seen neighbouring slices only; for such a network, set `along` to "slices" for all studies.
 
     Args:
         frames, slices: T and Z.
-        cyclic: whether the last frame precedes the first.
-        along: "auto" as above, "frames" or "slices" always, "none" for each slice three times.
+        cyclic: whether a cine covers one heart beat, so that its last frame precedes its first.
+        along: "auto", "frames", "slices", or "none", which repeats each slice three times.
+
+    Returns:
+        (T·Z, 3) indices into the merged leading axes of a (T, Z, …) array.
     """
     index = np.arange(frames * slices).reshape(frames, slices)
     if along == "none":
@@ -31,5 +34,13 @@ def neighbours(frames: int, slices: int, *, cyclic: bool, along: str = "auto") -
 
 
 def temporal_like(images, triples):
-    """(N, H, W) images as (M, H, W, 3) pseudo-colour images: channel c of image m is images[triples[m, c]]."""
+    """Builds temporal-like images: channel c of image m is images[triples[m, c]].
+
+    Args:
+        images: (N, H, W).
+        triples: (M, 3) indices, see `neighbours`.
+
+    Returns:
+        (M, H, W, 3).
+    """
     return images[triples].transpose(0, 2, 3, 1)

@@ -1,9 +1,9 @@
-"""Grey values of a picture."""
+"""Intensity window for display."""
 
 import numpy as np
 
 
 def intensity_window(voxels: np.ndarray) -> tuple[float, float]:
-    """The grey values that become black and white: all but the outermost percent, never equal."""
+    """Returns the intensities to display as black and white: the 1st and the 99.5th percentile, never equal."""
     low, high = np.percentile(voxels, [1, 99.5])
     return float(low), float(high) if high > low else float(low) + 1.0

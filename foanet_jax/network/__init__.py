@@ -1,6 +1,6 @@
 """The networks as pure functions: `init_network(key, spec)` and `apply_network(variables, images, spec)`.
 
-Linen stays inside this folder; the rest of the project sees nested dictionaries of arrays.
+Flax Linen is used inside this folder only; the rest of the project sees nested dictionaries of arrays.
 """
 
 import dataclasses
@@ -65,16 +65,17 @@ class NetworkSpec:
         if self.classes < 2 or self.width <= 0 or self.side_maps < 1:
             raise ValueError(
                 f"network classes={self.classes}, width={self.width}, side_maps={self.side_maps}; "
-                "at least 2 classes, a positive width and one side map are needed"
+                "use at least 2 classes, a positive width and at least one side map"
             )
         if self.architecture == "unet" and (self.side_heads or self.decoder != "none"):
             raise ValueError(
-                f"network side_heads={self.side_heads}, decoder={self.decoder!r}: only net1 and net2 have side outputs"
+                f"network side_heads={self.side_heads}, decoder={self.decoder!r}: unet has no side outputs; "
+                "use side_heads=False and decoder=none for unet"
             )
 
 
 def on_this_device(spec: NetworkSpec) -> NetworkSpec:
-    """The spec as training and prediction compute it here: CPUs, which have no arithmetic of bfloat16, take float32."""
+    """Returns the spec that this machine computes with: on CPUs, which have no bfloat16 arithmetic, float32."""
     return dataclasses.replace(spec, dtype="float32") if jax.default_backend() == "cpu" else spec
 
 
@@ -97,11 +98,17 @@ def _module(spec: NetworkSpec, axis_name: str | None = None) -> nn.Module:
 
 
 def init_network(key, spec: NetworkSpec):
-    """Random variables of a network: {"params": {layer: arrays}} and, with batch norm, {"statistics": …}.
+    """Initialises a network with random variables.
 
-    Side heads come last and take nothing from the other layers' draws.
+    Layers with ReLU use He initialisation, linear layers use LeCun initialisation, and biases are zero. The other
+    layers get the same values with and without side heads, because side heads are initialised last.
 
-    He initialisation for layers with ReLU, LeCun for the linear ones, biases zero.
+    Args:
+        key: JAX random key.
+        spec: the network.
+
+    Returns:
+        {"params": {layer: arrays}} and, with batch normalisation, also "statistics".
     """
     images = jnp.zeros((1, COARSEST, COARSEST, 3), spec.dtype)
     variables = _module(spec).init(key, images, Grid(None), False)
@@ -109,36 +116,43 @@ def init_network(key, spec: NetworkSpec):
 
 
 def random_variables(key, spec: NetworkSpec):
-    """`init_network`, compiled. It runs once: on a CPU optimising it would take a hundred times as long as it runs."""
+    """Calls `init_network` as a compiled program.
+
+    On a CPU it is compiled without optimisation: it runs only once, and optimising would take a hundred times as long
+    as running it.
+    """
     options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
     return jax.jit(init_network, static_argnames="spec", compiler_options=options)(key, spec)
 
 
 def apply_network(variables, images, spec: NetworkSpec, *, extent=None, train: bool = False, axis_name=None):
-    """Logits of a network for images of any shape.
+    """Computes the logits of a network for images of any size.
 
     Args:
         variables: from `init_network`.
         images: (B, H, W, 3) temporal-like images.
-        spec: what `variables` were made for.
-        extent: (B, 2) int rows and columns that belong to each image, where images were padded to a common
-            shape; what lies beyond is ignored. None: all of H × W.
-        train: use the batch's statistics where the network has batch normalisation, and return new ones.
-        axis_name: device axis over which those statistics are taken.
+        spec: the network that `variables` belong to.
+        extent: (B, 2) int rows and columns that belong to each image, if images were padded to a common shape; the
+            padding is ignored. None: all of H × W.
+        train: with batch normalisation, use the statistics of the batch and return updated running statistics.
+        axis_name: device axis over which these statistics are computed.
 
     Returns:
-        (B, H, W, classes) float32 logits (beyond the extent: meaningless); with `train`, also the statistics.
+        (B, H, W, classes) float32 logits, undefined in the padding; with `train`, also the statistics.
     """
     logits, changed = _forward(variables, images, spec, extent, train, axis_name)
     return (logits, dict(changed.get("statistics", {}))) if train else logits
 
 
 def apply_with_sides(variables, images, spec: NetworkSpec, *, extent=None, axis_name=None):
-    """What `apply_network` gives in training, and the logits of the side heads.
+    """Computes the logits and the statistics as `apply_network` does in training, and the logits of the side heads.
+
+    Args:
+        variables, images, spec, extent, axis_name: as for `apply_network`.
 
     Returns:
-        Logits; a tuple of float32 logits (B, H/s, W/s, classes) of the sides at their own strides s = 1, 2, 4, 8, 16,
-        H and W up to a multiple of 16, empty without `side_heads`; the statistics.
+        The logits; a tuple of float32 side logits (B, H/s, W/s, classes) at the strides s = 1, 2, 4, 8, 16, with H and
+        W rounded up to a multiple of 16, or () without `side_heads`; the statistics.
     """
     logits, changed = _forward(variables, images, spec, extent, True, axis_name)
     (sides,) = changed.get("sides", {}).get("logits", ((),))
@@ -146,7 +160,7 @@ def apply_with_sides(variables, images, spec: NetworkSpec, *, extent=None, axis_
 
 
 def _forward(variables, images, spec: NetworkSpec, extent, train: bool, axis_name):
-    """Logits, and the collections that training changes."""
+    """Returns the logits and the Flax collections that training changes."""
     batch, height, width, _ = images.shape
     pad_rows, pad_columns = -height % COARSEST, -width % COARSEST
     if extent is None and (pad_rows or pad_columns):
@@ -163,16 +177,21 @@ def _forward(variables, images, spec: NetworkSpec, extent, train: bool, axis_nam
 
 @functools.partial(jax.jit, static_argnames="spec")
 def probabilities(variables, images, spec: NetworkSpec, extent=None):
-    """(B, H, W, classes) softmax probabilities; arguments as for `apply_network`."""
+    """Computes (B, H, W, classes) softmax probabilities; arguments as for `apply_network`."""
     return jax.nn.softmax(apply_network(variables, images, spec, extent=extent), axis=-1)
 
 
 def forward_bytes(spec: NetworkSpec, shape: Sequence[int]) -> int:
-    """A bound of the memory that `probabilities` takes for one slice of (rows, columns) px, beside the parameters.
+    """Returns an upper bound of the memory in bytes that `probabilities` takes for one slice, without the parameters.
 
-    Counted in maps of full resolution: twelve of the first stage's width, the side outputs' and the logits', which do
-    not shrink with the width, and for learned up-convolutions the last stages' features at full resolution. On a CPU
-    there are kernels in Winograd's form, which a pass has once and of one slice are the most.
+    The bound counts feature maps of full resolution: twelve times the width of the first stage; the side outputs and
+    the logits, which do not depend on the width; and, for learned up-convolutions, the features of the last stages at
+    full resolution. On a CPU it adds the transformed Winograd kernels. A forward pass holds these once, and for a
+    single slice they take the largest part.
+
+    Args:
+        spec: the network.
+        shape: rows and columns of the slice, px.
     """
     maps = 12 * 64 * spec.width + 32 + 8 * spec.classes
     if spec.up == "learned":
@@ -183,5 +202,5 @@ def forward_bytes(spec: NetworkSpec, shape: Sequence[int]) -> int:
 
 
 def count_parameters(variables) -> int:
-    """Number of trained values."""
+    """Returns the number of trainable parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))

@@ -1,8 +1,9 @@
-"""Convolution, with gradients in the forms that are quickest where they are computed.
+"""2D convolution with fast gradients on CPUs.
 
-GPUs and TPUs take XLA's own. On a CPU, XLA's gradient of a kernel is two to twelve times slower than its forward
-pass, and Winograd's form beats it wherever there are tiles enough to share a transformed kernel; that of the images
-also needs channels, to be about twice as fast as XLA's. All agree to float32's rounding.
+GPUs and TPUs use XLA's convolution and gradients. On a CPU, XLA's gradient with respect to the kernel takes two to
+twelve times as long as the forward pass. There, Winograd convolution is faster if there are enough tiles to share one
+transformed kernel; for the gradient with respect to the images, and for the forward pass, it also needs enough
+channels, and is then about twice as fast as XLA. All algorithms agree up to float32 rounding.
 """
 
 import functools
@@ -14,27 +15,36 @@ from jax import export, lax
 from foanet_jax.network import winograd
 
 # Measured by benchmarks/convolutions.py.
-FEWEST_TILES = 64  # for Winograd's form: below, transforming the kernel costs more than the products it saves
-FEWEST_CHANNELS = 32  # for Winograd's form of what images get; kernels get theirs by it from few channels on
-MANY_CHANNELS = 128  # from here on a product of patches beats XLA's convolution
-FEW_CHANNELS = 4  # up to here it beats the other gradients
+FEWEST_TILES = 64  # with fewer tiles, transforming the kernel costs more than Winograd convolution saves
+FEWEST_CHANNELS = 32  # lower limit for Winograd, except for the kernel gradient, which needs fewer channels
+MANY_CHANNELS = 128  # from this number on, a matrix product of patches is faster than XLA's convolution
+FEW_CHANNELS = 4  # up to this number, a matrix product of patches is the fastest gradient
 
 
 def convolve(images, kernel, *, dilation: int = 1):
-    """Zero-padded convolution, stride 1: (B, H, W, I) with kernel (h, w, I, O) gives (B, H, W, O)."""
+    """Convolves images with a kernel, with zero padding and stride 1.
+
+    Args:
+        images: (B, H, W, I).
+        kernel: (h, w, I, O).
+        dilation: distance of the kernel's taps, px.
+
+    Returns:
+        (B, H, W, O).
+    """
     height, width = kernel.shape[:2]
     if height == width == 1:
         return images @ kernel[0, 0]
     if (height, width) == (3, 3) and images.dtype == jnp.float32:
         return _convolve_3x3(images, kernel, dilation)
     if dilation > 1 and not any(map(export.is_symbolic_dim, images.shape)):
-        # Gradients of a dilated convolution are slow where that of its phases is not.
+        # XLA's gradients of a dilated convolution are slow; those of undilated convolutions of its phases are not.
         return _phased(convolve_plainly, dilation, (0,))(images, kernel)
     return convolve_plainly(images, kernel, dilation)
 
 
 def convolve_plainly(images, kernel, dilation: int = 1):
-    """`convolve` by XLA's convolution, gradients as well."""
+    """Computes `convolve` and its gradients with XLA's convolution."""
     return lax.conv_general_dilated(
         images,
         kernel,
@@ -68,7 +78,16 @@ _convolve_3x3.defvjp(_forward, _backward)
 
 
 def images_gradient(gradient, kernel, dilation: int):
-    """What `convolve`'s images (B, H, W, I) get of its output's gradient (B, H, W, O): the kernel turned by 180°."""
+    """Computes the gradient of `convolve` with respect to its images: a convolution with the kernel rotated by 180°.
+
+    Args:
+        gradient: (B, H, W, O) gradient with respect to the output.
+        kernel: (3, 3, I, O).
+        dilation: as for `convolve`.
+
+    Returns:
+        (B, H, W, I).
+    """
 
     def turned(kernel):
         return kernel[::-1, ::-1].swapaxes(2, 3)
@@ -91,7 +110,16 @@ def images_gradient(gradient, kernel, dilation: int):
 
 
 def kernel_gradient(images, gradient, dilation: int):
-    """What `convolve`'s kernel (3, 3, I, O) gets of its output's gradient (B, H, W, O)."""
+    """Computes the gradient of `convolve` with respect to its kernel.
+
+    Args:
+        images: (B, H, W, I).
+        gradient: (B, H, W, O) gradient with respect to the output.
+        dilation: as for `convolve`.
+
+    Returns:
+        (3, 3, I, O).
+    """
     inputs, outputs = images.shape[-1], gradient.shape[-1]
 
     def plain(images, gradient):
@@ -104,7 +132,7 @@ def kernel_gradient(images, gradient, dilation: int):
         return products.reshape(3, 3, inputs, outputs)
 
     def by_patches_of_gradient(images, gradient):
-        # Moving the gradient by a tap is moving the images by its opposite.
+        # Shifting the gradient by a tap equals shifting the images by the opposite tap.
         products = jnp.einsum("bhwi,bhwk->ik", images, _patches(gradient, dilation))
         return products.reshape(inputs, 3, 3, outputs)[:, ::-1, ::-1].transpose(1, 2, 0, 3)
 
@@ -125,7 +153,7 @@ def _window(tap: int, size: int, dilation: int) -> slice:
 
 
 def _patches(images, dilation: int):
-    """(B, H, W, 9·C): the pixels that the nine taps of a kernel see at each place, row by row."""
+    """Returns (B, H, W, 9·C): for each pixel the values under the nine taps of a 3×3 kernel, in row-major order."""
     _, height, width, _ = images.shape
     padded = jnp.pad(images, ((0, 0), (dilation, dilation), (dilation, dilation), (0, 0)))
     seen = [padded[:, _window(y, height, dilation), _window(x, width, dilation)] for y in range(3) for x in range(3)]
@@ -133,12 +161,12 @@ def _patches(images, dilation: int):
 
 
 def _by_patches(images, kernel, *, dilation: int):
-    """`convolve` as one matrix product."""
+    """Computes `convolve` as one matrix product of patches."""
     return _patches(images, dilation) @ kernel.reshape(-1, kernel.shape[-1])
 
 
 def _images_gradient_by_patches(gradient, kernel, *, dilation: int):
-    """The gradient of every pixel that a patch saw, added where it was seen; the kernel is read as it is."""
+    """Computes the gradients of all patches as one matrix product and adds them at the patches' pixels."""
     batch, height, width, _ = gradient.shape
     inputs = kernel.shape[2]
     patches = jnp.einsum("bhwo,ko->bhwk", gradient, kernel.reshape(9 * inputs, -1))
@@ -150,14 +178,14 @@ def _images_gradient_by_patches(gradient, kernel, *, dilation: int):
 
 
 def takes_winograd(images, channels: int, dilation: int) -> bool:
-    """Whether what images (B, H, W, C) get from or to `channels` maps is quickest in Winograd's form."""
+    """Returns whether Winograd is the fastest way to convolve images (B, H, W, C) to `channels` feature maps."""
     return has_tiles(images, dilation) and min(images.shape[-1], channels) >= FEWEST_CHANNELS
 
 
 def has_tiles(images, dilation: int) -> bool:
-    """Whether images (B, H, W, C) have enough tiles for Winograd's form.
+    """Returns whether images (B, H, W, C) have enough tiles for Winograd convolution.
 
-    Of symbolic shapes, those of exported networks, nobody knows.
+    For symbolic shapes, which exported networks have, the number of tiles is unknown, and the answer is False.
     """
     if any(map(export.is_symbolic_dim, images.shape)):
         return False
@@ -167,9 +195,16 @@ def has_tiles(images, dilation: int) -> bool:
 
 
 def _phased(function, dilation: int, on: tuple[int, ...], *, joined: bool = True):
-    """A function of images with every argument of `on` taken apart into its dilation² phases, as more images.
+    """Makes a dilated convolution, or its gradient, from an undilated one.
 
-    A dilated convolution is an undilated one of each phase, the pixels of equal row and column modulo `dilation`.
+    A phase of an image consists of the pixels whose row and column are equal modulo `dilation`. A dilated convolution
+    is an undilated convolution of each of the dilation² phases.
+
+    Args:
+        function: the undilated function.
+        dilation: distance of the kernel's taps, px.
+        on: positions of the arguments that are images and are split into phases, which become more images.
+        joined: whether the result is images, whose phases are joined again.
     """
     if dilation == 1:
         return function

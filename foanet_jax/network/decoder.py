@@ -1,7 +1,7 @@
-"""The way back from the coarsest stage to the finest: the U-Net's, and of Net.1 and Net.2 by option.
+"""Decoder from the coarsest stage to the finest: part of the U-Net, and optional in Net.1 and Net.2.
 
-The paper takes side outputs from the stages, and they are linear: a pixel's class is a sum of what each stage says on
-its own, and coarse knowledge of the heart cannot choose among fine edges. Taken from here, it can.
+In the paper, side outputs are linear functions of the encoder's stages: the logits of a pixel are a sum over stages,
+and coarse features cannot select among fine edges. With side outputs of this decoder they can.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,21 +13,21 @@ from foanet_jax.network.vgg import STRIDES
 
 
 def top_down(stages: Sequence, grid: Grid, *, name: str, conv: Callable[..., ConvRelu], train: bool):
-    """Every stage's features once those of the coarser ones have been joined to them, as the U-Net joins them.
+    """Combines the features of each stage with those of all coarser stages (Ronneberger et al. 2015, Sec. 2).
 
-    From the coarsest stage on: a learned 2×2 up-convolution to the next finer stage's width, concatenation, and two
-    3×3 convolutions of that width (Ronneberger et al. 2015, Sec. 2). To be called inside a module, whose layers they
-    become.
+    From the coarsest stage upwards: a learned 2×2 up-convolution to the width of the next finer stage, concatenation
+    with that stage, and two 3×3 convolutions of that width. Call it inside a Linen module; the layers become part of
+    that module.
 
     Args:
         stages: five arrays (B, H/s, W/s, maps) for s = 1, 2, 4, 8, 16.
         grid: which pixels belong to the images.
-        name: of the layers; of "top" they are `top1` … `top4`, `top1_conv1` …
-        conv: makes them.
+        name: prefix of the layers' names; "top" gives `top1` … `top4`, `top1_conv1` …
+        conv: makes the convolutional layers.
         train: see `network.apply_network`.
 
     Returns:
-        As many arrays of the same shapes; the coarsest is as it was.
+        Five arrays of the same shapes; the coarsest is unchanged.
     """
     features = stages[-1]
     joined = [features]
@@ -42,7 +42,7 @@ def top_down(stages: Sequence, grid: Grid, *, name: str, conv: Callable[..., Con
 
 
 def conv_pair(features, grid: Grid, stride: int, *, name: str, maps: int, conv: Callable[..., ConvRelu], train: bool):
-    """Two 3×3 convolutions to `maps` maps, the U-Net's step at each level: the layers NAME_conv1 and NAME_conv2."""
+    """Applies two 3×3 convolutions to `maps` feature maps, the U-Net's block: layers NAME_conv1 and NAME_conv2."""
     for number in (1, 2):
         features = conv(maps, name=f"{name}_conv{number}")(features, grid, stride, train)
     return features

@@ -18,11 +18,12 @@ from foanet_jax.network.vgg import STRIDES, vgg16_stages
 
 
 class FoaNet(nn.Module):
-    """Base network (→ decoder) → side outputs → 1×1 convolution to one logit a class.
+    """Base network (→ optional decoder) → side outputs → 1×1 convolution to one logit per class (Fig. 2).
 
-    Each side output is: up-convolution to the input's resolution, 3×3 convolution to `side_maps` maps, no
-    activation. The 1×1 `score` convolution of their concatenation is linear too, so that its part for a side
-    multiplies into that side's 3×3 kernel: the same function and the same gradients, without the maps.
+    Each side output is an up-convolution to the input's resolution and a 3×3 convolution to `side_maps` maps, without
+    activation. The 1×1 `score` convolution of the concatenated maps is linear too. Its weights for a side are therefore
+    multiplied into the 3×3 kernel of that side. The function and its gradients are the same, but the maps need not be
+    computed.
     """
 
     classes: int
@@ -58,9 +59,9 @@ class FoaNet(nn.Module):
         return logits
 
     def _head_logits(self, stages, linears):
-        """Each specialised layer's own prediction, a 1×1 convolution of its maps, before it is up-sampled.
+        """Returns the prediction of each side output before up-sampling, a 1×1 convolution of its maps.
 
-        As for `score`, the two convolutions are one.
+        As for `score`, the two convolutions are merged into one.
         """
         found = []
         for number, (features, (kernel, bias)) in enumerate(zip(stages, linears, strict=True), start=1):
@@ -70,7 +71,7 @@ class FoaNet(nn.Module):
         return tuple(found)
 
     def _fixed_side(self, features, kernel, bias, grid: Grid, stride: int):
-        """One side's part of the logits, up-sampled by the fixed bilinear up-convolution."""
+        """Returns one side's part of the logits, up-sampled with the fixed bilinear kernel."""
         kernel = kernel.astype(features.dtype)
         if self.order == "up_conv":
             return up_then_convolve(features, kernel, stride=stride, extent=grid.extent).astype(jnp.float32) + bias
@@ -78,7 +79,7 @@ class FoaNet(nn.Module):
         return upsample(grid.clear(low, stride), stride=stride)
 
     def _learned_side(self, features, kernel, bias, grid: Grid, stride: int, number: int):
-        """One side's maps, up-sampled by a learned kernel a channel that is bilinear at first."""
+        """Returns one side's maps, up-sampled with one learned kernel per channel that starts as a bilinear one."""
         channels = features.shape[-1] if self.order == "up_conv" else self.side_maps
         up = self.param(f"up{number}", lambda _: jnp.asarray(bilinear_kernel(stride, channels)))
         if self.order == "up_conv":

@@ -1,4 +1,4 @@
-"""The layers shared by the networks, as Linen modules."""
+"""Layers that the networks have in common, as Linen modules."""
 
 import math
 
@@ -13,37 +13,39 @@ HE = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
 LECUN = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
 VARIANCE_FLOOR = 1e-5
 MOMENTUM = 0.9
-GROUPS = 8  # of channels in group normalisation; of a width that 8 does not divide, as many as divide both
+GROUPS = 8  # groups in group normalisation; the greatest common divisor if 8 does not divide the number of channels
 
 
 class Grid:
-    """The pixel grid of one forward pass: which pixels at each stride belong to the images.
+    """Knows which pixels belong to the images, and which are padding, at each stride of a forward pass.
 
-    Holds (B, 2) `extent`, or None where the images fill the grid and nothing needs masking.
+    Attributes:
+        extent: (B, 2) rows and columns of each image, or None if the images fill the grid and need no mask.
     """
 
     def __init__(self, extent):
         self.extent = extent
 
     def mask(self, features, stride: int):
-        """(B, H, W, 1) membership of a feature map's pixels, or None where all belong."""
+        """Returns the (B, H, W, 1) mask of the feature map's pixels that are not padding; None if there is none."""
         if self.extent is None:
             return None
         _, height, width, _ = features.shape
         return extent_mask(extent_at(self.extent, stride), height, width)
 
     def clear(self, features, stride: int):
-        """The feature map with zeros beyond the images."""
+        """Sets the padding of a feature map to zero."""
         mask = self.mask(features, stride)
         return features if mask is None else jnp.where(mask, features, 0)
 
 
 class ConvRelu(nn.Module):
-    """Convolution, optional normalisation, ReLU, zeros beyond the images.
+    """Convolution, optional normalisation, ReLU; the padding stays zero.
 
-    Normalisation keeps the convolution's bias as its offset and adds one `scale` a channel. "batch" takes moments over
-    the batch; with `train` false its running statistics fold into kernel and bias, so that it costs nothing. "group"
-    takes them over groups of channels of each image (Wu & He 2018), "instance" over each channel of each image.
+    Normalisation uses the convolution's bias as its offset and adds one `scale` per channel. "batch" computes mean and
+    variance over the batch; outside training, its running statistics are merged into kernel and bias, at no extra cost.
+    "group" computes them over groups of channels of each image (Wu & He 2018), "instance" over each channel of each
+    image.
     """
 
     features: int
@@ -85,7 +87,7 @@ class ConvRelu(nn.Module):
         return nn.relu(products * gain.astype(self.dtype) + shift.astype(self.dtype))
 
     def _image_moments(self, products, mask):
-        """Mean and variance (B, 1, 1, C) of each channel's group over its image's own pixels."""
+        """Returns mean and variance (B, 1, 1, C) of each channel's group, per image, without the padding."""
         products = products.astype(jnp.float32)
         batch, height, width, channels = products.shape
         groups = channels if self.norm == "instance" else math.gcd(channels, GROUPS)
@@ -97,14 +99,14 @@ class ConvRelu(nn.Module):
             return values.sum((1, 2)).reshape(batch, groups, -1).sum(axis=-1, keepdims=True) / count
 
         def each_channel(values):
-            # Not jnp.repeat: its gradient is a scatter, which GPUs add up in any order.
+            # `jnp.repeat` is avoided: its gradient is a scatter, which GPUs sum in random order.
             return jnp.broadcast_to(values, (batch, groups, channels // groups)).reshape(batch, 1, 1, channels)
 
         mean = each_channel(mean_inside(products))
         return mean, each_channel(mean_inside(jnp.square(products - mean)))
 
     def _moments(self, products, mask):
-        """Mean and variance per channel over the images' own pixels, over all devices."""
+        """Returns mean and variance per channel over the batch of all devices, without the padding."""
         products = products.astype(jnp.float32)
         if mask is None:
             count = jnp.float32(products.shape[0] * products.shape[1] * products.shape[2])
@@ -119,7 +121,7 @@ class ConvRelu(nn.Module):
 
 
 class Linear(nn.Module):
-    """The kernel and bias of a convolution without activation; what to do with them is the caller's."""
+    """Returns the kernel and bias of a convolution without activation; the caller applies them."""
 
     features: int
     size: int

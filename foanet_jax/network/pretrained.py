@@ -1,10 +1,11 @@
-"""VGG16's ImageNet weights from a file of the user's into Net.1 and Net.2; nothing is ever downloaded.
+"""Loading of VGG16's ImageNet weights from a user's file into Net.1 and Net.2. Nothing is downloaded.
 
-The first layer's three inputs are colours in the file: blue, green, red in Keras's (Caffe's) weights; red, green, blue
-in torchvision's. The temporal-like image has no colour, its channels being the frames n−1, n, n+1, so that neither
-order is more right than the other, and the kernels are taken as they stand. So are the scales: torchvision's weights
-were trained on images of about unit variance, which Gauss normalisation gives too; Keras's on grey levels of 0 to 255
-less their mean, beside which the biases weigh some sixty times less than they do here.
+The first layer's three input channels are colours in the file: blue, green, red in the Keras (Caffe) weights; red,
+green, blue in the torchvision weights. The channels of the temporal-like image are the frames n−1, n, n+1 and have no
+colour. No order is better than the other, and the kernels are loaded unchanged. They are not rescaled either. The
+torchvision weights were trained on images of about unit variance, which Gauss normalisation gives too. The Keras
+weights were trained on intensities of 0 to 255 minus their mean; their biases therefore have about sixty times more
+effect here than they had in training.
 """
 
 import dataclasses
@@ -23,7 +24,7 @@ from foanet_jax.system.errors import InputError
 
 Weights = dict[str, dict[str, np.ndarray]]
 
-# torchvision's number of each convolution in `features` → its name and shape (Simonyan and Zisserman, column D).
+# Index of each convolution in torchvision's `features` → its layer name here (Simonyan and Zisserman, column D).
 _FEATURES: dict[int, str] = dict(
     zip(
         (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28),
@@ -42,21 +43,21 @@ _KERAS = re.compile(
     r"(?:[/_.](?:(?P<kernel>kernel|W|W_1)|(?P<bias>bias|b|b_1))(?::0)?|/vars/(?P<index>[01]))$"
 )
 _TORCH = re.compile(r"(?:^|\.)features\.(?P<number>\d+)\.(?P<leaf>\w+)$")
-# Older versions run code from a crafted file in spite of weights_only (CVE-2025-32434, CVE-2026-24747).
+# Older versions can run code from a crafted file even with weights_only (CVE-2025-32434, CVE-2026-24747).
 _SAFE_TORCH = (2, 10)
-_MOST_BYTES = 3 * 3 * 512 * 512 * 8 + 2**14  # of one array: the largest kernel in double precision, and a header
+_MOST_BYTES = 3 * 3 * 512 * 512 * 8 + 2**14  # limit for one array: the largest kernel in float64 and a header
 
 
 @dataclasses.dataclass(frozen=True)
 class PretrainedReport:
-    """What became of each pre-trained parameter, by name.
+    """Lists which pre-trained parameters were loaded and which were not, by name.
 
     Attributes:
-        path: the file.
-        loaded: parameters of the network that now hold the file's values.
-        missing: VGG16 parameters of the network that the file lacks; they keep their values.
-        unexpected: parameters of the file that the network has no place for, and biases without their kernel.
-        mismatched: parameters in both, of different shapes, with the shapes; they keep their values.
+        path: the weights file.
+        loaded: parameters of the network that were loaded from the file.
+        missing: VGG16 parameters of the network that are not in the file; they keep their values.
+        unexpected: parameters of the file that the network does not have, and biases whose kernel was not loaded.
+        mismatched: parameters with different shapes in file and network, with both shapes; they keep their values.
     """
 
     path: Path
@@ -66,13 +67,13 @@ class PretrainedReport:
     mismatched: tuple[str, ...]
 
     def describe(self) -> str:
-        """The report as a few lines of text."""
+        """Returns the report as a few lines of text."""
         lines = [f"pre-trained weights from {self.path}: {len(self.loaded)} of {2 * len(VGG16_KERNELS)} arrays loaded"]
         for title, names in (
             ("loaded", self.loaded),
-            ("missing in the file, left as they were", self.missing),
-            ("in the file and not used", self.unexpected),
-            ("of another shape, left as they were", self.mismatched),
+            ("not in the file, kept unchanged", self.missing),
+            ("in the file but not used", self.unexpected),
+            ("of another shape, kept unchanged", self.mismatched),
         ):
             if names:
                 lines.append(f"  {title}: {', '.join(names)}")
@@ -80,15 +81,23 @@ class PretrainedReport:
 
 
 def read_vgg16(path: str | Path) -> Weights:
-    """VGG16's convolutions from a weights file, as {"block1_conv1": {"kernel": (3,3,in,out), "bias": (out,)}, …}.
+    """Reads VGG16's convolution weights from a file.
 
-    Layouts, told by the ending and the names inside: Keras .h5 and .npz (block1_conv1 …, kernels HWIO), torchvision
-    .pth, .pt and .safetensors (features.0.weight …, OIHW, transposed here). Fully connected layers are passed over.
-    A file may hold a part of VGG16: layers or leaves that it lacks are absent from the answer. No code in a file is
-    ever executed: npz without pickles, .pth through PyTorch's weights_only reader, and only where PyTorch is installed.
+    The layout is recognised by the file suffix and the array names: Keras .h5 and .npz (block1_conv1 …, kernels HWIO),
+    torchvision .pth, .pt and .safetensors (features.0.weight …, kernels OIHW, which are transposed). Fully connected
+    layers are ignored. The file may hold only a part of VGG16. No code in a file is executed: .npz is read without
+    pickles, and .pth with PyTorch's weights_only reader, which needs PyTorch.
+
+    Args:
+        path: the weights file.
+
+    Returns:
+        {"block1_conv1": {"kernel": (3, 3, in, out), "bias": (out,)}, …}, float32; arrays that are not in the file are
+        left out.
 
     Raises:
-        InputError: no file, an unknown or broken format, another network, a wrong shape, integers, non-finite values.
+        InputError: the file is missing, has an unknown format, is damaged, holds another network, or has arrays of a
+            wrong shape, of integers or with non-finite values.
     """
     path = Path(path)
     if not path.is_file():
@@ -107,7 +116,7 @@ def read_vgg16(path: str | Path) -> Weights:
     }
     if path.suffix.lower() not in readers:
         raise InputError(
-            "weights-format", f"{path}: unknown ending {path.suffix!r}; weights are read from {', '.join(readers)}"
+            "weights-format", f"{path}: unknown file suffix {path.suffix!r}; use one of {', '.join(readers)}"
         )
     weights: Weights = {}
     for name, array in readers[path.suffix.lower()](path):
@@ -118,7 +127,7 @@ def read_vgg16(path: str | Path) -> Weights:
         if leaf in weights.setdefault(layer, {}):
             raise InputError(
                 "weights-twice",
-                f"{path}: holds {layer}/{leaf} twice, {name} the second time; give a file of one network",
+                f"{path}: holds {layer}/{leaf} twice, the second time as {name}; give a file with one network",
             )
         weights[layer][leaf] = _checked(array, name, layer, leaf, oihw, path)
     if not any("kernel" in leaves for leaves in weights.values()):
@@ -132,18 +141,21 @@ def read_vgg16(path: str | Path) -> Weights:
 def load_pretrained(
     params: Mapping[str, Mapping[str, Any]], weights: Mapping[str, Mapping[str, np.ndarray]], *, path: str | Path
 ) -> tuple[dict[str, dict[str, Any]], PretrainedReport]:
-    """A copy of `params` where each layer that VGG16 has too starts from its kernel and bias.
+    """Loads VGG16's kernels and biases into the layers of a network that VGG16 has too.
 
-    In Net.2 the third convolutions of stages 3 to 5 are the first dilated ones of Part 2: the same nine weights,
-    two pixels apart. A bias enters only together with its kernel, since it was trained for that one.
+    In Net.2, the third convolutions of stages 3 to 5 are loaded into the first dilated convolutions of Part 2. A bias
+    is loaded only together with its kernel, because the two were trained together.
 
     Args:
         params: {layer: {"kernel": HWIO, "bias": (out,)}} of Net.1 or Net.2; not changed.
         weights: from `read_vgg16`.
-        path: the file that `weights` came from, for messages.
+        path: the file of the weights, for messages.
+
+    Returns:
+        A copy of `params` with the loaded values, and a report.
 
     Raises:
-        InputError: nothing fits: a network of another width, or not a VGG16.
+        InputError: no kernel fits, because the network has another width or no layers of VGG16.
     """
     filled = {layer: dict(leaves) for layer, leaves in params.items()}
     loaded, unexpected, mismatched = [], [], []
@@ -164,9 +176,9 @@ def load_pretrained(
                 loaded.append(name)
     if not loaded:
         remedy = (
-            f"{mismatched[0]}; VGG16 weights need width 1, or leave the weights' path empty for He initialisation"
+            f"{mismatched[0]}; use network width 1, or leave the path of the weights empty for He initialisation"
             if mismatched
-            else "the network has no layer of VGG16; use net1 or net2, or leave the weights' path empty"
+            else "the network has no layer of VGG16; use net1 or net2, or leave the path of the weights empty"
         )
         raise InputError("weights-misfit", f"{path}: no kernel fits the network: {remedy}")
     missing = [
@@ -179,7 +191,7 @@ def load_pretrained(
 
 
 def _place(name: str, path: Path) -> tuple[str, str, bool] | None:
-    """Layer, leaf and whether the kernel is OIHW, for an array's name; None where it is no convolution of a VGG."""
+    """Returns layer, leaf and whether kernels are OIHW, for an array's name; None if it is no VGG convolution."""
     torch_name = _TORCH.search(name)
     if torch_name:
         layer = _FEATURES.get(int(torch_name["number"]))
@@ -195,41 +207,41 @@ def _place(name: str, path: Path) -> tuple[str, str, bool] | None:
     if layer is None or leaf is None:
         raise InputError(
             "weights-other-network",
-            f"{path}: holds {name}, which VGG16 has not; this is another network (VGG11, VGG19, one with batch "
-            "normalisation, …): give plain VGG16's weights",
+            f"{path}: holds {name}, which VGG16 does not have; this is another network (VGG11, VGG19, one with batch "
+            "normalisation, …): give the weights of plain VGG16",
         )
     return layer, leaf, oihw
 
 
 def _checked(array: np.ndarray, name: str, layer: str, leaf: str, oihw: bool, path: Path) -> np.ndarray:
-    """The array as float32, kernels HWIO, after its type, shape and values have been checked."""
+    """Checks type, shape and values of an array and returns it as float32, kernels as HWIO."""
     kernel = VGG16_KERNELS[layer]
     expected = kernel[-1:] if leaf == "bias" else tuple(kernel[axis] for axis in (3, 2, 0, 1)) if oihw else kernel
-    # numpy hands over a member of an .npz that is no array as bytes.
+    # For a member of an .npz that is not an array, NumPy returns bytes.
     if not isinstance(array, np.ndarray):
-        raise _broken(path, TypeError(f"{name} is no array"))
+        raise _broken(path, TypeError(f"{name} is not an array"))
     if array.shape != expected:
         raise InputError(
             "weights-shape",
-            f"{path}: {name} has shape {array.shape}, but {expected} is VGG16's; give plain VGG16's weights in the "
-            f"{'torchvision (OIHW)' if oihw else 'TensorFlow (HWIO)'} dimension ordering",
+            f"{path}: {name} has shape {array.shape}, but in VGG16 it has {expected}; give the weights of plain VGG16 "
+            f"with the {'torchvision (OIHW)' if oihw else 'TensorFlow (HWIO)'} order of dimensions",
         )
     if not np.issubdtype(array.dtype, np.floating):
         raise InputError(
-            "weights-type", f"{path}: {name} is of type {array.dtype}; floating-point values are needed, scaled back"
+            "weights-type", f"{path}: {name} is of type {array.dtype}; give floating-point weights, not quantised ones"
         )
     if not np.isfinite(array).all():
         bad = int((~np.isfinite(array)).sum())
         raise InputError(
             "weights-not-finite",
-            f"{path}: {name} has {bad} values that are not finite; it is damaged, get it anew",
+            f"{path}: {name} has {bad} values that are not finite; the file is damaged, download it again",
         )
     if leaf == "kernel" and oihw:
         array = array.transpose(2, 3, 1, 0)
     return np.ascontiguousarray(array, np.float32)
 
 
-def _broken(path: Path, error: Exception, remedy: str = "get the file anew") -> InputError:
+def _broken(path: Path, error: Exception, remedy: str = "download the file again") -> InputError:
     return InputError("weights-unreadable", f"{path}: cannot be read ({error}); {remedy}")
 
 
@@ -237,96 +249,102 @@ def _read_h5(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     names: list[str] = []
 
     def visit(name: str, item: Any) -> None:
-        # Fully connected layers are four fifths of a whole VGG16's file: read what has a place only.
+        # Fully connected layers are four fifths of a complete VGG16 file. Only the convolutions are read.
         if isinstance(item, h5py.Dataset) and _place(name, path):
             names.append(name)
 
     try:
         with h5py.File(path, "r") as file:
-            file.visititems(visit)  # which follows no links
+            file.visititems(visit)  # does not follow links
             for name in names:
                 _require_plain(file[name], name, path)
                 yield name, np.asarray(file[name])
     except InputError:
         raise
     except (OSError, RuntimeError, ValueError, TypeError) as error:
-        raise _broken(path, error, "a Keras .h5 of weights is expected") from error
+        raise _broken(path, error, "give a Keras .h5 file of weights") from error
 
 
 def _require_plain(dataset: h5py.Dataset, name: str, path: Path) -> None:
-    """Checks that reading a dataset takes this file and no more memory than VGG16's largest kernel."""
+    """Checks that a dataset reads no other file and takes no more memory than VGG16's largest kernel."""
     if hdf5.leads_elsewhere(dataset):
-        raise _broken(path, ValueError(f"{name} lies in another file"), "a file with all of its values is expected")
+        raise _broken(path, ValueError(f"{name} lies in another file"), "give a file that holds all its values")
     if filters := hdf5.refused_filters(dataset):
-        raise _broken(path, ValueError(f"{name} is packed with HDF5's filters {filters}"), "save it with deflate alone")
+        raise _broken(
+            path, ValueError(f"{name} uses the HDF5 filters {filters}"), "save it with deflate compression only"
+        )
     if dataset.dtype.kind not in "fiu":
-        raise _broken(path, TypeError(f"{name} is of type {dataset.dtype}"), "floating-point values are needed")
+        raise _broken(path, TypeError(f"{name} is of type {dataset.dtype}"), "give floating-point values")
     if (size := hdf5.unpacked_bytes(dataset)) > _MOST_BYTES:
         raise _oversized(path, name, size)
     if (stored := hdf5.stored_bytes_lacking(dataset)) is not None:
-        raise _broken(path, ValueError(f"of {name} only {stored} bytes are stored"))
+        raise _broken(path, ValueError(f"only {stored} bytes of {name} are stored"))
 
 
 def _oversized(path: Path, name: str, size: int) -> InputError:
     return InputError(
-        "weights-shape", f"{path}: {name} takes {size} bytes, more than any of VGG16; give plain VGG16's weights"
+        "weights-shape",
+        f"{path}: {name} takes {size} bytes, more than any array of VGG16; give the weights of plain VGG16",
     )
 
 
 def _read_npz(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     try:
-        # Opened here, because numpy leaves the file open where the archive is damaged.
+        # Opened here, because NumPy leaves the file open if the archive is damaged.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             for member in file.zip.infolist():
                 name = member.filename.removesuffix(".npy")
                 if not _place(name, path):
                     continue
-                # A member is unpacked to the size that it declares and no further.
+                # The declared size is safe to check: decompression stops there.
                 if member.file_size > _MOST_BYTES:
                     raise _oversized(path, name, member.file_size)
                 yield name, file[name]
     except InputError:
         raise
-    # numpy and zipfile raise a dozen kinds for damaged archives.
+    # For damaged archives, NumPy and zipfile raise many types of exceptions.
     except Exception as error:
-        raise _broken(path, error, "an .npz of plain arrays, without pickled objects, is expected") from error
+        raise _broken(path, error, "give an .npz file of plain arrays, without pickled objects") from error
 
 
 def _read_safetensors(path: Path) -> Iterable[tuple[str, np.ndarray]]:
     try:
         with safetensors.safe_open(path, framework="np") as file:
             return [(name, file.get_tensor(name)) for name in file.keys() if _place(name, path)]  # noqa: SIM118
-    # Of types that NumPy has not, such as float8, it raises AttributeErrors.
+    # For types that NumPy does not have, such as float8, safetensors raises AttributeError.
     except (OSError, safetensors.SafetensorError, AttributeError, TypeError) as error:
-        raise _broken(path, error, "a .safetensors of float32 or float16 arrays is expected") from error
+        raise _broken(path, error, "give a .safetensors file of float32 or float16 arrays") from error
 
 
 def _read_torch(path: Path) -> Iterable[tuple[str, np.ndarray]]:
     convert = (
-        "convert it to .safetensors where PyTorch is (safetensors.torch.save_file(torch.load(…, weights_only=True), …))"
+        "convert it to .safetensors on a machine that has PyTorch "
+        "(safetensors.torch.save_file(torch.load(…, weights_only=True), …))"
     )
     try:
         torch = importlib.import_module("torch")
     except ImportError as error:
-        raise InputError("no-torch", f"{path}: PyTorch is not installed, which reads this format; {convert}") from error
+        raise InputError(
+            "no-torch", f"{path}: this format needs PyTorch, which is not installed; install it, or {convert}"
+        ) from error
     version = tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2])
     if version < _SAFE_TORCH:
         raise InputError(
             "old-torch",
-            f"{path}: PyTorch {torch.__version__} can be made to run code that such a file holds; install "
+            f"{path}: PyTorch {torch.__version__} is not safe: a crafted file can make it run code; install "
             f"{'.'.join(map(str, _SAFE_TORCH))} or later, or {convert}",
         )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    # A file of the user's can make the reader fail in any way; pickle.UnpicklingError is the one for forbidden code.
+    # A damaged file can make the reader fail in any way. For forbidden code it raises pickle.UnpicklingError.
     except Exception as error:
         summary = str(error).strip().splitlines() or [type(error).__name__]
         raise _broken(
-            path, RuntimeError(summary[0]), f"only plain tensors are accepted, whole models are refused; {convert}"
+            path, RuntimeError(summary[0]), f"only plain tensors are accepted, not whole models; {convert}"
         ) from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict):
-        raise _broken(path, TypeError(f"it holds a {type(state).__name__}"), "a dictionary of tensors is expected")
+        raise _broken(path, TypeError(f"it holds a {type(state).__name__}"), "give a dictionary of tensors")
     return [
         (name, (tensor.float() if tensor.is_floating_point() else tensor).numpy())
         for name, tensor in state.items()

@@ -1,8 +1,8 @@
-"""Array primitives of the networks: pooling, up-convolution and their exact, cheaper forms.
+"""Array functions of the networks: pooling and up-convolution, in exact but faster forms.
 
-Every feature map lives on a grid that may be larger than its image: rows and columns beyond the image's
-`extent` are kept at zero, as the zero padding at an image's border would be. What a network gives for an
-image then does not depend on how far that image was padded to reach a shape already compiled.
+The grid of a feature map may be larger than the image. Rows and columns outside the image's `extent` are kept at zero,
+like the zero padding of a convolution. The result for an image therefore does not depend on how far it was padded to
+reach a shape that is already compiled.
 """
 
 from typing import Any
@@ -16,28 +16,28 @@ from foanet_jax.network.convolution import convolve
 
 
 def extent_at(extent, stride: int):
-    """(B, 2) image sizes in pixels as sizes at a coarser stride, rounded up."""
+    """Converts (B, 2) image sizes in px to sizes at a coarser stride, rounded up."""
     return -(-extent // stride)
 
 
 def extent_mask(extent, height: int, width: int):
-    """(B, H, W, 1) boolean: which pixels of the grid belong to each image of (B, 2) `extent`."""
+    """Returns a (B, H, W, 1) boolean mask of the grid's pixels that belong to each image of (B, 2) `extent`."""
     rows = jnp.arange(height)[None, :] < extent[:, :1]
     columns = jnp.arange(width)[None, :] < extent[:, 1:]
     return (rows[:, :, None] & columns[:, None, :])[..., None]
 
 
 def _quarters(grid):
-    """The four members of each 2×2 window, in row-major order."""
+    """Returns the four pixels of each 2×2 window, in row-major order."""
     return grid[:, 0::2, 0::2], grid[:, 0::2, 1::2], grid[:, 1::2, 0::2], grid[:, 1::2, 1::2]
 
 
 @jax.custom_vjp
 def max_pool(features):
-    """2×2 max-pooling with stride 2 of (B, H, W, C), H and W even.
+    """Applies 2×2 max-pooling with stride 2 to (B, H, W, C), H and W even.
 
-    Where values tie, the gradient goes to the first in row-major order, as XLA's select-and-scatter sends
-    it; written out, that is many times faster on a CPU and deterministic on a GPU.
+    If values are equal, the gradient goes to the first in row-major order, as with XLA's select-and-scatter. This
+    explicit form is many times faster on a CPU and deterministic on a GPU.
     """
     a, b, c, d = _quarters(features)
     return jnp.maximum(jnp.maximum(a, b), jnp.maximum(c, d))
@@ -68,15 +68,16 @@ max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
 def _computes(size) -> Any:
-    """What computes matrices of this size: NumPy, before compilation, unless the size is symbolic."""
+    """Returns the module to compute matrices of this size with: NumPy, or `jax.numpy` if the size is symbolic."""
     return jnp if export.is_symbolic_dim(size) else np
 
 
 def up_matrix(size: int, stride: int):
-    """(size·stride, size) fixed bilinear up-convolution along one axis, zero beyond the borders.
+    """Returns the (size·stride, size) matrix of the fixed bilinear up-convolution along one axis.
 
-    A transposed convolution of kernel 2·stride, stride `stride`, with triangle weights on half-pixel
-    centres: the usual initial value of a fully convolutional network's up-convolution.
+    It is a transposed convolution with kernel size 2·stride, stride `stride` and triangle weights on half-pixel
+    centres, the usual initial value of up-convolutions in fully convolutional networks. Values outside the image count
+    as zero.
     """
     xp = _computes(size)
     fine = (xp.arange(size * stride, dtype=np.float32) + 0.5) / stride - 0.5
@@ -84,9 +85,9 @@ def up_matrix(size: int, stride: int):
 
 
 def _tap_matrices(size: int, stride: int, valid):
-    """(B, size·stride, 3, size): up-convolution, then the shift of each of a 3-tap kernel's taps.
+    """Returns (B, size·stride, 3, size): up-convolution followed by the shift of each tap of a 3-tap kernel.
 
-    Row x of tap d reads the up-sampled row x + d − 1, which is zero outside the image (`valid` pixels).
+    Row x of tap d reads the up-sampled row x + d − 1, which is zero outside the image (its first `valid` rows).
     """
     xp, fine = _computes(size), size * stride
     padded = xp.pad(up_matrix(size, stride), ((1, 1), (0, 0)))
@@ -98,18 +99,18 @@ def _tap_matrices(size: int, stride: int, valid):
 
 
 def up_then_convolve(features, kernel, *, stride: int, extent=None):
-    """Up-convolution to full resolution, then a zero-padded 3×3 convolution, computed at low resolution.
+    """Computes an up-convolution to full resolution and then a zero-padded 3×3 convolution, at low resolution.
 
-    Both are linear: tap (y, x) of the kernel is a product over channels, which commutes with the
-    up-sampling U and the shift S of that tap. With P the nine products at low resolution,
-    out = Σ_yx (S_y U) P_yx (S_x U)ᵀ, two small matrix products per axis instead of a convolution at full
-    resolution. `S U` is zero outside the image, so borders are exact.
+    Both operations are linear. Tap (y, x) of the kernel is a product over channels, which commutes with the up-sampling
+    U and with the shift S of that tap. With P the nine products at low resolution, out = Σ_yx (S_y U) P_yx (S_x U)ᵀ:
+    two small matrix products per axis instead of a convolution at full resolution. `S U` is zero outside the image, so
+    the result is exact at the borders too.
 
     Args:
-        features: (B, h, w, C), zero beyond the extent.
+        features: (B, h, w, C), zero outside the extent.
         kernel: (3, 3, C, L).
         stride: up-sampling factor.
-        extent: (B, 2) image sizes at full resolution, or None where the image fills the grid.
+        extent: (B, 2) image sizes at full resolution, or None if the images fill the grid.
 
     Returns:
         (B, h·stride, w·stride, L).
@@ -129,7 +130,7 @@ def up_then_convolve(features, kernel, *, stride: int, extent=None):
 
 
 def upsample(features, *, stride: int):
-    """Fixed bilinear up-convolution of (B, h, w, C) to (B, h·stride, w·stride, C), zero beyond the borders."""
+    """Applies the fixed bilinear up-convolution: (B, h, w, C) to (B, h·stride, w·stride, C)."""
     if stride == 1:
         return features
     _, height, width, _ = features.shape
@@ -139,10 +140,10 @@ def upsample(features, *, stride: int):
 
 
 def upsample_learned(features, kernel, *, stride: int):
-    """Up-convolution with one learned kernel a channel, in phase form.
+    """Applies an up-convolution with one learned kernel per channel, computed phase by phase.
 
-    A transposed convolution of kernel 2·stride: output row m·stride + t − stride/2 is
-    x[m]·k[t] + x[m−1]·k[t+stride], so that every phase t is a product over a 2×2 neighbourhood.
+    It is a transposed convolution with kernel size 2·stride. Output row m·stride + t − stride/2 is
+    x[m]·k[t] + x[m−1]·k[t+stride], so that each phase t is a weighted sum over a 2×2 neighbourhood.
 
     Args:
         features: (B, h, w, C).
@@ -167,6 +168,6 @@ def upsample_learned(features, kernel, *, stride: int):
 
 
 def bilinear_kernel(stride: int, channels: int) -> np.ndarray:
-    """(2·stride, 2·stride, channels) kernel with which `upsample_learned` equals `upsample`."""
+    """Returns the (2·stride, 2·stride, channels) kernel with which `upsample_learned` equals `upsample`."""
     taps = 1 - np.abs((np.arange(2 * stride) + 0.5) / stride - 1)
     return np.repeat((taps[:, None] * taps[None, :])[..., None], channels, axis=-1).astype(np.float32)

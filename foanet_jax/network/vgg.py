@@ -12,20 +12,24 @@ STRIDES = (1, 2, 4, 8, 16)
 
 
 def scaled(widths: tuple[int, ...], width: float) -> tuple[int, ...]:
-    """Numbers of feature maps at a fraction `width` of the full ones."""
+    """Multiplies numbers of feature maps by the fraction `width`; at least one map each."""
     return tuple(max(1, round(full * width)) for full in widths)
 
 
 def vgg16_stages(images, grid: Grid, *, part2: bool, width: float, conv: Callable[..., ConvRelu], train: bool):
-    """VGG16 without its fully connected layers: its five stages' features, each before its pool.
+    """Computes the features of VGG16's five stages, each before its pooling; without the fully connected layers.
 
-    Stages 3 to 5 end in Part 1, one 3×3 convolution, or in Part 2: three cascaded convolutions with
-    dilation 2, concatenated (Sec. II-C), and a 1×1 projection back to the stage's width. To be called inside a
-    module, whose layers `block1_conv1` … become.
+    Stages 3 to 5 end in Part 1, one 3×3 convolution, or in Part 2: three successive convolutions with dilation 2, whose
+    outputs are concatenated (Sec. II-C), and a 1×1 projection back to the stage's width. Call it inside a Linen module;
+    the layers `block1_conv1` … become part of that module.
 
     Args:
-        images: (B, H, W, 3), H and W multiples of 16, zero beyond the images.
+        images: (B, H, W, 3), H and W multiples of 16, zero in the padding.
         grid: which pixels belong to the images.
+        part2: Part 2 (Net.2) instead of Part 1 (Net.1).
+        width: fraction of VGG16's numbers of feature maps.
+        conv: makes the convolutional layers.
+        train: see `network.apply_network`.
 
     Returns:
         Five arrays (B, H/s, W/s, maps) for s = 1, 2, 4, 8, 16.

@@ -1,11 +1,12 @@
-"""3×3 convolutions with a quarter of the products: Winograd's F(4×4, 3×3) (Lavin & Gray 2016, Sec. 4).
+"""Winograd convolution F(4×4, 3×3): 3×3 convolutions with a quarter of the multiplications (Lavin & Gray 2016, Sec. 4).
 
-Along one axis, a tile of 4 outputs y of a 3-tap kernel g over 6 inputs d is a product of polynomials, known from
-its values at 6 points: y = Aᵀ[(G g) ⊙ (Bᵀ d)], and so is the kernel's gradient, ∂g = Gᵀ[(Bᵀ d) ⊙ (A ∂y)]; two axes
-nest. The ⊙ of all tiles and channels are 36 matrix products, of 36 instead of 144 multiplications a tile.
+Along one axis, a tile of 4 outputs y depends on 6 inputs d and a 3-tap kernel g. It is computed like a product of
+polynomials, from values at 6 points: y = Aᵀ[(G g) ⊙ (Bᵀ d)]. The gradient of the kernel has the same form,
+∂g = Gᵀ[(Bᵀ d) ⊙ (A ∂y)]. In 2D the transforms are applied along both axes. The ⊙ over all tiles and channels become 36
+matrix products, with 36 instead of 144 multiplications per tile.
 
-The points are 0, ±2/3, ±3/2 and ∞. Their float32 error is a third of the usual 0, ±1, ±2, ∞'s (reciprocal pairs:
-Barabasz et al., ACM TOMS 46(4), 2020).
+The points are 0, ±2/3, ±3/2 and ∞. Their float32 error is a third of that of the usual points 0, ±1, ±2, ∞
+(reciprocal pairs: Barabasz et al., ACM TOMS 46(4), 2020).
 """
 
 from collections.abc import Sequence
@@ -20,10 +21,10 @@ POINTS = tuple(Fraction(*point) for point in ((0, 1), (2, 3), (-2, 3), (3, 2), (
 
 
 def cook_toom(points: Sequence[Fraction] = POINTS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Aᵀ (4, 6), G (6, 3) and Bᵀ (6, 6) of five points and ∞ (Toom–Cook, transposed).
+    """Computes the transform matrices Aᵀ (4, 6), G (6, 3) and Bᵀ (6, 6) for five points and ∞ (transposed Toom–Cook).
 
-    Row i of Bᵀ holds the coefficients of ∏_{j≠i} (x − p_j), the last those of all five factors; row i of G the
-    powers of p_i over ∏_{j≠i} (p_i − p_j); column i of Aᵀ the powers of p_i.
+    Row i of Bᵀ holds the coefficients of ∏_{j≠i} (x − p_j), and its last row those of the product of all five factors.
+    Row i of G holds the powers of p_i divided by ∏_{j≠i} (p_i − p_j). Column i of Aᵀ holds the powers of p_i.
     """
     last = [Fraction(0)]
     bt, g = [], []
@@ -42,7 +43,7 @@ def cook_toom(points: Sequence[Fraction] = POINTS) -> tuple[np.ndarray, np.ndarr
 
 
 def _coefficients(roots: Sequence[Fraction]) -> list[Fraction]:
-    """Of ∏ (x − root), the lowest power first."""
+    """Returns the coefficients of ∏ (x − root), lowest power first."""
     found = [Fraction(1)]
     for root in roots:
         found = [a - root * b for a, b in zip([Fraction(0), *found], [*found, Fraction(0)], strict=True)]
@@ -50,11 +51,11 @@ def _coefficients(roots: Sequence[Fraction]) -> list[Fraction]:
 
 
 AT, G, BT = cook_toom()
-NESTED_AT, NESTED_G = (np.kron(matrix, matrix).astype(np.float32) for matrix in (AT, G))  # columns lead
+NESTED_AT, NESTED_G = (np.kron(matrix, matrix).astype(np.float32) for matrix in (AT, G))  # column index first
 
 
 def _combine(matrix: np.ndarray, parts: Sequence) -> list:
-    """Rows of a small matrix times equally shaped arrays, as sums that XLA fuses."""
+    """Multiplies a small matrix with a list of arrays of one shape, as sums that XLA can fuse."""
     rows = []
     for row in matrix:
         terms = [part if factor == 1 else part * factor for factor, part in zip(row, parts, strict=True) if factor]
@@ -63,12 +64,16 @@ def _combine(matrix: np.ndarray, parts: Sequence) -> list:
 
 
 def tile_count(batch: int, height: int, width: int) -> int:
-    """Tiles of 4×4 outputs that cover the images."""
+    """Returns the number of tiles of 4×4 outputs that cover the images."""
     return batch * -(-height // OUT) * -(-width // OUT)
 
 
 def _transform(images, matrix: np.ndarray, rows: int, columns: int):
-    """The `rows`×`columns` tiles of (B, H, W, C) by a (6, taps) matrix along both axes: (36, tiles, C)."""
+    """Multiplies each of `rows`×`columns` tiles of (B, H, W, C) with a (6, taps) matrix along both axes.
+
+    Returns:
+        (36, tiles, C).
+    """
     _, taps = matrix.shape
     reach = [slice(tap, tap + OUT * (rows - 1) + 1, OUT) for tap in range(taps)]
     tall = jnp.stack(_combine(matrix, [images[:, window] for window in reach]))
@@ -78,7 +83,7 @@ def _transform(images, matrix: np.ndarray, rows: int, columns: int):
 
 
 def _inputs(images):
-    """Bᵀ d B of every tile of zero-padded images, and the numbers of tiles along both axes."""
+    """Returns Bᵀ d B of each tile of the zero-padded images, and the numbers of tiles along both axes."""
     _, height, width, _ = images.shape
     rows, columns = -(-height // OUT), -(-width // OUT)
     padded = jnp.pad(images, ((0, 0), (1, 1 + rows * OUT - height), (1, 1 + columns * OUT - width), (0, 0)))
@@ -86,36 +91,46 @@ def _inputs(images):
 
 
 def _outputs(products, shape: tuple[int, ...], rows: int, columns: int):
-    """Aᵀ M A of every tile's products (36, tiles, C), put together and cut to (B, H, W, C) `shape`."""
+    """Computes Aᵀ M A of each tile's products (36, tiles, C), joins the tiles and crops to `shape` (B, H, W, C)."""
     batch, height, width, channels = shape
     tiles = NESTED_AT @ products.reshape(SIZE**2, -1)
-    # x and y are the pixel in its tile.
+    # Of the first two axes, the column inside a tile comes before the row.
     tiles = tiles.reshape(OUT, OUT, batch, rows, columns, channels).transpose(2, 3, 1, 4, 0, 5)
     images = tiles.reshape(batch, rows * OUT, columns * OUT, channels)
     return images[:, :height, :width]
 
 
 def _weights(kernel):
-    """G g Gᵀ of a kernel (3, 3, I, O): (36, I, O)."""
+    """Computes G g Gᵀ of a kernel (3, 3, I, O): (36, I, O)."""
     return (NESTED_G @ kernel.swapaxes(0, 1).reshape(TAPS**2, -1)).reshape(SIZE**2, *kernel.shape[2:])
 
 
 def convolve(images, kernel):
-    """Zero-padded convolution, stride 1: (B, H, W, I) with kernel (3, 3, I, O) gives (B, H, W, O)."""
+    """Convolves (B, H, W, I) with a kernel (3, 3, I, O) to (B, H, W, O), with zero padding and stride 1."""
     inputs, rows, columns = _inputs(images)
     products = jnp.einsum("nti,nio->nto", inputs, _weights(kernel))
     return _outputs(products, (*images.shape[:3], kernel.shape[-1]), rows, columns)
 
 
 def images_gradient(gradient, kernel):
-    """The gradient (B, H, W, I) of `convolve`'s images: its output's (B, H, W, O) with the kernel turned by 180°."""
+    """Computes the gradient (B, H, W, I) of `convolve` with respect to its images.
+
+    Args:
+        gradient: (B, H, W, O) gradient with respect to the output.
+        kernel: (3, 3, I, O).
+    """
     inputs, rows, columns = _inputs(gradient)
     products = jnp.einsum("nto,nio->nti", inputs, _weights(kernel[::-1, ::-1]))
     return _outputs(products, (*gradient.shape[:3], kernel.shape[2]), rows, columns)
 
 
 def kernel_gradient(images, gradient):
-    """The gradient (3, 3, I, O) of `convolve`'s kernel: images (B, H, W, I), its output's gradient (B, H, W, O)."""
+    """Computes the gradient (3, 3, I, O) of `convolve` with respect to its kernel.
+
+    Args:
+        images: (B, H, W, I).
+        gradient: (B, H, W, O) gradient with respect to the output.
+    """
     _, height, width, channels = images.shape
     maps = gradient.shape[-1]
     inputs, rows, columns = _inputs(images)

@@ -1,1 +1,1 @@
-"""What the program needs of the operating system: files, disk, memory, signals, devices, processes, errors."""
+"""Access to the operating system and the hardware: files, disk, memory, signals, devices, processes, errors."""

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and files that are no links."""
+"""Atomic writing of files, and opening of files without following symbolic links."""
 
 import contextlib
 import errno
@@ -16,10 +16,14 @@ TEMPORARY = re.compile(r"\.[0-9a-f]{16}(\..*)?")
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary file beside `path` that replaces it once the block ends, and is removed if the block fails.
+    """Yields a temporary file beside `path`, which replaces `path` when the block ends without an error.
 
-    The temporary name starts with a dot and ends as `path` does, for libraries that go by the suffix. The
-    folder is made where it is missing. What stood at `path` stays untouched until the replacement.
+    If the block fails, the temporary file is removed and the old file at `path` stays as it was. The temporary name
+    starts with a dot and has the suffixes of `path`, because some libraries choose the format by the suffix. A missing
+    parent folder is created.
+
+    Args:
+        path: the file to write.
 
     Raises:
         OSError: the folder cannot be written to, or the disk is full.
@@ -27,7 +31,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{secrets.token_hex(8)}{''.join(path.suffixes[-2:])}"
-    # Not tempfile: its files are readable by their owner alone, and would stay so after the replacement.
+    # `tempfile` is not used: its files are readable by their owner only, and would stay so after the replacement.
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield temporary
@@ -36,19 +40,23 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:
-            error.filename = str(path)  # A full disk is told by a file that was open, which does not say its name.
+            error.filename = str(path)  # An error of writing to an open file, such as a full disk, has no file name.
         raise
-    # The file's name reaches the disk with its folder; some file systems do not open folders.
+    # The new name is on the disk only after the folder is synchronised. Some file systems cannot open folders.
     with contextlib.suppress(OSError):
         sync(path.parent)
 
 
 def open_unlinked(path: Path, mode: str) -> TextIO:
-    """Opens a text file that is written in place, such as a log; a link there is not followed to another file.
+    """Opens a text file for writing in place, such as a log, and refuses a symbolic link.
+
+    Args:
+        path: the file.
+        mode: as for `open`, text modes only.
 
     Raises:
-        InputError: a link stands in its place.
-        OSError: it cannot be written to.
+        InputError: `path` is a symbolic link.
+        OSError: the file cannot be opened or written.
     """
 
     def opener(name: str, flags: int) -> int:
@@ -59,11 +67,11 @@ def open_unlinked(path: Path, mode: str) -> TextIO:
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
-        raise InputError("link", f"{path}: a link to another file, which is not written to; remove the link") from None
+        raise InputError("link", f"{path}: is a link to another file and is not written to; remove the link") from None
 
 
 def sync(path: Path) -> None:
-    """Returns once a file's content, or a folder's names, have reached the disk."""
+    """Waits until the content of a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -72,7 +80,7 @@ def sync(path: Path) -> None:
 
 
 def remove_stale(folder: Path) -> None:
-    """Removes the temporary files that `atomic_path` left in a folder where its process was killed."""
+    """Removes the temporary files of `atomic_path` that a killed process left in a folder."""
     for path in folder.iterdir():
         if TEMPORARY.fullmatch(path.name) and path.is_file():
             path.unlink(missing_ok=True)

@@ -1,7 +1,8 @@
-"""Whether a run that is repeated gives the same bits.
+"""Reproducibility: whether a repeated run gives bit-identical results.
 
-On a CPU it does, on as many cores. On a GPU the training step has forms that add in a fixed order (no scatter and no
-select-and-scatter), and XLA can be told to keep to such ones itself, and not to choose them by measuring.
+On a CPU it does, with the same number of cores. On a GPU two things are needed: the training step uses operations that
+add in a fixed order (no scatter, no select-and-scatter), and a flag makes XLA use only deterministic kernels, without
+choosing kernels by timing them.
 """
 
 import os
@@ -12,15 +13,15 @@ FLAG = "--xla_gpu_deterministic_ops=true"
 
 
 def make_deterministic() -> None:
-    """Tells XLA to give the same bits every time on a GPU, which takes longer; to be called before JAX is used."""
+    """Makes XLA use deterministic kernels on a GPU, which are slower; call it before JAX is used."""
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAG}".strip()
 
 
 def promise() -> str:
-    """What holds of this process, in words, for the record of a run."""
+    """Returns a sentence on the reproducibility of this process, for the record of a run."""
     if jax.default_backend() == "cpu":
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return f"the same bits on this kind of processor with {cores} cores and these versions"
+        return f"bit-identical on this kind of processor with {cores} cores and the same versions"
     if FLAG in os.environ.get("XLA_FLAGS", "").split():
-        return "the same bits on as many devices of this kind with these versions (--deterministic)"
-    return "not the same bits: devices may add in another order; --deterministic tells them not to"
+        return "bit-identical on the same number of devices of this kind with the same versions (--deterministic)"
+    return "not bit-identical: devices may add in a different order; use --deterministic to prevent that"

@@ -1,4 +1,4 @@
-"""The devices of this process: forward passes are spread over them, in parts that fit into their memory."""
+"""Forward passes on all devices of this process, in batches that fit into their memory."""
 
 import contextlib
 import functools
@@ -15,61 +15,61 @@ from foanet_jax.system.errors import InputError
 
 LOGGER = logging.getLogger(__name__)
 AXIS = "batch"
-# Of this process: how many images a device takes at a time, by network and size of image, where it could not take more.
+# For each network and image size that once ran out of memory: the number of images that a device takes at a time.
 _FITTING: dict[tuple[Any, ...], int] = {}
 
 
 def replicated(devices: int) -> NamedSharding:
-    """Whole on each of the first so many devices of this process."""
+    """Returns the sharding that puts a whole copy on each of the first `devices` devices of this process."""
     mesh = Mesh(np.array(jax.local_devices()[:devices]), (AXIS,))
     return NamedSharding(mesh, PartitionSpec())
 
 
 def everywhere(tree):
-    """Arrays whole on each device of this process."""
+    """Copies arrays to each device of this process."""
     return jax.device_put(tree, replicated(jax.local_device_count()))
 
 
 def spread(function: Callable, variables, images, spec, extents) -> jax.Array:
-    """`function(variables, images, spec, extents)` with the images spread over all devices of this process.
+    """Calls `function(variables, images, spec, extents)` with the images distributed over all devices of this process.
 
-    Every device is given equally many, the last ones again where they do not go round. Where these do not fit into its
-    memory it is given half as many, and from then on no more: the result is the same.
+    Each device gets the same number of images; the last image is repeated to fill the last batch. If a batch does not
+    fit into a device's memory, its size is halved, and it stays at that size for later calls. The result is the same.
 
     Args:
-        function: a jitted function that treats each image on its own, such as `network.probabilities`.
-        variables: best put `everywhere` before.
+        function: a jitted function that treats each image independently, such as `network.probabilities`.
+        variables: the network's arrays; faster if `everywhere` has copied them to the devices before.
         images: (B, H, W, 3).
-        spec: hashable, as the function takes it.
-        extents: (B, 2).
+        spec: hashable argument of the function.
+        extents: (B, 2), rows and columns that belong to each image.
 
     Returns:
         (B, …) on the first device.
 
     Raises:
-        JaxRuntimeError: a device has no memory for a single image, see `telling_out_of_memory`.
+        JaxRuntimeError: a single image does not fit into a device's memory, see `explaining_out_of_memory`.
     """
     devices = jax.local_device_count()
     kind = (spec, images.shape[1:])
     each = min(-(-len(images) // devices), _FITTING.get(kind, len(images)))
     while True:
         try:
-            # An accelerator tells what did not fit when its result is waited for.
+            # Accelerators run asynchronously: they report a lack of memory when the result is awaited.
             return jax.block_until_ready(_in_parts(function, variables, images, spec, extents, each, devices))
         except jax.errors.JaxRuntimeError as error:
             if each == 1 or not _is_out_of_memory(error):
                 raise
         if not _FITTING:
             LOGGER.warning(
-                "%d images of %d×%d px at a time do not fit into the device's memory; from now on it is given fewer, "
-                "which changes nothing but the time; a smaller memory_mb does so from the start",
+                "%d images of %d×%d px at a time do not fit into the device's memory; the batch is made smaller, which "
+                "does not change the results; set a smaller memory_mb to use smaller batches from the start",
                 *(each, *images.shape[1:3]),
             )
         each = _FITTING[kind] = -(-each // 2)
 
 
 def _in_parts(function: Callable, variables, images, spec, extents, each: int, devices: int) -> jax.Array:
-    """The function of `each` images a device at a time."""
+    """Calls the function with at most `each` images per device at a time and joins the results."""
     count, size = len(images), each * devices
     if size == count:
         return _on_devices(function, variables, images, spec, extents, devices)
@@ -92,7 +92,10 @@ def _on_devices(function: Callable, variables, images, spec, extents, devices: i
 
 @functools.lru_cache(maxsize=64)
 def _shared_out(function: Callable, spec, mesh: Mesh) -> Callable:
-    """The function as each device calls it on its own images: the same program as on a device alone."""
+    """Compiles the function so that each device calls it on its own share of the images.
+
+    Each device runs the same program as a single device would, so that the results are the same.
+    """
 
     def call(variables, images, extents):
         return function(variables, images, spec, extents)
@@ -107,8 +110,15 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 @contextlib.contextmanager
-def telling_out_of_memory(what: str) -> Iterator[None]:
-    """Turns an error of a device that has no memory left into an InputError; `what` is what it worked on."""
+def explaining_out_of_memory(what: str) -> Iterator[None]:
+    """Turns an out-of-memory error of a device into an InputError.
+
+    Args:
+        what: what was computed, such as the study's name; the message begins with it.
+
+    Raises:
+        InputError: the block ran out of device memory.
+    """
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
@@ -116,6 +126,6 @@ def telling_out_of_memory(what: str) -> Iterator[None]:
             raise
         raise InputError(
             "device-memory",
-            f"{what}: does not fit into the memory of {jax.local_devices()[0]}, not even slice by slice; end other "
-            "programs on it, or use a device with more memory (JAX_PLATFORMS=cpu takes the main memory)",
+            f"{what}: does not fit into the memory of {jax.local_devices()[0]}, not even slice by slice; close other "
+            "programs that use it, or use a device with more memory (JAX_PLATFORMS=cpu uses the main memory)",
         ) from error

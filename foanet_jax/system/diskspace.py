@@ -1,4 +1,4 @@
-"""A full disk, told as what it is: where, how much is needed, how much is free."""
+"""Clear errors for a full disk: which path, how much space is needed, how much is free."""
 
 import contextlib
 import errno
@@ -10,21 +10,21 @@ from pathlib import Path
 from foanet_jax.system.errors import InputError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-WORDS = ("No space left on device", "Disk quota exceeded")  # of libraries that raise errors of their own
+WORDS = ("No space left on device", "Disk quota exceeded")  # in errors of libraries that do not raise OSError
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether an error says that a disk, or a user's share of it, is full."""
+    """Returns whether an error means that the disk or the user's disk quota is full."""
     return (isinstance(error, OSError) and error.errno in FULL) or any(words in str(error) for words in WORDS)
 
 
 @contextlib.contextmanager
-def telling_disk_full(path: Path, needed: int = 0) -> Iterator[None]:
-    """Turns every error of a full disk into one that names the place.
+def explaining_disk_full(path: Path, needed: int = 0) -> Iterator[None]:
+    """Turns each error of a full disk in the block into an InputError that names the path.
 
     Args:
-        path: what is written, or its folder.
-        needed: bytes, where they are known.
+        path: the file that is written, or its folder.
+        needed: number of bytes to write; 0 if unknown.
 
     Raises:
         InputError: the disk is full.
@@ -40,7 +40,7 @@ def telling_disk_full(path: Path, needed: int = 0) -> Iterator[None]:
 
 
 def require_space(folder: Path, needed: int) -> None:
-    """Raises InputError where less than `needed` bytes are free on a folder's disk."""
+    """Raises InputError if fewer than `needed` bytes are free on the disk of `folder`."""
     if shutil.disk_usage(folder).free < needed:
         raise disk_full(folder, needed)
 
@@ -63,10 +63,10 @@ def require_writable(folder: Path, option: str) -> None:
 
 
 def disk_full(path: Path, needed: int = 0) -> InputError:
-    """The error to raise; see `telling_disk_full`."""
+    """Returns the error to raise for a full disk; arguments as for `explaining_disk_full`."""
     place = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     free = shutil.disk_usage(place).free
     wanted = f"{needed:,} bytes are needed, " if needed else ""
     return InputError(
-        "disk-full", f"{path}: the disk is full: {wanted}{free:,} are free; make room and give the command again"
+        "disk-full", f"{path}: the disk is full: {wanted}{free:,} are free; free some space and run the command again"
     )

@@ -1,6 +1,7 @@
-"""Several processes that train one network together, on one machine or on many; of a single one nothing is asked.
+"""Training of one network by several processes, on one machine or on many.
 
-All of them do the same things in the same order. Where one has died, is stopped or does not answer, the others end.
+All processes do the same things in the same order. If one of them dies, is stopped or does not answer, the others end.
+With a single process, the functions of this module do nothing.
 """
 
 import contextlib
@@ -19,46 +20,49 @@ from jax.experimental import multihost_utils
 
 from foanet_jax.system.errors import InputError
 
-START_S = 300  # for the last process to come
-HEARTBEAT_S = 30  # a process that is silent for so long counts as dead, and JAX ends the others
-SHUTDOWN_S = 20  # for the last process to go
-PATIENCE_S = 10  # of waiting for the others, after which it is told
-# How many processes launchers say that they have started, each where JAX finds the rest for itself.
+START_S = 300  # time limit for all processes to start
+HEARTBEAT_S = 30  # a process that is silent for this long counts as dead, and JAX ends the others
+SHUTDOWN_S = 20  # time limit for all processes to shut down
+PATIENCE_S = 10  # after waiting this long for other processes, a message says so
+# Environment variables in which launchers give the number of processes. JAX finds the other settings itself.
 COUNTS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
-LOST = ("Gloo", "NCCL", "oordinationService", "oordination service")  # in the errors of what waited for another process
+# Words in the errors that JAX raises when another process is lost.
+LOST = ("Gloo", "NCCL", "oordinationService", "oordination service")
 Tree = TypeVar("Tree")
 
 
 def join(coordinator: str = "", processes: int = 0, process: int | None = None) -> None:
-    """Joins the processes that train together, once all of them have come; to be called before JAX is used.
+    """Connects this process with the others that train together, and waits until all have started.
+
+    Call it before JAX is used. If the others do not start within START_S seconds, JAX ends this process.
 
     Args:
-        coordinator: host and port of the first process, at which the others find it; empty: SLURM, MPI or Kubernetes
-            says it, where one of them has started several processes.
-        processes: how many; 1: this one alone, whatever has started it.
-        process: which one this is, from 0.
+        coordinator: "host:port" of the first process, through which the others connect. Empty: taken from SLURM, MPI
+            or Kubernetes, if one of them has started several processes.
+        processes: number of processes; 1: this process trains alone, whatever launcher has started it.
+        process: index of this process, from 0.
 
     Raises:
-        InputError: these do not fit together, or the others cannot be found. Where they do not come, JAX itself ends
-            the process.
+        InputError: the arguments contradict each other, or the other processes cannot be found.
     """
     if processes == 1:
         return
-    told = bool(coordinator or processes or process is not None)
-    if told and not (coordinator and process is not None and 0 <= process < processes):
+    explicit = bool(coordinator or processes or process is not None)
+    if explicit and not (coordinator and process is not None and 0 <= process < processes):
         raise InputError(
             "arguments",
-            f"--coordinator={coordinator} --processes={processes} --process={process}: give each of the processes the "
-            "same host and port, their number, and its own from 0; or none of these, where a launcher says them",
+            f"--coordinator={coordinator} --processes={processes} --process={process}: give every process the same "
+            "host:port and the number of processes, and each its own index from 0; or give none of the three options "
+            "if SLURM, MPI or Kubernetes has started the processes",
         )
-    if not (told or _launched()):
+    if not (explicit or _launched()):
         return
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.config.update("jax_enable_preemption_service", False)  # `interruption` answers signals.
+    jax.config.update("jax_enable_preemption_service", False)  # `interruption` handles signals.
     known = {"coordinator_address": coordinator, "num_processes": processes, "process_id": process}
     where = known if coordinator else {"cluster_detection_method": _method()}
     try:
-        with _waiting(f"waiting for the other processes to start; without them this one ends after {START_S} s"):
+        with _waiting(f"waiting for the other processes to start; this process gives up after {START_S} s"):
             jax.distributed.initialize(
                 **where,
                 initialization_timeout=START_S,
@@ -68,68 +72,76 @@ def join(coordinator: str = "", processes: int = 0, process: int | None = None) 
     except (RuntimeError, ValueError) as error:
         what = str(error).strip().splitlines()[0]
         raise InputError(
-            "no-cluster", f"the processes did not come together ({what}); see docs/clusters.md, or use --processes=1"
+            "no-cluster",
+            f"the processes could not connect to each other ({what}); see docs/clusters.md, or use --processes=1",
         ) from error
 
 
 def _launched() -> bool:
-    """Whether a launcher has started several processes."""
+    """Returns whether a launcher has started several processes."""
     if "JOB_COMPLETION_INDEX" in os.environ and importlib.util.find_spec("kubernetes"):
         return True
     return any(os.environ.get(name, "1") not in ("", "0", "1") for name in COUNTS)
 
 
 def _method() -> str | None:
-    """By which of JAX's ways the others are found; None: it knows by itself."""
+    """Returns JAX's `cluster_detection_method`; None: JAX detects the launcher itself."""
     if {"SLURM_STEP_NODELIST", "OMPI_MCA_orte_hnp_uri", "JOB_COMPLETION_INDEX"} & set(os.environ):
         return None
     if importlib.util.find_spec("mpi4py"):
         return "mpi4py"
     raise InputError(
         "no-cluster",
-        "MPI has started several processes, but mpi4py, which tells where, is not installed; install it, or use "
-        "--coordinator, --processes and --process, or --processes=1 to train alone",
+        "MPI has started several processes, but mpi4py is not installed, which is needed to find them; install it, or "
+        "use --coordinator, --processes and --process, or use --processes=1 to train in one process",
     )
 
 
 def joined() -> bool:
-    """Whether there are others, who wait for this process."""
+    """Returns whether this process is connected with others, which wait for it."""
     return jax.distributed.is_initialized()
 
 
 def part() -> None:
-    """Leaves the others, once all are here; from then on this process is on its own."""
-    anywhere(False)  # waits for as long as it takes, other than JAX
+    """Waits until all processes have called it, then disconnects this process from the others."""
+    anywhere(False)  # Waits without a time limit, unlike JAX's shutdown.
     jax.distributed.shutdown()
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes."""
+    """Returns whether this is the first process, the only one that writes files."""
     return jax.process_index() == 0
 
 
 def mine(count: int) -> range:
-    """Which of some things are left to this process, where each is to be done by one of them."""
+    """Returns the indices, of 0 … count − 1, of the work items that this process handles.
+
+    Each item is handled by exactly one process.
+    """
     return range(jax.process_index(), count, jax.process_count()) if joined() else range(count)
 
 
 def gathered(array: np.ndarray) -> np.ndarray:
-    """(processes, …): the array of every process, which are of one shape and dtype."""
+    """Returns (processes, …): the arrays of all processes; they must have the same shape and dtype."""
     if not joined():
         return array[None]
-    content = np.frombuffer(array.tobytes(), np.uint8)  # JAX would round float64.
+    content = np.frombuffer(array.tobytes(), np.uint8)  # as bytes, because JAX would round float64
     with _waiting(_other_is_late()):
         found = multihost_utils.process_allgather(content)
     return np.asarray(found).view(array.dtype).reshape(-1, *array.shape)
 
 
 def anywhere(flag: bool) -> bool:
-    """Whether the flag is true in any process."""
+    """Returns whether the flag is true in any process."""
     return bool(gathered(np.array(flag)).any())
 
 
 def of_first(tree: Tree) -> Tree:
-    """The first process's arrays, to the last bit, instead of this one's, which are of the same shapes and dtypes."""
+    """Returns the first process's arrays, bit-identical, in every process.
+
+    Args:
+        tree: this process's arrays, of the same shapes and dtypes as in the first process.
+    """
     if not joined():
         return tree
     own = jax.tree.map(np.asarray, jax.device_get(tree))
@@ -141,10 +153,13 @@ def of_first(tree: Tree) -> Tree:
 
 
 def require_alike(described: Mapping[str, Any]) -> None:
-    """Checks that all processes are about to do the same thing.
+    """Checks that all processes have the same settings and studies.
+
+    Args:
+        described: what must be equal in all processes; values that JSON can hold.
 
     Raises:
-        InputError: in all of them, where one is not.
+        InputError: a process differs; raised in all processes.
     """
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).digest()
     found = gathered(np.frombuffer(digest, np.uint8))
@@ -152,20 +167,20 @@ def require_alike(described: Mapping[str, Any]) -> None:
     if len(others):
         raise InputError(
             "processes-differ",
-            f"process {others[0]} was given other settings or other studies than process 0; start all of them with the "
-            "same options and the same files",
+            f"the settings or studies of process {others[0]} differ from those of process 0; start all processes "
+            "with the same options and the same files",
         )
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether an error says that another process is gone."""
+    """Returns whether an error means that another process has been lost."""
     of_jax = isinstance(error, RuntimeError | ValueError) and not isinstance(error, InputError)
     return joined() and of_jax and any(word in str(error) for word in LOST)
 
 
 @contextlib.contextmanager
 def _waiting(message: str) -> Iterator[None]:
-    """A block that waits for the others, and says so where it takes long."""
+    """Prints a message if the block, which waits for other processes, takes longer than PATIENCE_S."""
     timer = threading.Timer(PATIENCE_S, sys.stderr.write, [f"\n{message}\n"])
     timer.daemon = True
     timer.start()
@@ -177,6 +192,6 @@ def _waiting(message: str) -> Iterator[None]:
 
 def _other_is_late() -> str:
     return (
-        f"process {jax.process_index()} has waited {PATIENCE_S} s for another one; one that was killed or stopped "
-        f"ends all after {HEARTBEAT_S} s of silence"
+        f"process {jax.process_index()} has waited {PATIENCE_S} s for another process; if that one was killed or "
+        f"stopped, all processes end after {HEARTBEAT_S} s"
     )

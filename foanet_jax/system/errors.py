@@ -1,4 +1,4 @@
-"""The one error that bad input raises."""
+"""InputError, the only exception type that bad input raises."""
 
 import contextlib
 import difflib
@@ -8,11 +8,13 @@ _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if
 
 
 class InputError(ValueError):
-    """Input that cannot be used, with what is wrong, where, and what to do about it.
+    """Input that cannot be used. The message says what is wrong, where, and how to correct it.
 
-    `code` is a short stable word for programs ("missing-file", "zero-sigma", …); the message is for
-    people and names the file, the value and the remedy. It can be printed and saved whatever the file is called:
-    bytes of a name that are not UTF-8, and control characters that a terminal would obey, stand in it as escapes.
+    File names can contain bytes that are not UTF-8 and control characters that change the state of a terminal. The
+    message holds them as escape sequences, so that it can always be printed and saved.
+
+    Attributes:
+        code: a short stable word for programs ("missing-file", "zero-sigma", …).
     """
 
     def __init__(self, code: str, message: str):
@@ -21,24 +23,27 @@ class InputError(ValueError):
 
 
 @contextlib.contextmanager
-def telling_damage(told: Callable[[str], InputError]) -> Iterator[None]:
-    """A block that reads what may be damaged: whatever it raises is told as an InputError.
+def as_input_error(make_error: Callable[[str], InputError]) -> Iterator[None]:
+    """Turns every exception of a block that reads a possibly damaged file into an InputError.
 
     Args:
-        told: the error to raise, from the first words of the other one.
+        make_error: makes the error to raise from the type and the first line of the original exception.
+
+    Raises:
+        InputError: the block raised an exception.
     """
     try:
         yield
     except InputError:
         raise
-    # Orbax, TensorStore, safetensors and json raise a dozen kinds, RecursionErrors among them.
+    # Orbax, TensorStore, safetensors and json raise many types of exceptions, RecursionError among them.
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]
-        raise told(f"{type(error).__name__}: {lines[0][:200]}") from error
+        raise make_error(f"{type(error).__name__}: {lines[0][:200]}") from error
 
 
 def printable(text: str) -> str:
-    """A text of others with bytes that are not UTF-8 and control characters as escapes."""
+    """Returns a text with control characters, and bytes that are not UTF-8, replaced by escape sequences."""
     return text.translate(_CONTROL).encode("utf-8", errors="backslashreplace").decode()
 
 

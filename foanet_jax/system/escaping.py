@@ -1,4 +1,4 @@
-"""Text of names that others chose, so that what reads it takes it for text: Markdown, LaTeX and spreadsheets."""
+"""Escaping of untrusted text for Markdown, LaTeX and spreadsheets, so that it cannot act as markup or a formula."""
 
 _MARKDOWN = str.maketrans({character: "\\" + character for character in r"\|*_`<"} | {"\n": " "})
 _LATEX = str.maketrans(
@@ -7,7 +7,7 @@ _LATEX = str.maketrans(
         "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
-        # What follows \\ would be its option.
+        # After \\, a bracket or an asterisk would be read as its option.
         "[": "{[}",
         "*": "{*}",
         "]": "{]}",
@@ -21,27 +21,27 @@ _LATEX = str.maketrans(
         "\n": " ",
     }
 )
-# What a cell of a spreadsheet begins with where it is computed, and the sign by which it is text.
+# A spreadsheet computes a cell that begins with one of these characters. An apostrophe in front makes it text.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _AS_TEXT = "'"
 
 
 def markdown(text: str) -> str:
-    """Text on one line of Markdown: no markup, no HTML, no link and no picture."""
-    # Numbers in brackets stay as they are; what would follow a link's text does not.
+    """Returns the text escaped for one line of Markdown: without markup, HTML, links or images."""
+    # Square brackets alone are harmless and stay readable; only "](", which makes a link, is escaped.
     return text.translate(_MARKDOWN).replace("](", r"]\(")
 
 
 def latex(text: str) -> str:
-    """Text on one line of LaTeX."""
+    """Returns the text escaped for one line of LaTeX."""
     return text.translate(_LATEX)
 
 
 def to_cell(text: str) -> str:
-    """A cell of a CSV file: an apostrophe goes before what a spreadsheet would compute, such as `=1+1`."""
+    """Returns the text for a CSV cell, with an apostrophe before text that a spreadsheet would compute (`=1+1`)."""
     return _AS_TEXT + text if text.startswith((*_FORMULA, _AS_TEXT)) else text
 
 
 def from_cell(cell: str) -> str:
-    """The text that `to_cell` was given."""
+    """Returns the original text of a cell that `to_cell` made."""
     return cell.removeprefix(_AS_TEXT)

@@ -1,38 +1,41 @@
-"""What has to be known of an HDF5 dataset before its values are read: nothing here reads them."""
+"""Checks of an HDF5 dataset's header before its values are read."""
 
 import math
 
 import h5py
 
-# HDF5 2.0's check of Fletcher's sums reads out of bounds in damaged files, and a filter that it does not know it loads
-# as a plug-in.
+# Other filters are refused. In damaged files, HDF5 2.0 reads out of bounds when it verifies Fletcher32 checksums. For
+# an unknown filter it loads a plug-in.
 _FILTERS = frozenset((h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE))
-_DEFLATE_LIMIT = 1032  # bytes that one compressed byte can hold at most
+_DEFLATE_LIMIT = 1032  # the largest compression ratio of deflate
 
 
 def leads_elsewhere(dataset: h5py.Dataset) -> bool:
-    """Whether its values lie in other files, as those of external and virtual storage do."""
+    """Returns whether the dataset's values are in other files (external or virtual storage)."""
     return bool(dataset.external) or dataset.is_virtual
 
 
 def refused_filters(dataset: h5py.Dataset) -> list[int]:
-    """The numbers of all its filters, where one is neither deflate nor shuffle."""
+    """Returns the ids of all the dataset's filters if one of them is neither deflate nor shuffle, else []."""
     layout = dataset.id.get_create_plist()
     filters = [layout.get_filter(place)[0] for place in range(layout.get_nfilters())]
     return [] if _FILTERS.issuperset(filters) else filters
 
 
 def unpacked_bytes(dataset: h5py.Dataset) -> int:
-    """The memory that reading it takes: chunks are unpacked whole, however little of them the array takes."""
+    """Returns the number of bytes of memory that reading the dataset takes.
+
+    A chunk is always decompressed as a whole, even if the array fills only a small part of it.
+    """
     itemsize = dataset.dtype.itemsize
     nbytes = math.prod(dataset.shape) * itemsize
     return max(nbytes, math.prod(dataset.chunks) * itemsize if nbytes and dataset.chunks else 0)
 
 
 def stored_bytes_lacking(dataset: h5py.Dataset) -> int | None:
-    """The bytes that are stored of it where its values cannot come from so few, else None.
+    """Returns the number of stored bytes if they are too few for the dataset's values, else None.
 
-    Of chunks that are not there HDF5 makes up the values: a few bytes would become gigabytes.
+    HDF5 fills in the values of missing chunks, so that a file of a few bytes could become gigabytes of memory.
     """
     stored = dataset.id.get_storage_size()
     return stored if unpacked_bytes(dataset) > _DEFLATE_LIMIT * stored else None

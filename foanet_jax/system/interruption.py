@@ -1,7 +1,8 @@
-"""Programs that are told to end: by SIGINT (Ctrl-C), SIGTERM (a batch system) or SIGUSR1 (its early warning).
+"""Orderly end of a program on SIGINT (Ctrl-C), SIGTERM (a batch system) or SIGUSR1 (a batch system's early warning).
 
-In a training the step that runs is finished and saved first; elsewhere nothing would be lost, and the program ends at
-once. Either way it ends with status 0 and a line that tells how to go on. A second SIGINT or SIGTERM kills it.
+During training, the current step is finished and a checkpoint is saved first. Elsewhere nothing would be lost, and the
+program ends at once. In both cases it ends with status 0 and a message that says how to continue. A second SIGINT or
+SIGTERM kills it.
 """
 
 import contextlib
@@ -11,14 +12,14 @@ import signal
 import threading
 from collections.abc import Iterator
 
-# What a program sends to its own processes: the system or the terminal may have told them as well, and a second SIGTERM
-# would kill them. Windows has no such signal.
+# The signal that a program sends to its child processes. Not SIGTERM: the batch system or the terminal may have sent
+# them one already, and a second SIGTERM would kill them. Windows has no SIGUSR1.
 ASKING: signal.Signals = getattr(signal, "SIGUSR1", signal.SIGTERM)
 DEADLY = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(SystemExit):
-    """The program was told to end, and ends in order.
+    """The program received a signal to end, and ends in an orderly way.
 
     Attributes:
         message: the signal and how far the work has come.
@@ -32,7 +33,7 @@ class Interrupted(SystemExit):
 
 @dataclasses.dataclass
 class _Request:
-    """Of this process: handlers of signals have no other place to leave word."""
+    """The state of this process that the signal handler sets; a handler cannot return a value."""
 
     signal: str = ""
     deferred: bool = False
@@ -42,19 +43,26 @@ _REQUEST = _Request()
 
 
 def requested() -> bool:
-    """Whether the program was told to end, and should at the next good moment."""
+    """Returns whether a signal asked the program to end; it should do so at the next suitable moment."""
     return bool(_REQUEST.signal)
 
 
 def interrupt(where: str) -> None:
-    """Raises Interrupted; `where` says how far the work has come."""
+    """Raises Interrupted.
+
+    Args:
+        where: how far the work has come, for the message.
+    """
     number = signal.Signals[_REQUEST.signal] if _REQUEST.signal else 0
-    raise Interrupted(f"{_REQUEST.signal or 'another process was told to end'}: {where}", number)
+    raise Interrupted(f"{_REQUEST.signal or 'another process was asked to stop'}: {where}", number)
 
 
 @contextlib.contextmanager
 def ending_in_order() -> Iterator[None]:
-    """Answers the signals as this module says, where this is the main thread, which alone may say so."""
+    """Handles the signals in the block as this module describes.
+
+    In any other thread than the main thread it does nothing, because only the main thread can set signal handlers.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -72,21 +80,22 @@ def _answer(number: int, _) -> None:
     already = requested()
     _REQUEST.signal = signal.Signals(number).name
     if number in DEADLY:
-        # The system's own answer needs no turn of the interpreter, which may be waiting for a program to be compiled.
+        # The system's default handler also works while the Python interpreter waits for a long compilation.
         for deadly in DEADLY:
             signal.signal(deadly, signal.SIG_DFL)
     if already:
         return
     if not _REQUEST.deferred:
         interrupt("stopped")
-    # No logging here: what was interrupted may hold its lock.
+    # No logging here: the interrupted code may hold the logging lock.
+    message = "finishing the current step and saving a checkpoint; send the signal again to stop at once"
     with contextlib.suppress(OSError):
-        os.write(2, f"\n{_REQUEST.signal}: the step is finished and saved first; once more ends at once\n".encode())
+        os.write(2, f"\n{_REQUEST.signal}: {message}\n".encode())
 
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """A block that looks at `requested` itself; Interrupted is raised at its end at the latest."""
+    """Delays Interrupted to the end of a block that checks `requested` itself and can end earlier."""
     _REQUEST.deferred = True
     try:
         yield

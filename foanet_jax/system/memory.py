@@ -1,4 +1,4 @@
-"""What glibc does with memory that the process frees; elsewhere than on Linux with glibc nothing happens."""
+"""Settings of glibc for freed memory. On systems other than Linux with glibc, the functions do nothing."""
 
 import ctypes
 import sys
@@ -10,12 +10,12 @@ def _glibc(function: str) -> Any:
 
 
 def keep_freed_memory() -> None:
-    """Lets glibc keep what is freed, for the next step, instead of giving it back to Linux.
+    """Makes glibc keep freed memory for the next step instead of returning it to Linux.
 
-    XLA frees a program's temporary arrays after each call, and they would come from Linux anew, page by page, which
-    takes longer than to fill them. One arena serves all threads: those of any but the first one give memory back
-    whatever they are told, and XLA computes in threads. For whole programs, not for a library's users, and before
-    threads start. See mallopt(3).
+    XLA frees the temporary arrays of a program after each call. To get the memory from Linux again, page by page, takes
+    longer than to fill it. XLA computes in threads, and all arenas except the main one return memory whatever the
+    settings are; so all threads use one arena. Call it in programs only, not in a library, and before threads start.
+    See mallopt(3).
     """
     mallopt = _glibc("mallopt")
     if mallopt is not None:
@@ -26,9 +26,9 @@ def keep_freed_memory() -> None:
 
 
 def release_freed_memory() -> None:
-    """Gives back what is free now: compiling a training step leaves more behind than the step itself needs.
+    """Returns freed memory to Linux now.
 
-    See malloc_trim(3).
+    Compiling a training step leaves more freed memory behind than the step itself needs. See malloc_trim(3).
     """
     malloc_trim = _glibc("malloc_trim")
     if malloc_trim is not None:

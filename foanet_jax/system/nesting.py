@@ -1,11 +1,11 @@
-"""Nested dictionaries and their values by dotted name."""
+"""Conversion between nested dictionaries and flat ones with dotted names."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def dotted(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a nested dictionary by dotted name: {"a": {"b": 1}} is {"a.b": 1}."""
+    """Flattens a nested dictionary: {"a": {"b": 1}} becomes {"a.b": 1}."""
     flat: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, Mapping):
@@ -16,7 +16,7 @@ def dotted(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """What `dotted` was given."""
+    """Inverts `dotted`: {"a.b": 1} becomes {"a": {"b": 1}}."""
     tree: dict[str, Any] = {}
     for name, value in flat.items():
         *parents, field = name.split(".")

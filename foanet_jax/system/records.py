@@ -1,4 +1,4 @@
-"""Dataclasses as tables in files."""
+"""Tables of dataclass instances in CSV files."""
 
 import csv
 import dataclasses
@@ -12,7 +12,13 @@ from foanet_jax.system.escaping import to_cell
 
 
 def write_records(path: Path, kind: type, rows: Iterable[Any]) -> None:
-    """Writes instances of a dataclass as CSV, a column a field, NaN an empty cell; whole or not at all."""
+    """Writes instances of a dataclass to a CSV file, atomically: one column per field, NaN as an empty cell.
+
+    Args:
+        path: the file to write.
+        kind: the dataclass.
+        rows: its instances.
+    """
     fields = [field.name for field in dataclasses.fields(kind)]
     with (
         atomic_path(path) as temporary,

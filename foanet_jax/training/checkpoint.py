@@ -1,8 +1,9 @@
-"""Checkpoints: the only module that knows Orbax.
+"""Saving and reading of checkpoints. This is the only module that uses Orbax.
 
-A run keeps its best and its last checkpoints of each network, in `checkpoints/STEP`. Each holds the whole training
-state and a JSON description from which the network is rebuilt without any configuration file, and is sealed last
-(`seal.py`). What has no seal was interrupted; what differs from its seal is damaged, and never returned.
+A run keeps the best and the last checkpoints of each network, in `checkpoints/STEP`. A checkpoint holds the whole
+training state and a JSON description, from which the network can be rebuilt without the configuration file. A file of
+checksums, the seal (`seal.py`), is written last. A checkpoint without a seal was interrupted. A checkpoint that differs
+from its seal is damaged and is never returned.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from foanet_jax.system.atomic import open_unlinked, remove_stale
-from foanet_jax.system.diskspace import require_space, telling_disk_full
+from foanet_jax.system.diskspace import explaining_disk_full, require_space
 from foanet_jax.system.errors import InputError
 from foanet_jax.training import seal as sealing
 from foanet_jax.training.seal import Damage, Seal
@@ -29,13 +30,13 @@ from foanet_jax.training.step import TrainState
 
 LOGGER = logging.getLogger(__name__)
 FOLDER = "checkpoints"
-VARIABLES, TRAINING, DESCRIPTION = "variables", "training", "description"  # a checkpoint's parts
+VARIABLES, TRAINING, DESCRIPTION = "variables", "training", "description"  # the parts of a checkpoint
 ASIDE = "damaged-"
 KEPT_ASIDE = 3
 TEMPORARY = "*.orbax-checkpoint-tmp*"
-WAITS_S = (0.0, 0.1, 0.3, 1.0)  # before each look for temporary folders that are to go
+WAITS_S = (0.0, 0.1, 0.3, 1.0)  # waiting times before each attempt to remove temporary folders
 WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # Lustre without `flock`, NFS without its lock daemon
-OVERHEAD_BYTES = 2**18  # of a checkpoint beyond its arrays
+OVERHEAD_BYTES = 2**18  # size of a checkpoint in addition to its arrays
 Which = Literal["best", "last"]
 WHICH: tuple[Which, ...] = get_args(Which)
 Tree = TypeVar("Tree")
@@ -43,14 +44,14 @@ Tree = TypeVar("Tree")
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was found to be whole.
+    """A checkpoint in memory that has been verified.
 
     Attributes:
-        step: updates made.
-        epoch: the epoch that they end in, from 1.
+        step: number of steps done.
+        epoch: the epoch of the last step, from 1.
         description: the JSON saved with it.
-        arrays: in memory, by their names in a `TrainState`.
-        folder: where it lies.
+        arrays: the arrays by their names in a `TrainState`.
+        folder: its folder.
     """
 
     step: int
@@ -60,11 +61,19 @@ class Checkpoint:
     folder: Path
 
     def variables(self, like: Tree) -> Tree:
-        """The network's variables in the tree of `like`; InputError where names, shapes or dtypes differ."""
+        """Returns the network's variables in the tree structure of `like`.
+
+        Raises:
+            InputError: names, shapes or dtypes differ.
+        """
         return self._fill({VARIABLES: like})[VARIABLES]
 
     def state(self, like: TrainState) -> TrainState:
-        """The training state in the tree of `like`; InputError where names, shapes or dtypes differ."""
+        """Returns the training state in the tree structure of `like`.
+
+        Raises:
+            InputError: names, shapes or dtypes differ.
+        """
         return _as_stored(self._fill(_as_stored(like)))
 
     def _fill(self, like: Tree) -> Tree:
@@ -74,22 +83,22 @@ class Checkpoint:
             if ours != theirs:
                 raise InputError(
                     "other-network",
-                    f"{self.folder}: array {name} is {theirs} there and {ours} here; "
-                    "use the version and the configuration that it was trained with",
+                    f"{self.folder}: array {name} is {theirs} in the checkpoint but {ours} in this network; "
+                    "use the version and the configuration that the checkpoint was trained with",
                 )
         return jax.tree.unflatten(jax.tree.structure(like), [self.arrays[name] for name in expected])
 
 
 def _as_stored(state: TrainState) -> TrainState:
-    """The state with what predicts as its `variables`: an average and the variables behind it change places.
+    """Swaps the moving average and the variables, so that `variables` are the ones that predict.
 
-    Done twice it gives the state again.
+    Without an average the state is unchanged. Applied twice, it returns the original state.
     """
     return state if state.average is None else state.replace(variables=state.average, average=state.variables)  # type: ignore[attr-defined]
 
 
 def _named(tree) -> dict[str, Any]:
-    """The leaves of a tree by name, such as optimiser/0/mu/block1_conv1/kernel, in the tree's order."""
+    """Returns the leaves of a tree by name, such as optimiser/0/mu/block1_conv1/kernel, in the tree's order."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
@@ -103,7 +112,7 @@ def _part(name: str) -> str:
 
 
 class Checkpoints:
-    """The checkpoints of one network's training; to be opened with `open_checkpoints`."""
+    """The checkpoints of one network; open them with `open_checkpoints`."""
 
     def __init__(self, path: Path, orbax: ocp.Checkpointer, *, write: bool, keep_last: int, keep_best: int):
         self._path, self._orbax, self._write = path, orbax, write
@@ -121,45 +130,49 @@ class Checkpoints:
         if found is not None:
             self._seals[int(folder.name)] = found
         elif self._write:
-            LOGGER.warning("%s: a checkpoint that was never finished; removed", folder)
+            LOGGER.warning("%s: incomplete checkpoint of an interrupted save; it is removed", folder)
             shutil.rmtree(folder)
         else:
-            LOGGER.warning("%s: a checkpoint that was never finished; ignored", folder)
+            LOGGER.warning("%s: incomplete checkpoint of an interrupted save; it is ignored", folder)
 
     def steps(self, which: Which) -> list[int]:
-        """The steps that checkpoints were sealed at, damaged ones too.
+        """Returns the steps of all complete checkpoints, including damaged ones.
 
         Args:
-            which: "last": the last one first; "best": the highest score first, the later of two that are equal, then
-                those without a score.
+            which: the order. "last": the latest first. "best": the highest score first; of equal scores, the latest
+                first; then those without a score.
         """
         return sorted(self._seals, key=lambda step: (self._score(step) if which == "best" else 0.0, step), reverse=True)
 
     def _score(self, step: int) -> float:
-        """The score of a step, −∞ without one."""
+        """Returns the score of a step, −∞ if it has none."""
         seal = self._seals[step]
         return seal.score if isinstance(seal, Seal) and seal.score is not None else -np.inf
 
     def save(self, state: TrainState, description: dict[str, Any], *, epoch: int, score: float | None) -> None:
-        """Writes and seals a checkpoint of the state's step, then removes those that are kept no longer.
+        """Writes a checkpoint and its seal, then removes checkpoints that need not be kept any longer.
 
         Args:
-            state: of the training.
-            description: JSON to be stored with it.
-            epoch: that the step lies in, from 1.
-            score: of the validation; without one it counts only as the last checkpoint.
+            state: the training state.
+            description: JSON to store with it.
+            epoch: the epoch of the state's step, from 1.
+            score: mean validation Dice; without one, the checkpoint is kept only as long as it is one of the last.
 
         Raises:
-            InputError: there is no room for it, or a number of the state is not finite; nothing is left behind.
+            InputError: the disk is full, or a value of the state is not finite. No partial checkpoint is left.
         """
         arrays = {name: np.asarray(leaf) for name, leaf in _named(_as_stored(jax.device_get(state))).items()}
         step = int(arrays["step"])
         for name, array in arrays.items():
             if not np.isfinite(array).all():
-                raise InputError("diverged", f"{self._path}: step {step}: {name} is not finite; nothing is saved")
+                raise InputError(
+                    "diverged",
+                    f"{self._path}: step {step}: {name} is not finite, and no checkpoint is saved; train "
+                    "again with a lower optimiser.learning_rate, or with optimiser.clip_norm",
+                )
         needed = sum(array.nbytes for array in arrays.values()) + OVERHEAD_BYTES
         folder = self._path / str(step)
-        with telling_disk_full(folder, needed):
+        with explaining_disk_full(folder, needed):
             require_space(self._path, needed)
             try:
                 self._orbax.save(folder, args=_to_save(arrays, description))
@@ -182,25 +195,27 @@ class Checkpoints:
             self._remove(old)
 
     def _remove(self, step: int) -> None:
-        # Without its seal it is a checkpoint no more, wherever the removal may be interrupted.
+        # The seal is removed first: if the removal is interrupted, the rest does not count as a checkpoint.
         (self._path / str(step) / sealing.NAME).unlink(missing_ok=True)
         shutil.rmtree(self._path / str(step))
         del self._seals[step]
 
     def read(self, which: Which, *, training: bool = False) -> Checkpoint:
-        """The best or the last checkpoint that is whole; those that are damaged are told, and in a training set aside.
+        """Reads and verifies the best or the last checkpoint that is not damaged.
+
+        Damaged checkpoints are reported by warnings. During a training, they are renamed.
 
         Args:
             which: see `steps`.
-            training: with the optimiser's state; else only what a prediction needs is read, and checked.
+            training: also read the optimiser's state; else only what a prediction needs is read and verified.
 
         Raises:
-            InputError: there is none.
+            InputError: there is no checkpoint, or all of them are damaged.
         """
         return self._first_whole(which, (VARIABLES, TRAINING) if training else (VARIABLES,))
 
     def description(self, which: Which) -> dict[str, Any]:
-        """The JSON description of the best or the last checkpoint; no array is read."""
+        """Reads the JSON description of the best or the last checkpoint, without its arrays."""
         return self._first_whole(which, ()).description
 
     def _first_whole(self, which: Which, parts: tuple[str, ...]) -> Checkpoint:
@@ -217,19 +232,22 @@ class Checkpoints:
                         self._set_aside(other)
                 return found
         if not damaged:
-            raise InputError("missing-checkpoint", f"{self._path}: no finished checkpoint; let the training run on")
+            raise InputError(
+                "missing-checkpoint",
+                f"{self._path}: there is no finished checkpoint yet; wait until the training has saved one",
+            )
         raise InputError(
             "damaged-checkpoint",
             f"{self._path}: every checkpoint is damaged ({next(iter(damaged.values()))}); "
-            "bring it back from a copy, or remove the folder and train again",
+            "restore the folder from a backup, or remove it and train again",
         )
 
     def _load(self, step: int, parts: tuple[str, ...]) -> Checkpoint:
-        """A checkpoint whose every byte was compared with its seal; raises Damage."""
+        """Reads a checkpoint and compares all of it with its seal; raises Damage."""
         seal, folder = self._seals[step], self._path / str(step)
         if isinstance(seal, Damage):
             raise seal
-        # Before Orbax sees them: what it does with damaged files is not ours to know.
+        # The files are verified before Orbax reads them, because its behaviour with damaged files is undefined.
         sealing.verify_files(folder, seal, (*parts, DESCRIPTION))
         items = {part: ocp.args.StandardRestore() for part in parts}
         try:
@@ -249,7 +267,7 @@ class Checkpoints:
         shutil.rmtree(place, ignore_errors=True)
         (self._path / str(step)).rename(place)
         del self._seals[step]
-        LOGGER.warning("%s: the damaged checkpoint of step %d, set aside", place, step)
+        LOGGER.warning("%s: the damaged checkpoint of step %d was moved here", place, step)
         aside = sorted(self._path.glob(f"{ASIDE}*"), key=lambda path: path.stat().st_ctime_ns)
         for old in aside[:-KEPT_ASIDE]:
             shutil.rmtree(old)
@@ -265,7 +283,7 @@ def _to_save(arrays: Mapping[str, np.ndarray], description: dict[str, Any]) -> o
 
 
 def _remove_temporary(path: Path) -> None:
-    # Where one of Orbax's writers has failed others may still be writing: a folder can outlive its removal.
+    # If one of Orbax's writer threads has failed, others may still be writing, and a removed folder can come back.
     for seconds in WAITS_S:
         time.sleep(seconds)
         left = list(path.glob(TEMPORARY))
@@ -278,23 +296,23 @@ def _remove_temporary(path: Path) -> None:
 
 @contextlib.contextmanager
 def open_checkpoints(folder: Path, *, write: bool, keep_last: int = 1, keep_best: int = 1) -> Iterator[Checkpoints]:
-    """The checkpoints below a network's folder.
+    """Opens the checkpoints in a network's folder.
 
     Args:
-        folder: of the network.
-        write: for a training: what interrupted ones left behind is removed. Else nothing is changed.
-        keep_last: how many of the last checkpoints are kept.
-        keep_best: how many of the best are kept, of those with a score.
+        folder: folder of the network.
+        write: for a training: locks the folder and removes incomplete checkpoints. Else nothing is changed.
+        keep_last: number of the last checkpoints to keep.
+        keep_best: number of checkpoints with the best scores to keep.
 
     Raises:
-        InputError: reading was asked for and there are none, or another training is at work there.
+        InputError: there are no checkpoints to read, or another training uses the folder.
     """
     path = (folder / FOLDER).absolute()
     if not write and not path.is_dir():
         what = f"{path}: no checkpoints" if folder.parent.is_dir() else f"{folder.parent}: no such folder"
         raise InputError(
             "missing-checkpoint",
-            f"{what}; --checkpoint (or --workdir) must name the folder of a run that trained",
+            f"{what}; --checkpoint (or --workdir) must name the folder of a finished or interrupted training",
         )
     with contextlib.ExitStack() as stack:
         if write:
@@ -307,7 +325,7 @@ def open_checkpoints(folder: Path, *, write: bool, keep_last: int = 1, keep_best
 
 
 def _checkpointer() -> ocp.Checkpointer:
-    """Orbax for this process alone: of several that train together it would wait for the others."""
+    """Returns an Orbax checkpointer for this process only; by default it would wait for the other processes."""
     own = jax.process_index()
     alone = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
     handler = ocp.CompositeCheckpointHandler(composite_options=ocp.CompositeOptions(multiprocessing_options=alone))
@@ -316,7 +334,7 @@ def _checkpointer() -> ocp.Checkpointer:
 
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """A folder of checkpoints for this process alone; the system takes the lock back from a process that ends."""
+    """Locks a folder of checkpoints for this process; the system releases the lock when the process ends."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -327,10 +345,14 @@ def _alone(path: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
-                "in-use", f"{path}: another training is at work there; wait for it, or choose another --workdir"
+                "in-use", f"{path}: another training is running there; wait for it, or choose another --workdir"
             ) from None
         except OSError as error:
             if error.errno not in WITHOUT_LOCKS:
                 raise
-            LOGGER.warning("%s: no locks on this file system (%s); let one training at a time work there", path, error)
+            LOGGER.warning(
+                "%s: this file system has no file locks (%s); never run two trainings in this folder at once",
+                path,
+                error,
+            )
         yield

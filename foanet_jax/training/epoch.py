@@ -1,6 +1,6 @@
-"""An epoch's batches: which slices, in what order, and how they come together on the device.
+"""The batches of an epoch: which slices, in which order, and how they are assembled on the device.
 
-Everything random is a function of (seed, epoch, case), so that a run can be taken up anywhere.
+All random draws depend only on (seed, epoch, case), so that a training can be resumed at any step.
 """
 
 import collections
@@ -18,23 +18,23 @@ from foanet_jax.image.prepare import PrepareSpec, Source, padded_shape, prepared
 from foanet_jax.image.stack import neighbours
 from foanet_jax.training.examples import BLOCKS, ORDER, Case, jittered_box, open_case, prepare_case
 
-BLOCK = 16  # batches of one shape in a row, which an accelerator is given at once
-RESIDENT_BYTES = 4 * 2**30  # studies up to this stay on the device from epoch to epoch, beside an epoch's shelves
-SHELF = 64  # a shelf's slices are padded to a multiple of this, so that few shapes are compiled
+BLOCK = 16  # successive batches of one shape, which an accelerator computes as one program
+RESIDENT_BYTES = 4 * 2**30  # up to this total size, studies stay on the device for the whole training
+SHELF = 64  # the number of slices on a shelf is padded to a multiple of this, so that few shapes are compiled
 Shape = tuple[int, int]  # rows and columns, px
 Example = tuple[int, int]  # case and slice
 
 
 @dataclasses.dataclass(frozen=True)
 class EpochSpec:
-    """What an epoch's batches are made of.
+    """Settings of an epoch's batches.
 
     Attributes:
-        prepare, augment: how a study becomes network input.
-        batch_size: slices a batch.
-        limit: examples an epoch; 0: all.
+        prepare, augment: preprocessing and augmentation of a study.
+        batch_size: slices per batch.
+        limit: slices per epoch; 0: all.
         jitter_px, box_scale: see `jittered_box`.
-        seed: of order and changes.
+        seed: of the order and of the augmentation.
     """
 
     prepare: PrepareSpec
@@ -48,24 +48,24 @@ class EpochSpec:
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """Up to BLOCK batches of (case, slice) on grids of one shape."""
+    """Up to BLOCK batches of (case, slice) whose images have the same shape."""
 
     shape: Shape
     batches: tuple[tuple[Example, ...], ...]
 
 
 def epoch_order(cases: Sequence[Case], *, seed: int, epoch: int, limit: int) -> list[Example]:
-    """(case, slice) of every example of an epoch in random order, the first `limit` of them (0: all)."""
+    """Returns the examples (case, slice) of an epoch in random order, at most `limit` of them (0: all)."""
     every = [(number, slice_) for number, case in enumerate(cases) for slice_ in range(case.examples)]
     order = _generator(seed, epoch, ORDER).permutation(len(every))
     return [every[index] for index in (order[:limit] if limit else order)]
 
 
 def plan_epoch(cases: Sequence[Case], spec: EpochSpec, epoch: int) -> list[Block]:
-    """The blocks of an epoch in random order; nothing is read for it.
+    """Plans the blocks of an epoch, in random order, without reading any voxels.
 
-    A batch holds slices on grids of one shape; the last one of a shape is filled up with examples of that
-    shape drawn again.
+    All slices of a batch have the same shape. The last batch of a shape is filled up by repeating examples of that
+    shape.
     """
     by_shape: dict[Shape, list[Example]] = {}
     shape_of: dict[int, Shape] = {}
@@ -86,7 +86,7 @@ def plan_epoch(cases: Sequence[Case], spec: EpochSpec, epoch: int) -> list[Block
 
 
 def count_steps(cases: Sequence[Case], spec: EpochSpec, epochs: int) -> list[int]:
-    """Batches of each epoch."""
+    """Returns the number of batches of each epoch."""
     same_every_epoch = not (spec.jitter_px or spec.box_scale or spec.limit)
     counted = [
         sum(len(block.batches) for block in plan_epoch(cases, spec, epoch))
@@ -100,7 +100,7 @@ def _generator(*key: int) -> np.random.Generator:
 
 
 class Sources:
-    """The studies on the device: all along where they fit, else for as long as they are needed."""
+    """The studies on the device: for the whole training if all of them fit, else only while they are needed."""
 
     def __init__(self, cases: Sequence[Case]):
         self.cases = cases
@@ -108,7 +108,7 @@ class Sources:
         self._open: dict[int, Source] = {}
 
     def __getitem__(self, number: int) -> Source:
-        """The source of a case by its number."""
+        """Returns the source of a case by its index."""
         if number in self._open:
             return self._open[number]
         source = open_case(self.cases[number])
@@ -119,13 +119,13 @@ class Sources:
 
 @dataclasses.dataclass(frozen=True)
 class Shelf:
-    """Every slice of the cases on one shape of grid, on the device.
+    """All slices of the cases whose preprocessed images have one shape, on the device.
 
     Attributes:
-        images: (N, H, W) float32, slices of all cases one after the other, zeros after the last.
+        images: (N, H, W) float32, the slices of all cases one after the other, then zeros.
         labels: (N, H, W) uint8.
-        extents: (N, 2) int32 rows and columns, px.
-        triples: for each case, (slices, 3) indices into the above of its slices and their neighbours.
+        extents: (N, 2) int32 rows and columns that belong to each image, px.
+        triples: for each case, (slices, 3) indices into `images` of each slice and its two neighbours.
     """
 
     images: jax.Array
@@ -134,7 +134,7 @@ class Shelf:
     triples: dict[int, np.ndarray]
 
     def collect(self, batches: Sequence[Sequence[Example]]) -> dict[str, jax.Array]:
-        """Images (S, B, H, W, 3), labels (S, B, H, W) and extents (S, B, 2) of S batches."""
+        """Assembles S batches: images (S, B, H, W, 3), labels (S, B, H, W) and extents (S, B, 2)."""
         picks = np.array([[self.triples[c][s] for c, s in batch] for batch in batches], np.int32)
         images, labels = _collect(self.images, self.labels, picks)
         return {"images": images, "labels": labels, "extent": jnp.asarray(self.extents[picks[..., 1]])}
@@ -148,9 +148,18 @@ def _collect(images, labels, picks):
 def fill_shelf(
     cases: Sequence[Case], numbers: Sequence[int], sources: Sources, spec: EpochSpec, epoch: int, shape: Shape
 ) -> Shelf:
-    """Prepares the cases of one shape; each is changed once an epoch, all its slices alike.
+    """Preprocesses the cases whose images have one shape.
 
-    Case after case is written into arrays of few sizes, so that what was compiled in one epoch serves the next.
+    A case is augmented once per epoch, with the same changes for all its slices. The cases are written into arrays
+    whose number of slices is rounded up, so that the program compiled in one epoch can be used in the next.
+
+    Args:
+        cases: all training cases.
+        numbers: indices of the cases of this shape.
+        sources: the cases on the device.
+        spec: settings of the epoch.
+        epoch: from 0.
+        shape: rows and columns of the images, px.
     """
     count = sum(cases[n].examples for n in numbers)
     slots = -(-count // SHELF) * SHELF
@@ -185,15 +194,15 @@ def _put(images, labels, new_images, new_labels, start):
 
 
 def split_blocks(plan: Sequence[Block], *, together: int, skip: int = 0) -> list[Block]:
-    """The blocks in parts of `together` batches where a block has as many, else of one, in the same order.
+    """Splits blocks into parts of `together` batches, and the rest of each block into single batches.
 
-    The parts are always the same ones: what `skip` leaves out is cut off from them, and only a part that it cuts
-    through comes in single batches.
+    The boundaries of the parts do not depend on `skip`. If `skip` ends inside a part, the remaining batches of that
+    part become single batches.
 
     Args:
-        plan: an epoch's blocks.
-        together: 1 … BLOCK.
-        skip: batches at the start that are left out.
+        plan: the blocks of an epoch.
+        together: batches per part, 1 … BLOCK.
+        skip: number of batches at the start that are left out.
     """
     parts = []
     for block in plan:
@@ -217,20 +226,20 @@ def epoch_batches(
     skip: int = 0,
     share: slice = slice(None),
 ) -> Iterator[tuple[Block, dict[str, jax.Array]]]:
-    """An epoch's batches on the device, `together` of them at a time where a block has as many, else one.
+    """Yields the batches of an epoch on the device, in groups of `together` batches or one batch.
 
     Args:
-        cases: what to train on.
-        spec: how.
-        epoch: which.
-        sources: the cases on the device, where they stay there from epoch to epoch.
-        together: 1 … BLOCK; changes nothing but the number of batches that come at once.
-        skip: batches at the epoch's start that are left out, and not prepared.
-        share: which examples of each batch are wanted; of the others nothing is prepared.
+        cases: training cases.
+        spec: settings of the epoch.
+        epoch: from 0.
+        sources: the cases on the device, if they are kept from epoch to epoch.
+        together: batches per group, 1 … BLOCK; it does not change the batches themselves.
+        skip: number of batches at the start of the epoch that are left out and not preprocessed.
+        share: the part of each batch that this process needs; other examples are not preprocessed.
 
     Yields:
-        Which examples the batches hold, and of those that are wanted `images` (S, B, H, W, 3) float32, `labels`
-        (S, B, H, W) uint8 and `extent` (S, B, 2) int32, S being `together` or 1.
+        The examples of the whole batches, and for this process's share `images` (S, B, H, W, 3) float32, `labels`
+        (S, B, H, W) uint8 and `extent` (S, B, 2) int32, where S is `together` or 1.
     """
     sources = sources or Sources(cases)
     parts = split_blocks(plan_epoch(cases, spec, epoch), together=together, skip=skip)

@@ -1,4 +1,4 @@
-"""What a network trains on: studies with the labels and the crop that are its own."""
+"""Training cases: studies with the labels and the crop that a network is trained with."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,20 +12,20 @@ from foanet_jax.image.prepare import Prepared, PrepareSpec, Source, open_source,
 from foanet_jax.system.errors import InputError
 from foanet_jax.training.losses import WINDOW
 
-# What a random draw is for: part of its key.
+# The purpose of a random draw, which is part of its key.
 ORDER, CHANGE, JITTER, BLOCKS = 1, 2, 3, 4
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A study as one network trains on it.
+    """A study as one network is trained on it.
 
     Attributes:
         study: the labelled study.
-        labels: (T, Z, H, W) uint8, as this network sees the classes.
-        classes: how many those are.
-        box: the crop, margin included.
-        cyclic: whether a cine's last frame precedes its first.
+        labels: (T, Z, H, W) uint8 with the classes of this network.
+        classes: number of classes of this network.
+        box: the crop, with its margin.
+        cyclic: whether the last frame of a cine precedes the first one.
     """
 
     study: Study
@@ -36,21 +36,26 @@ class Case:
 
     @property
     def examples(self) -> int:
-        """Slices of all frames."""
+        """T·Z, the number of slices in all frames."""
         return self.labels.shape[0] * self.labels.shape[1]
 
 
 def object_case(study: Study, *, cyclic: bool) -> Case:
-    """A study for the localization network: whole frames, all foreground merged into one object (Sec. III-D)."""
+    """Makes a case for the localization network: whole frames, all foreground merged into one class (Sec. III-D)."""
     labels = (_labels(study) > 0).astype(np.uint8)
     return Case(study, labels, 2, whole_image(labels.shape[-2:]), cyclic)
 
 
 def segmentation_case(study: Study, *, cyclic: bool, margin_px: int | None) -> Case:
-    """A study for the segmentation network, cropped to its ground truth's union box and margin.
+    """Makes a case for the segmentation network, cropped to the union box of the ground truth and a margin.
 
     Args:
+        study: the labelled study.
+        cyclic: see `Case`.
         margin_px: px added on each side; None: no localization, whole frames.
+
+    Raises:
+        InputError: the study has no labels.
     """
     labels = _labels(study)
     shape = labels.shape[-2:]
@@ -66,10 +71,15 @@ def _labels(study: Study) -> np.ndarray:
 
 
 def jittered_box(case: Case, jitter_px: int, key: tuple[int, ...], *, scale: float = 0.0) -> Box:
-    """The case's box as the localization network might have found it.
+    """Changes a case's box at random, to imitate the errors of the localization network.
 
-    Each side moves by up to `jitter_px`, and the box grows about its centre to 1 … 1 + `scale` times its size. Whole
-    frames stay whole; `key` holds the integers that fix the draw.
+    Whole frames stay as they are. If the box would become too small, it is not changed.
+
+    Args:
+        case: the case.
+        jitter_px: each side moves by up to this many px of the study.
+        key: integers that determine the draw.
+        scale: the box grows about its centre to 1 … 1 + `scale` times its size.
     """
     shape, box = case.labels.shape[-2:], case.box
     if not (jitter_px or scale) or box == whole_image(shape):
@@ -86,7 +96,7 @@ def jittered_box(case: Case, jitter_px: int, key: tuple[int, ...], *, scale: flo
 
 
 def open_case(case: Case) -> Source:
-    """The case's frames and labels on the device."""
+    """Copies the frames and labels of a case to the device."""
     return open_source(case.study.voxels, case.labels)
 
 
@@ -100,12 +110,15 @@ def prepare_case(
     box_scale: float = 0.0,
     key: tuple[int, ...] = (),
 ) -> Prepared:
-    """A case on its network's grid, changed at random where `augment` is given.
+    """Preprocesses a case for its network, with augmentation if `augment` is given.
 
     Args:
-        source: `open_case(case)`, where it is on the device already.
+        case: the case.
+        spec: settings of the preprocessing.
+        augment: ranges of the augmentation; None: no augmentation.
+        source: result of `open_case(case)`, if the case is on the device already.
         jitter_px, box_scale: see `jittered_box`.
-        key: integers that fix the random draws.
+        key: integers that determine the random draws.
     """
     change = NO_AUGMENTATION
     if augment is not None:
@@ -121,12 +134,12 @@ def prepare_case(
 
 
 def require_window(cases: Sequence[Case], spec: PrepareSpec) -> None:
-    """Raises InputError for the first case whose prepared image is smaller than the SSIM window."""
+    """Raises InputError for the first case whose preprocessed image is smaller than the SSIM window."""
     for case in cases:
         extent = prepared_extent(case.box, case.study.spacing_mm[1:], spec)
         if min(extent) < WINDOW:
             raise InputError(
                 "too-small",
-                f"{case.study.name}: {extent[0]}×{extent[1]} px to train on, below SSIM's {WINDOW}-px window; "
-                "use a finer spacing_mm or ssim_mode=global",
+                f"{case.study.name}: the crop has {extent[0]}×{extent[1]} px, less than the {WINDOW}-px window "
+                "of SSIM; use a smaller spacing_mm or ssim_mode=global",
             )

@@ -1,7 +1,8 @@
-"""The training of one network, from its cases to its checkpoints and log.
+"""The training loop of one network, from its cases to its checkpoints and its log.
 
-It can end at any moment, and goes on from its last checkpoint to the same bits: batches are a function of seed and
-epoch, the log is cut back to the checkpoint's step, and a device is given the same batches at once.
+A training can end at any moment and be resumed from its last checkpoint, with bit-identical results. For this, batches
+depend only on seed and epoch, the log is truncated to the checkpoint's step, and the same batches are grouped together
+on the device.
 """
 
 import contextlib
@@ -37,16 +38,25 @@ from foanet_jax.training.validation import prepare_validation
 from foanet_jax.training.weights import holds_networks, start_from
 
 LOGGER = logging.getLogger(__name__)
-TRAINING = "training"  # of a description: what the numbers depend on
+TRAINING = "training"  # the entry of a checkpoint's description that holds everything the results depend on
 
 
 def initial_variables(settings: StageSettings, stage: str, *, seed: int):
-    """Random variables, with those of the file that the settings name: VGG16's kernels, or a network trained before."""
+    """Initialises a network's variables: at random, then with the pre-trained weights that the settings name.
+
+    Args:
+        settings: `settings.train.pretrained` is a file of VGG16's weights or of trained networks, or empty.
+        stage: "localization" or "segmentation".
+        seed: of the random initialisation.
+
+    Raises:
+        InputError: the file of pre-trained weights cannot be used.
+    """
     variables = random_variables(jax.random.key(seed), settings.network)
     LOGGER.info("%s with %.2f million parameters", settings.network.architecture, count_parameters(variables) / 1e6)
     path = settings.train.pretrained
     if not path:
-        LOGGER.warning("no pretrained weights: He initialisation")
+        LOGGER.warning("no pre-trained weights are used; the network starts from He initialisation")
         return variables
     if holds_networks(Path(path)):
         return start_from(variables, Path(path), stage)
@@ -67,32 +77,32 @@ def train_network(
     memory_bytes: int,
     resume: bool,
     tensorboard: bool = False,
-    begun: Callable[[], None] = lambda: None,
+    on_start: Callable[[], None] = lambda: None,
 ) -> bool:
-    """Trains a network and leaves checkpoints and `log.jsonl` in its folder.
+    """Trains a network and writes checkpoints and `log.jsonl` to its folder.
 
-    Several processes do so together, each on its share of every batch; the first one alone reads and writes there.
+    With several processes, each computes its share of every batch, and only the first one reads and writes the folder.
 
     Args:
-        name: what the progress bar calls it.
-        cases: what to train on.
-        validation_cases: what the best checkpoint is chosen by; may be empty.
-        settings: all about this network.
-        folder: where to write; a folder with checkpoints is refused unless `resume`.
-        description: JSON stored with each checkpoint, the configuration as `config` in it.
+        name: name of the network, shown by the progress bar.
+        cases: training cases.
+        validation_cases: cases that select the best checkpoint; may be empty.
+        settings: all settings of this network.
+        folder: output folder; one that has checkpoints is refused without `resume`.
+        description: JSON stored with each checkpoint; its entry "config" is the configuration.
         seed: of initialisation, order and augmentation.
-        memory_bytes: for a forward pass of the validation.
-        resume: go on from the last checkpoint, where there is one.
-        tensorboard: write TensorBoard events as well.
-        begun: called by the process that writes, once it is known that this training may write there.
+        memory_bytes: memory limit of a forward pass of the validation.
+        resume: continue from the last checkpoint, if there is one.
+        tensorboard: also write TensorBoard events.
+        on_start: called by the process that writes, once it is certain that this training may write to the folder.
 
     Returns:
-        Whether there were steps left to take.
+        Whether there were steps left to do.
 
     Raises:
-        InputError: no cases, a crop too small for the loss, a folder that holds another training, a full disk, or
-            gradients that are not finite time after time.
-        Interrupted: the program was told to end, and what is done is saved.
+        InputError: there are no cases, a crop is too small for the loss, the folder holds another training, the disk
+            is full, or too many steps in a row have no finite gradients.
+        Interrupted: the program received a signal to end; the state has been saved.
     """
     if not cases:
         raise InputError("no-studies", f"no studies to train the {name} network on; check data.root and the folds")
@@ -133,18 +143,19 @@ def train_network(
             checkpoints = opened.enter_context(open_checkpoints(folder, write=True, **kept))
             if checkpoints.steps("last") and not resume:
                 raise InputError(
-                    "run-exists", f"{folder}: holds a training already; go on with --resume or choose another --workdir"
+                    "run-exists",
+                    f"{folder}: already holds a training; continue it with --resume or choose another --workdir",
                 )
         state = _begin(name, checkpoints, folder, settings, optimiser, training, seed=seed)
         if writes:
-            begun()
+            on_start()
         state = distributed.of_first(state)
         done = int(state.step)
         if done < sum(steps):
             if writes:
                 truncate_log(folder, done)
-            looked_at = validation_cases if train.validate_epochs else ()
-            validation = prepare_validation(looked_at, settings.prepare, memory_bytes=memory_bytes)
+            validated = validation_cases if train.validate_epochs else ()
+            validation = prepare_validation(validated, settings.prepare, memory_bytes=memory_bytes)
             sources = Sources(cases)
             share = parallel.share(train.batch_size)
             state = parallel.place(state, devices)
@@ -163,11 +174,11 @@ def train_network(
                     )
                     split = ((block, parallel.split(batch, devices)) for block, batch in batches)
                     state = _train_epoch(state, split, step, epoch, end, progress)
-                    looks = validates(train, epoch)
-                    if not looks and not progress.due():
+                    validate = validates(train, epoch)
+                    if not validate and not progress.due():
                         continue
                     score = None
-                    if looks and validation.cases:
+                    if validate and validation.cases:
                         network = Network(settings.network, settings.prepare, everywhere(state.evaluated))
                         score = validation.score(network)
                         progress.note_validation(epoch, score)
@@ -186,27 +197,27 @@ def _begin(
     *,
     seed: int,
 ) -> TrainState:
-    """The state to go on from: the last checkpoint's, where there is one."""
+    """Returns the state to start from: that of the last checkpoint if there is one, else a new one."""
     if checkpoints is None or not checkpoints.steps("last"):
         variables = initial_variables(settings, name, seed=seed)
         return init_state(variables, optimiser, average=settings.optimiser.average)
-    # Read before it is compared: what a damaged checkpoint says is not to be believed.
+    # The checkpoint is verified before its description is compared, because a damaged one cannot be trusted.
     found = checkpoints.read("last", training=True)
     require_same_training(found.description[TRAINING], training, folder)
     shapes = jax.eval_shape(lambda: init_network(jax.random.key(0), settings.network))
     begin = functools.partial(init_state, optimiser=optimiser, average=settings.optimiser.average)
-    LOGGER.info("%s: goes on after step %d (epoch %d)", folder, found.step, found.epoch)
+    LOGGER.info("%s: continues after step %d (epoch %d)", folder, found.step, found.epoch)
     return found.state(jax.eval_shape(begin, shapes))
 
 
 def validates(train: TrainSpec, epoch: int) -> bool:
-    """Whether an epoch, counted from 0, ends in a validation and a checkpoint whatever the time."""
+    """Returns whether an epoch, counted from 0, ends with a validation and a checkpoint."""
     every, number = train.validate_epochs, epoch + 1
     return number == train.epochs or (every > 0 and number % every == 0)
 
 
 def steps_together() -> int:
-    """Steps that the device is given at once: an accelerator would wait for the host between small ones."""
+    """Returns how many steps run as one program; more than one on accelerators, which would wait for the host."""
     return 1 if jax.default_backend() == "cpu" else BLOCK
 
 
@@ -218,15 +229,18 @@ def _train_epoch(
     end: int,
     progress: Progress,
 ) -> TrainState:
-    """The rest of an epoch, up to step `end`; the numbers of some steps are read while the next ones run."""
+    """Trains the rest of an epoch, up to step `end`.
+
+    The metrics of a block are read only after the next block has been started, so that the device does not wait.
+    """
     waiting = None
     for block, batch in batches:
         state, metrics = step(state, batch)
         if waiting is not None:
             progress.note(epoch, *waiting)
         waiting = block, metrics
-        # The end of an epoch is saved with its validation. Blocks are whole here, so that they are the same ones when
-        # the training goes on.
+        # The end of an epoch is saved with its validation. The training is saved between blocks only, so that the
+        # blocks are the same after it is resumed.
         if progress.due() and progress.step + len(block.batches) < end:
             progress.note(epoch, *waiting)
             waiting = None

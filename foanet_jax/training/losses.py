@@ -1,7 +1,7 @@
 """The hybrid loss of the paper: categorical cross entropy, structural similarity and Dice (Eqs. 1–4).
 
-Every term is a mean over images of a value per image, so that a batch split over devices has the same loss; Dice over a
-whole batch adds up over devices.
+Each term is a mean over images, so that the loss of a batch does not change when the batch is split over devices. Dice
+over a whole batch is summed over all devices.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ WINDOW = 11
 SIGMA = 1.5
 C1 = 0.01**2
 C2 = 0.03**2
-# E[x²] − μ² cancels: the TF32 of GPUs would err by as much as C2.
+# E[x²] − μ² loses digits by cancellation: with TF32 on GPUs the error would be as large as C2.
 EXACT = lax.Precision.HIGHEST
 
 
@@ -54,31 +54,36 @@ class LossSpec:
         if min(self.cce, self.ssim, self.dice) < 0 or self.cce + self.ssim + self.dice == 0:
             raise ValueError(
                 f"loss weights cce={self.cce}, ssim={self.ssim}, dice={self.dice}: "
-                "none may be negative and one must be positive"
+                "none may be negative, and at least one must be positive"
             )
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"loss label_smoothing={self.label_smoothing}; choose at least 0 and less than 1")
         if self.side < 0 or (self.side and not self.cce + self.dice):
             raise ValueError(
-                f"loss side={self.side}: it may not be negative, and side outputs learn from cce and dice, "
-                "of which one must be positive"
+                f"loss side={self.side}: it must not be negative, and if it is positive, cce or dice must be positive "
+                "too, because side outputs are trained with these"
             )
 
 
 def cce(logits, one_hot, mask):
-    """Eq. 1, −Σ y ln ŷ, as a mean over each image's pixels: (B, H, W, C) logits and one-hot labels."""
+    """Computes the categorical cross entropy (Eq. 1), −Σ y ln ŷ, as a mean over pixels and then over images.
+
+    Args:
+        logits, one_hot: (B, H, W, C).
+        mask: (B, H, W), weight of each pixel; 0 in the padding.
+    """
     pixels = -jnp.sum(one_hot * jax.nn.log_softmax(logits, axis=-1), axis=-1)
     return jnp.mean(_mean_inside(pixels, mask))
 
 
 def _mean_inside(maps, mask):
-    """(B,) means of (B, H, W) maps over the pixels of their masks."""
+    """Returns the (B,) means of (B, H, W) maps over the pixels of their masks."""
     return jnp.sum(maps * mask, axis=(1, 2)) / jnp.sum(mask, axis=(1, 2))
 
 
 @functools.lru_cache(maxsize=64)
 def _window_matrix(size: int) -> np.ndarray:
-    """(size − 10, size) band matrix whose rows are the normalised Gaussian window at each valid position."""
+    """Returns the (size − 10, size) band matrix whose rows are the normalised Gaussian window at each position."""
     taps = np.exp(-0.5 * ((np.arange(WINDOW) - WINDOW // 2) / SIGMA) ** 2)
     matrix = np.zeros((size - WINDOW + 1, size), np.float32)
     for row in range(len(matrix)):
@@ -87,7 +92,7 @@ def _window_matrix(size: int) -> np.ndarray:
 
 
 def _similarity(mean_s, mean_g, square_s, square_g, product):
-    """Eq. 2's fraction from the first and second moments."""
+    """Computes the fraction in Eq. 2 from the first and second moments."""
     covariance = product - mean_s * mean_g
     variances = (square_s - mean_s**2) + (square_g - mean_g**2)
     numerator = (2 * mean_s * mean_g + C1) * (2 * covariance + C2)
@@ -95,13 +100,13 @@ def _similarity(mean_s, mean_g, square_s, square_g, product):
 
 
 def ssim(probabilities, one_hot, mask):
-    """Eq. 2 at patch level: 1 − mean SSIM over the 11×11 Gaussian windows (σ = 1.5) inside the image.
+    """Computes Eq. 2 at patch level: 1 − the mean SSIM over the 11×11 Gaussian windows (σ = 1.5) inside the image.
 
-    The windows are two band-matrix products an axis, exact and far cheaper than a depthwise convolution.
+    The windows are applied as one band matrix per axis, which is exact and much faster than a depthwise convolution.
 
     Args:
         probabilities, one_hot: (B, H, W, C).
-        mask: (B, H, W), 1 on a rectangle from the top left corner that is the image.
+        mask: (B, H, W), 1 on the image, a rectangle that begins at the top left corner, and 0 in the padding.
 
     Raises:
         ValueError: H or W is smaller than the window.
@@ -109,7 +114,7 @@ def ssim(probabilities, one_hot, mask):
     _, height, width, _ = probabilities.shape
     if min(height, width) < WINDOW:
         raise ValueError(
-            f"SSIM needs images of at least {WINDOW}×{WINDOW} pixels, not {height}×{width}; use ssim_mode=global"
+            f"SSIM needs images of at least {WINDOW}×{WINDOW} px, not {height}×{width} px; use ssim_mode=global"
         )
     rows, columns = _window_matrix(height), _window_matrix(width)
     maps = jnp.stack([probabilities, one_hot, probabilities**2, one_hot**2, probabilities * one_hot], axis=-1)
@@ -121,7 +126,12 @@ def ssim(probabilities, one_hot, mask):
 
 
 def ssim_global(probabilities, one_hot, mask):
-    """Eq. 2 with the whole image as one window, a mean over classes and images."""
+    """Computes Eq. 2 with the whole image as one window, as a mean over classes and images.
+
+    Args:
+        probabilities, one_hot: (B, H, W, C).
+        mask: (B, H, W), 1 on the image and 0 in the padding.
+    """
     weights = (mask / jnp.sum(mask, axis=(1, 2), keepdims=True))[..., None]
 
     def mean(maps):
@@ -134,9 +144,15 @@ def ssim_global(probabilities, one_hot, mask):
 def dice(
     probabilities, one_hot, mask, *, background: bool = True, epsilon: float = 1.0, batch: bool = False, axis_name=None
 ):
-    """Eqs. 3 and 4: 1 − the mean over images and classes of (ε + 2 Σ y ŷ) / (ε + Σ y + Σ ŷ).
+    """Computes the Dice loss (Eqs. 3 and 4): 1 − the mean over images and classes of (ε + 2 Σ y ŷ) / (ε + Σ y + Σ ŷ).
 
-    With `batch` the sums run over all images, those of the other devices of `axis_name` too.
+    Args:
+        probabilities, one_hot: (B, H, W, C).
+        mask: (B, H, W), weight of each pixel; 0 in the padding.
+        background: whether the mean includes the background class.
+        epsilon: the smooth factor ε.
+        batch: sum over the pixels of all images, instead of one Dice per image.
+        axis_name: with `batch`, the device axis over which the sums are added.
     """
     first = 0 if background else 1
     weights = mask[..., None]
@@ -150,18 +166,21 @@ def dice(
 
 
 def smoothed(one_hot, share: float):
-    """One-hot labels of which a share is spread evenly over all classes."""
+    """Applies label smoothing: distributes a share of one-hot labels evenly over all classes."""
     return one_hot if not share else (1 - share) * one_hot + share / one_hot.shape[-1]
 
 
 def side_loss(logits, one_hot, mask, spec: LossSpec, *, axis_name=None):
-    """Cross entropy and Dice of a side output whose every prediction holds for s×s pixels, computed without them.
+    """Computes cross entropy and Dice of a side output.
+
+    Each prediction of the side output counts for s×s pixels. The loss is computed from block means of the labels, at
+    the low resolution, and equals the loss at full resolution.
 
     Args:
         logits: (B, h, w, C).
         one_hot: (B, h·s, w·s, C) labels at full resolution.
-        mask: (B, h·s, w·s), 1 on the images.
-        spec: weights and readings of the two terms.
+        mask: (B, h·s, w·s), 1 on the image and 0 in the padding.
+        spec: weights and options of the two terms.
         axis_name: see `hybrid_loss`.
     """
     batch, height, width, _ = logits.shape
@@ -177,7 +196,7 @@ def side_loss(logits, one_hot, mask, spec: LossSpec, *, axis_name=None):
     if spec.cce:
         total += spec.cce * cce(logits, smoothed(soft, spec.label_smoothing), share)
     if spec.dice:
-        # Sums over blocks are sums over pixels divided by s².
+        # Sums over blocks equal sums over pixels divided by s², and so ε is divided by s² too.
         total += spec.dice * _dice_of(spec, jax.nn.softmax(logits, axis=-1), soft, share, stride, axis_name)
     return total
 
@@ -195,19 +214,19 @@ def _dice_of(spec: LossSpec, probabilities, one_hot, mask, stride: int, axis_nam
 
 
 def hybrid_loss(logits, labels, spec: LossSpec, *, extent=None, sides=(), axis_name=None):
-    """The weighted sum ℓ = ℓ_CCE + ℓ_SSIM + ℓ_DC and its terms (Sec. II-D).
+    """Computes the hybrid loss, the weighted sum ℓ = ℓ_CCE + ℓ_SSIM + ℓ_DC, and its terms (Sec. II-D).
 
     Args:
         logits: (B, H, W, C).
         labels: (B, H, W) int class indices.
-        spec: weights and readings.
+        spec: weights and options of the terms.
         extent: (B, 2) rows and columns that belong to each image, at least 11 each for the windowed SSIM;
             None: all.
-        sides: logits of the side heads, see `network.apply_with_sides`; looked at where `spec.side` is positive.
-        axis_name: device axis over which Dice of a whole batch adds up.
+        sides: logits of the side heads, see `network.apply_with_sides`; used if `spec.side` is positive.
+        axis_name: device axis over which the Dice sums of a whole batch are added.
 
     Returns:
-        The scalar loss, and a dictionary of the terms that were computed, unweighted.
+        The scalar loss, and a dictionary of the terms that were computed, without their weights.
     """
     batch, height, width, classes = logits.shape
     logits = logits.astype(jnp.float32)
@@ -227,7 +246,7 @@ def hybrid_loss(logits, labels, spec: LossSpec, *, extent=None, sides=(), axis_n
     if spec.dice:
         terms["dice"] = _dice_of(spec, predicted, one_hot, mask, 1, axis_name)
     if spec.side:
-        # The sides' grid is a multiple of the coarsest stride; the first one is at full resolution.
+        # The side logits are padded to a multiple of the coarsest stride. The first side has full resolution.
         beyond = [(0, full - size) for full, size in zip(sides[0].shape[1:3], labels.shape[1:], strict=True)]
         wide, inside = jnp.pad(one_hot, ((0, 0), *beyond, (0, 0))), jnp.pad(mask, ((0, 0), *beyond))
         each = [side_loss(side, wide, inside, spec, axis_name=axis_name) for side in sides]

@@ -1,6 +1,6 @@
-"""Data parallelism: the only place where the project spreads a step over devices, those of all processes.
+"""Data parallelism: the only place where a training step is distributed over devices, of one or several processes.
 
-Every process calls the same things in the same order, with the whole state and with its own share of each batch.
+All processes call the same functions in the same order. Each has the whole state and its own share of each batch.
 """
 
 from collections.abc import Callable
@@ -14,16 +14,16 @@ __all__ = ["AXIS", "device_count", "parallelise", "place", "share", "split"]
 
 
 def share(batch_size: int) -> slice:
-    """Which examples of a batch are this process's.
+    """Returns the part of a batch that this process computes.
 
     Raises:
-        InputError: the processes cannot share it evenly.
+        InputError: the batch size is not a multiple of the number of processes.
     """
     processes = jax.process_count()
     if batch_size % processes:
         raise InputError(
             "batch-size",
-            f"train.batch_size is {batch_size}, which {processes} processes cannot share evenly; choose a multiple of "
+            f"train.batch_size is {batch_size}, not a multiple of the {processes} processes; use a multiple of "
             f"{processes}, or fewer processes",
         )
     size = batch_size // processes
@@ -31,7 +31,7 @@ def share(batch_size: int) -> slice:
 
 
 def device_count(batch_size: int) -> int:
-    """How many devices of each process share a batch: the most that divide the process's share evenly.
+    """Returns the number of devices that each process uses: the largest one that divides its share of the batch.
 
     Raises:
         InputError: see `share`.
@@ -46,9 +46,14 @@ def _devices_of(process: int) -> list[jax.Device]:
 
 
 def parallelise(step: Callable, devices: int) -> Callable:
-    """`step(state, batches)` over devices of each process: the state whole on each and donated, batches as `split`.
+    """Compiles `step(state, batches)` for several devices of each process.
 
-    The step must average over the axis `AXIS`; one state and one set of metrics come back.
+    The state is copied to each device, and its memory is reused for the result. Batches have the layout of `split`. The
+    step must average over the axis `AXIS`. One state and one set of metrics are returned.
+
+    Args:
+        step: the function.
+        devices: number of devices per process.
     """
     taking_part = [device for process in range(jax.process_count()) for device in _devices_of(process)[:devices]]
     return jax.pmap(
@@ -62,12 +67,12 @@ def parallelise(step: Callable, devices: int) -> Callable:
 
 
 def split(batches, devices: int):
-    """This process's share of batches (S, B, …) as (devices, S, B / devices, …)."""
+    """Reshapes this process's share of batches from (S, B, …) to (devices, S, B / devices, …)."""
     return jax.tree.map(
         lambda leaf: leaf.reshape(len(leaf), devices, leaf.shape[1] // devices, *leaf.shape[2:]).swapaxes(0, 1), batches
     )
 
 
 def place(state, devices: int):
-    """The state whole on each of the devices, laid out as `parallelise` returns it, so that it compiles once."""
+    """Copies the state to each device, in the layout that `parallelise` returns, so that it is compiled only once."""
     return jax.device_put(state, replicated(devices))

@@ -1,4 +1,4 @@
-"""How far a training has come: the one place that writes its log, saves it and decides whether it stops."""
+"""Progress of a training: the only place that writes its log, saves checkpoints and decides whether to stop."""
 
 import time
 from collections.abc import Sequence
@@ -18,19 +18,20 @@ from foanet_jax.training.spec import TrainSpec
 
 
 class Progress:
-    """The steps that were made and noted, and what becomes of them.
+    """Counts, logs and saves the steps of a training.
 
-    Of several processes each has one of its own: they decide together, and the first one writes.
+    Each of several processes has its own instance. They decide together, and only the first process writes.
 
     Args:
-        folder: of the network.
-        checkpoints: of the network; None in the other processes.
-        log: of the network, cut back to the steps that the bar has; None in the other processes.
-        bar: of `system.progress`, of the steps, those that were made before counted.
-        name: of the network.
-        cases: trained on.
-        train: how often to save, and when to give up.
-        description: stored with each checkpoint.
+        folder: folder of the network.
+        checkpoints: checkpoints of the network; None in all processes but the first.
+        log: log of the network, truncated to the steps that the progress bar counts; None in all processes but the
+            first.
+        bar: progress bar of `system.progress`, which includes the steps of earlier, interrupted runs.
+        name: name of the network.
+        cases: the training cases.
+        train: how often to save, and after how many skipped steps to stop.
+        description: JSON stored with each checkpoint.
     """
 
     def __init__(
@@ -54,10 +55,15 @@ class Progress:
         self._noted_at = time.monotonic()
 
     def note(self, epoch: int, block: Block, metrics: dict[str, jax.Array]) -> None:
-        """Logs the steps on a block's batches.
+        """Logs the steps on the batches of a block.
+
+        Args:
+            epoch: from 0.
+            block: the batches.
+            metrics: from `train_steps`.
 
         Raises:
-            InputError: too many in a row had no finite gradients.
+            InputError: too many steps in a row had no finite gradients.
         """
         columns = {name: values.tolist() for name, values in jax.device_get(metrics).items()}
         rows = zip(*columns.values(), strict=True)
@@ -80,16 +86,17 @@ class Progress:
         self._write({"kind": "skipped", "step": self.step, "epoch": epoch, "examples": examples})
         named = ", ".join(f"{case} slice {slice_} frame {frame}" for case, slice_, frame in examples)
         if self._log is not None:
-            self._bar.write(f"{self._folder}: step {self.step} skipped, its gradients are not finite: {named}")
+            self._bar.write(f"{self._folder}: step {self.step} skipped because its gradients are not finite: {named}")
         if self._skipped >= self._train.max_skipped:
             raise InputError(
                 "diverged",
-                f"{self._folder}: {self._skipped} steps in a row without finite gradients, up to step {self.step} on "
-                f"{named}; check these images, or lower optimiser.learning_rate or set optimiser.clip_norm",
+                f"{self._folder}: {self._skipped} steps in a row had no finite gradients, the last was step "
+                f"{self.step} on {named}; check these images, or lower optimiser.learning_rate or set "
+                "optimiser.clip_norm",
             )
 
     def note_validation(self, epoch: int, score: float) -> None:
-        """Logs the mean Dice after an epoch."""
+        """Logs the mean validation Dice after an epoch."""
         self._write({"kind": "validation", "step": self.step, "epoch": epoch, "dice": score})
         self._bar.set_description(f"{self._name}, validation Dice {score:.3f}", refresh=False)
 
@@ -98,21 +105,26 @@ class Progress:
             self._log.write(record)
 
     def due(self) -> bool:
-        """Whether it is time to save: some minutes have passed, or the program was told to end, in any process."""
+        """Returns whether it is time to save: `save_minutes` have passed, or a signal came, in any process."""
         seconds = 60 * self._train.save_minutes
         return distributed.anywhere(interruption.requested() or 0 < seconds <= time.monotonic() - self._noted_at)
 
     def save(self, state, epoch: int, *, score: float | None = None) -> None:
-        """Saves the state after the steps that were noted, the log first.
+        """Saves the state after the logged steps. The log is written first.
+
+        Args:
+            state: the training state.
+            epoch: from 0.
+            score: mean validation Dice; None if there was no validation.
 
         Raises:
             InputError: the disk is full.
-            Interrupted: the program, or another of its processes, was told to end.
+            Interrupted: this or another process received a signal to end; the state has been saved.
         """
         now = time.monotonic()
         if self._log is not None and self._checkpoints is not None:
             self._log.write_seconds(self.step, epoch, now - self._noted_at)
-            # What a checkpoint follows from is on the disk before it.
+            # The log must be on the disk before the checkpoint: a resumed training relies on it.
             self._log.flush()
             self._checkpoints.save(state, self._description, epoch=epoch + 1, score=score)
         self._noted_at = now

@@ -1,4 +1,4 @@
-"""Whether a training may go on: what it began with is stored in its checkpoints, and compared."""
+"""Checks whether a training may be resumed: its settings and data must equal those stored in its checkpoints."""
 
 import dataclasses
 import json
@@ -14,9 +14,9 @@ from foanet_jax.system.nesting import dotted
 from foanet_jax.training.examples import Case
 from foanet_jax.training.spec import StageSettings
 
-# These change nothing in what is learned.
+# These settings do not influence the result and may change.
 FREE = ("train.save_minutes", "train.keep_last", "train.keep_best", "train.max_skipped")
-ELSEWHERE = ("root", "folds_file")  # of the data: where they lie; what they are is told by the studies
+ELSEWHERE = ("root", "folds_file")  # paths of the data may change too, because the studies themselves are compared
 STUDIES = "studies"
 
 
@@ -29,12 +29,12 @@ def describe_training(
     *,
     seed: int,
 ) -> dict[str, Any]:
-    """What the numbers of a training depend on, as JSON.
+    """Describes everything that the result of a training depends on, as JSON values.
 
     Args:
         stage: the network's name.
-        settings: all about it.
-        data: the configuration's part of that name.
+        settings: all settings of the network.
+        data: the section `data` of the configuration.
         cases, validation_cases: in their order.
         seed: of initialisation, order and augmentation.
     """
@@ -54,7 +54,7 @@ def describe_training(
 
 
 def _digest(case: Case) -> str:
-    """Eight letters of a case's voxels, labels and all else that is trained on."""
+    """Returns an eight-digit checksum of a case's voxels, labels, spacing, box and classes."""
     digest = zlib.crc32(repr((case.study.spacing_mm, case.box, case.classes, case.cyclic)).encode())
     for array in (case.study.voxels, case.labels):
         digest = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, digest)
@@ -62,12 +62,18 @@ def _digest(case: Case) -> str:
 
 
 def require_same_training(stored: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    """Checks that a training goes on as it began; only at a constant rate may there be more epochs.
+    """Checks that a resumed training has the settings and data that it started with.
 
-    Fields that either version does not know are passed over.
+    One change is allowed: with a constant learning rate, the number of epochs may grow. Settings that only one of the
+    two has, because versions of the project differ, are ignored.
+
+    Args:
+        stored: from `describe_training`, as the checkpoint holds it.
+        now: from `describe_training`, for this run.
+        folder: folder of the network, for the message.
 
     Raises:
-        InputError: naming the first field that differs, and both values.
+        InputError: a value differs; the message names the first one and both values.
     """
     old, new = dotted(stored), dotted(now)
     for name in dict.fromkeys([*new, *old]):
@@ -82,6 +88,6 @@ def require_same_training(stored: Mapping[str, Any], now: Mapping[str, Any], fol
         what = name if name.startswith(STUDIES) else f"config.{name}"
         raise InputError(
             "other-training",
-            f"{folder}: the training there began with {what} = {was!r}, not {is_!r}; "
-            "give it what it began with, or choose another --workdir",
+            f"{folder}: the training there was started with {what} = {was!r}, but now it is {is_!r}; "
+            "use the original value, or choose another --workdir",
         )

@@ -1,4 +1,4 @@
-"""The log of a training: JSON lines, TensorBoard by choice."""
+"""The log of a training: JSON lines and, optionally, TensorBoard events."""
 
 import contextlib
 import itertools
@@ -10,18 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from foanet_jax.system.atomic import atomic_path, open_unlinked
-from foanet_jax.system.diskspace import telling_disk_full
+from foanet_jax.system.diskspace import explaining_disk_full
 
 NAME, SECONDS = "log.jsonl", "seconds.jsonl"
 
 
 class RunLog:
-    """Appends records to `folder/log.jsonl`, and their numbers to TensorBoard where asked.
+    """Appends records to `folder/log.jsonl` and, optionally, their numbers to TensorBoard.
 
     A record is {"kind": "train" | "validation", "step", "epoch", …numbers}, or {"kind": "skipped", "step", "epoch",
-    "examples": [[case, slice, frame], …]} of a step whose gradients were not finite. How long it took goes to a file
-    of its own, `folder/seconds.jsonl`, so that the log of the same training is the same. A disk that is full is an
-    InputError.
+    "examples": [[case, slice, frame], …]} for a step whose gradients were not finite. The durations are written to a
+    separate file, `folder/seconds.jsonl`, so that the log of a repeated training is identical.
+
+    Args:
+        folder: folder of the network; created if it is missing.
+        tensorboard: write TensorBoard events to `folder/tensorboard`.
+
+    Raises:
+        InputError: a method found the disk full.
     """
 
     def __init__(self, folder: Path, *, tensorboard: bool):
@@ -34,14 +40,14 @@ class RunLog:
             opened.pop_all()
         self._writer = None
         if tensorboard:
-            from tensorboardX import SummaryWriter  # only with the option: it is slow to import
+            from tensorboardX import SummaryWriter  # imported only if needed, because the import is slow
 
             self._writer = SummaryWriter(str(folder / "tensorboard"))
 
     def write(self, record: dict[str, Any]) -> None:
-        """Adds one record; numbers that are not finite become null."""
+        """Appends one record; numbers that are not finite become null."""
         clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
-        with telling_disk_full(self._folder / NAME):
+        with explaining_disk_full(self._folder / NAME):
             self._file.write(json.dumps(clean) + "\n")
         if self._writer is not None:
             for name, value in clean.items():
@@ -49,14 +55,14 @@ class RunLog:
                     self._writer.add_scalar(f"{clean['kind']}/{name}", value, clean["step"])
 
     def write_seconds(self, step: int, epoch: int, seconds: float) -> None:
-        """Adds how long it took, validation as well, to come to this step from the one before that was noted."""
-        with telling_disk_full(self._folder / SECONDS):
+        """Appends the time since the last call, validation included, which the steps up to this one took."""
+        with explaining_disk_full(self._folder / SECONDS):
             self._seconds.write(json.dumps({"step": step, "epoch": epoch, "seconds": round(seconds, 3)}) + "\n")
 
     def flush(self) -> None:
-        """Returns once what was written has reached the disk."""
+        """Waits until all records are on the disk."""
         for file in (self._file, self._seconds):
-            with telling_disk_full(Path(file.name)):
+            with explaining_disk_full(Path(file.name)):
                 file.flush()
                 os.fsync(file.fileno())
 
@@ -64,14 +70,14 @@ class RunLog:
         return self
 
     def __exit__(self, *_) -> None:
-        with telling_disk_full(self._folder), self._file, self._seconds:
+        with explaining_disk_full(self._folder), self._file, self._seconds:
             pass
         if self._writer is not None:
             self._writer.close()
 
 
 def read_log(folder: Path, name: str = NAME) -> list[dict[str, Any]]:
-    """All records of a folder's log, none where there is no log; a last line cut short is left out."""
+    """Reads all records of a folder's log; none if there is no log. An incomplete last line is left out."""
     path = folder / name
     if not path.exists():
         return []
@@ -85,22 +91,22 @@ def read_log(folder: Path, name: str = NAME) -> list[dict[str, Any]]:
 
 
 def training_seconds(folder: Path) -> float | None:
-    """How long the training in a folder took, all in all; None where that is not known."""
+    """Returns the total time in seconds that the training in a folder took; None if it is not known."""
     records = read_log(folder, SECONDS)
     return sum(record["seconds"] for record in records) if records else None
 
 
 def skipped_in_a_row(records: Sequence[Mapping[str, Any]]) -> int:
-    """How many of the last steps had no finite gradients, one after the other."""
+    """Returns the number of steps in a row, up to the last step, that had no finite gradients."""
     skipped = {record["step"] for record in records if record["kind"] == "skipped"}
     steps = [record["step"] for record in records if record["kind"] == "train"]
     return len(list(itertools.takewhile(skipped.__contains__, reversed(steps))))
 
 
 def truncate_log(folder: Path, step: int) -> None:
-    """Drops the records after a step, which a resumed training will write again."""
+    """Removes the records after a step from the logs; a resumed training writes them again."""
     for name in (NAME, SECONDS):
         if (folder / name).exists():
             kept = [record for record in read_log(folder, name) if record["step"] <= step]
-            with telling_disk_full(folder / name), atomic_path(folder / name) as temporary:
+            with explaining_disk_full(folder / name), atomic_path(folder / name) as temporary:
                 temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")

@@ -1,6 +1,6 @@
-"""What a checkpoint says of itself, written last: digests of its arrays, of its description and of its files.
+"""The seal of a checkpoint: a file with checksums of its arrays, its description and its files, written last.
 
-A folder with a seal that is whole was written to its end. What is read from it is compared with the seal.
+A checkpoint with an intact seal is complete. What is read from it is compared with the checksums.
 """
 
 import dataclasses
@@ -19,21 +19,21 @@ VERSION = 1
 
 
 class Damage(Exception):
-    """A checkpoint is not what was saved; the message names the file or the array."""
+    """A checkpoint differs from what was saved; the message names the file or the array."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Seal:
-    """What was saved.
+    """Checksums of a saved checkpoint.
 
     Attributes:
-        step: updates made.
-        epoch: the epoch that they end in, from 1.
-        score: of the validation; None where there was none.
-        description: sha256 of the description's canonical JSON.
-        arrays: sha256, shape and dtype by name, from the arrays in memory.
-        files: sha256 by path inside the folder, of what was read back from the disk.
-        version: of this format.
+        step: number of steps done.
+        epoch: the epoch of the last step, from 1.
+        score: mean validation Dice; None if there was no validation.
+        description: SHA-256 of the description's canonical JSON.
+        arrays: SHA-256, shape and dtype by name, computed from the arrays in memory.
+        files: SHA-256 by path inside the folder, computed from the files as read back from the disk.
+        version: version of this format.
     """
 
     step: int
@@ -46,19 +46,19 @@ class Seal:
 
 
 def digest_json(value: Any) -> str:
-    """sha256 of a value's JSON with sorted names and no blanks."""
+    """Returns the SHA-256 of a value's JSON with sorted names and without spaces."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def describe_array(array: np.ndarray) -> dict[str, Any]:
-    """sha256 of an array's values in row-major order, its shape and dtype."""
+    """Returns an array's shape, dtype and the SHA-256 of its values in row-major order."""
     values = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     return {"sha256": hashlib.sha256(values.data).hexdigest(), "shape": list(array.shape), "dtype": str(array.dtype)}
 
 
 def digest_files(folder: Path) -> dict[str, str]:
-    """sha256 of every file below a folder by its path there; all of them have reached the disk by then."""
+    """Writes all files below a folder to the disk and returns their SHA-256 by path relative to the folder."""
     digests = {}
     for path in sorted(folder.rglob("*")):
         sync(path)
@@ -74,17 +74,17 @@ def _digest_file(path: Path) -> str:
 
 
 def write_seal(folder: Path, seal: Seal) -> None:
-    """Writes a seal whole or not at all, with a digest of its own content."""
+    """Writes a seal atomically, with a checksum of its own content."""
     content = dataclasses.asdict(seal)
     with atomic_path(folder / NAME) as temporary:
         temporary.write_text(json.dumps({**content, "seal": digest_json(content)}, indent=1) + "\n", encoding="utf-8")
 
 
 def read_seal(folder: Path) -> Seal | None:
-    """A folder's seal, None where it has none.
+    """Reads the seal of a checkpoint's folder; None if there is none.
 
     Raises:
-        Damage: it is not what was written, or belongs to another folder.
+        Damage: the seal has changed, or belongs to another folder.
     """
     path = folder / NAME
     try:
@@ -99,15 +99,22 @@ def read_seal(folder: Path) -> Seal | None:
     if not whole:
         raise Damage(f"{path}: its content has changed")
     if content["version"] != VERSION or str(content["step"]) != folder.name:
-        raise Damage(f"{path}: of step {content['step']}, format {content['version']}; not of this folder")
+        raise Damage(
+            f"{path}: has step {content['step']} and format {content['version']}, which do not fit this folder"
+        )
     return Seal(**content)
 
 
 def verify_files(folder: Path, seal: Seal, parts: Collection[str]) -> None:
-    """Checks the files of some of a checkpoint's parts, and those beside the parts.
+    """Compares the files of some parts of a checkpoint, and those outside all parts, with the seal.
+
+    Args:
+        folder: the checkpoint's folder.
+        seal: its seal.
+        parts: names of the parts to check.
 
     Raises:
-        Damage: one is missing, unreadable or changed.
+        Damage: a file is missing, unreadable or changed.
     """
     for name, expected in seal.files.items():
         part, inside, _ = name.partition("/")
@@ -122,10 +129,15 @@ def verify_files(folder: Path, seal: Seal, parts: Collection[str]) -> None:
 
 
 def verify_arrays(arrays: Mapping[str, np.ndarray], expected: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
-    """Checks names, shapes, dtypes and values of arrays that were read.
+    """Compares names, shapes, dtypes and values of arrays with the seal.
+
+    Args:
+        arrays: the arrays that were read.
+        expected: from the seal.
+        folder: the checkpoint's folder, for the message.
 
     Raises:
-        Damage: naming the first that differs.
+        Damage: an array differs; the message names the first one.
     """
     for name in sorted(arrays.keys() | expected.keys()):
         found = describe_array(arrays[name]) if name in arrays else None

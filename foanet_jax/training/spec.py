@@ -1,4 +1,4 @@
-"""What the training of a network is told, as typed values."""
+"""Settings of a network's training as typed dataclasses."""
 
 import dataclasses
 
@@ -47,7 +47,7 @@ class TrainSpec:
     def __post_init__(self):
         if self.save_minutes < 0 or min(self.keep_last, self.keep_best, self.max_skipped) < 1:
             raise ValueError(
-                f"{self}: keep_last, keep_best and max_skipped must be at least 1, save_minutes not negative"
+                f"{self}: keep_last, keep_best and max_skipped must be at least 1, and save_minutes not negative"
             )
         if (
             min(self.epochs, self.batch_size) < 1
@@ -58,7 +58,7 @@ class TrainSpec:
 
 @dataclasses.dataclass(frozen=True)
 class StageSettings:
-    """Everything about one of the two networks."""
+    """All settings of one of the two networks."""
 
     network: NetworkSpec
     prepare: PrepareSpec

@@ -1,4 +1,4 @@
-"""The training state and one step on it, as pure functions."""
+"""The training state and the training step, as pure functions."""
 
 import dataclasses
 from typing import Any
@@ -13,7 +13,7 @@ from foanet_jax.network import NetworkSpec, apply_with_sides
 from foanet_jax.training.losses import LossSpec, hybrid_loss
 
 SCHEDULES = ("constant", "cosine", "poly")
-POWER = 0.9  # of the polynomial schedule, as nnU-Net has it
+POWER = 0.9  # exponent of the polynomial schedule, as in nnU-Net
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,19 +54,20 @@ class OptimiserSpec:
         others = (self.clip_norm, self.warmup_steps, self.weight_decay, self.average)
         if self.learning_rate <= 0 or self.epsilon <= 0 or min(others) < 0 or self.average >= 1:
             raise ValueError(
-                f"{self}: learning_rate and epsilon must be positive, the others not negative, and average below 1"
+                f"{self}: learning_rate and epsilon must be positive, the others not negative, and average must "
+                "be below 1"
             )
 
 
 @flax.struct.dataclass
 class TrainState:
-    """All that training changes.
+    """Everything that a training step changes.
 
     Attributes:
-        step: int32, updates made.
+        step: int32, number of steps done.
         variables: the network's parameters and statistics.
-        optimiser: Optax's state.
-        average: the moving average of the variables; None where none is kept.
+        optimiser: state of the Optax optimiser.
+        average: moving average of the variables; None if there is none.
     """
 
     step: jax.Array
@@ -81,7 +82,7 @@ class TrainState:
 
 
 def scale_by_keras_adam(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
-    """Adam's direction with Keras's ε: m·√(1−β2ᵗ)/(1−β1ᵗ) / (√v + ε) (Kingma & Ba 2015, end of Sec. 2)."""
+    """Returns Adam's update with ε as in Keras: m·√(1−β2ᵗ)/(1−β1ᵗ) / (√v + ε) (Kingma & Ba 2015, end of Sec. 2)."""
 
     def init(params):
         return optax.ScaleByAdamState(
@@ -103,7 +104,12 @@ def scale_by_keras_adam(b1: float, b2: float, eps: float) -> optax.GradientTrans
 
 
 def make_optimiser(spec: OptimiserSpec, total_steps: int) -> optax.GradientTransformation:
-    """The Optax transformation of a spec; `total_steps` sets where a schedule ends."""
+    """Builds the Optax optimiser.
+
+    Args:
+        spec: its settings.
+        total_steps: number of steps of the whole training, at which the schedule ends.
+    """
     adam = scale_by_keras_adam if spec.keras_epsilon else optax.scale_by_adam
     direction = adam(spec.beta1, spec.beta2, spec.epsilon)
     clip = [optax.clip_by_global_norm(spec.clip_norm)] if spec.clip_norm else []
@@ -112,12 +118,12 @@ def make_optimiser(spec: OptimiserSpec, total_steps: int) -> optax.GradientTrans
 
 
 def _rate(spec: OptimiserSpec, total_steps: int) -> optax.Schedule:
-    """The learning rate by step: a linear warm-up, then the schedule over the steps that are left."""
+    """Returns the learning rate schedule: a linear warm-up, then the schedule over the remaining steps."""
     left = max(total_steps - spec.warmup_steps, 1)
     after = {
         "constant": optax.constant_schedule(spec.learning_rate),
         "cosine": optax.cosine_decay_schedule(spec.learning_rate, left),
-        # Optax's own rounds to the power of a negative number at the end.
+        # Optax's polynomial schedule can take the power of a negative number at the end, because of rounding.
         "poly": lambda step: spec.learning_rate * jnp.maximum(1 - step / left, 0) ** POWER,
     }[spec.schedule]
     if not spec.warmup_steps:
@@ -127,19 +133,32 @@ def _rate(spec: OptimiserSpec, total_steps: int) -> optax.Schedule:
 
 
 def _is_kernel(params):
-    """A tree like the parameters': which of them are kernels of convolutions."""
+    """Returns a tree of booleans, of the structure of the parameters, that marks the kernels of convolutions."""
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
 
 
 def init_state(variables, optimiser: optax.GradientTransformation, *, average: float = 0.0) -> TrainState:
-    """The state before the first step; `average` is the decay of the average, 0 for none."""
-    # A copy: a step is given the memory of both.
+    """Returns the state before the first step.
+
+    Args:
+        variables: the network's initial variables.
+        optimiser: from `make_optimiser`.
+        average: decay of the moving average of the variables; 0: no average.
+    """
+    # A copy is needed because a step reuses the memory of both ("donated" arrays).
     kept = jax.tree.map(jnp.copy, variables) if average else None
     return TrainState(jnp.zeros([], jnp.int32), variables, optimiser.init(variables["params"]), kept)
 
 
 def averaged(average, variables, decay: float, step):
-    """The moving average once the variables after `step` updates have been added."""
+    """Updates the moving average of the variables.
+
+    Args:
+        average: the average so far.
+        variables: the variables after `step` steps.
+        decay: weight of the old average, limited to (1 + step)/(10 + step).
+        step: number of steps done.
+    """
     kept = jnp.minimum(decay, (1 + step) / (10 + step))
     return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, average, variables)
 
@@ -154,17 +173,21 @@ def train_step(
     average: float = 0.0,
     axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """One update on one batch.
+    """Runs one training step on one batch.
 
     Args:
-        state: what to update.
+        state: the state before the step.
         batch: `images` (B, H, W, 3) float32, `labels` (B, H, W) uint8, `extent` (B, 2) int32.
-        average: decay of the variables' average, where the state keeps one.
+        network: the network.
+        loss: the loss.
+        optimiser: from `make_optimiser`.
+        average: decay of the moving average, if the state has one.
         axis_name: device axis over which gradients and metrics are averaged.
 
     Returns:
-        The new state, and scalar metrics: `loss` and its terms, `gradient_norm`, and `skipped`, which is 1 where one of
-        them or of the new statistics is not finite: then only the step is counted, and all else stays as it was.
+        The new state, and scalar metrics: `loss` and its terms, `gradient_norm` and `skipped`. If the loss, the
+        gradients or the new statistics are not finite, `skipped` is 1, the step is counted, and everything else in the
+        state stays as it was.
     """
 
     def objective(params):
@@ -197,9 +220,18 @@ def train_step(
 def keep_finite(
     new: TrainState, old: TrainState, metrics: dict[str, jax.Array]
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """The new state where loss, gradients and statistics are finite, else the old one at the new step; and `skipped`.
+    """Keeps the old state, except the step number, if loss, gradients or statistics are not finite.
 
-    A norm that overflows counts as not finite: the squares in Adam's state would be too.
+    A gradient norm that overflows counts as not finite, because the squared gradients in Adam's state would overflow
+    too.
+
+    Args:
+        new: the state after the step.
+        old: the state before the step.
+        metrics: with `loss` and `gradient_norm`.
+
+    Returns:
+        The new or the old state, and the metrics with `skipped`, 0 or 1.
     """
     numbers = [metrics["loss"], metrics["gradient_norm"], *jax.tree.leaves(new.variables.get("statistics", {}))]
     finite = jnp.all(jnp.stack([jnp.isfinite(number).all() for number in numbers]))
@@ -208,14 +240,15 @@ def keep_finite(
 
 
 def train_steps(state: TrainState, batches: dict[str, jax.Array], **options) -> tuple[TrainState, dict[str, jax.Array]]:
-    """Updates on S batches, one after the other, in one program; `options` are those of `train_step`.
+    """Runs S training steps, one after the other, in one program.
 
     Args:
-        state: what to update.
-        batches: as `train_step`'s, stacked: (S, B, …).
+        state: the state before the first step.
+        batches: stacked batches (S, B, …), see `train_step`.
+        options: the other arguments of `train_step`.
 
     Returns:
-        The last state, and the metrics of every step, (S,).
+        The state after the last step, and the metrics of all steps, each (S,).
     """
 
     def step(state, batch):
@@ -223,6 +256,6 @@ def train_steps(state: TrainState, batches: dict[str, jax.Array], **options) -> 
 
     if len(batches["images"]) > 1:
         return lax.scan(step, state, batches)
-    # A loop of one would keep XLA from using all of a CPU's cores.
+    # Inside a loop, even of one step, XLA does not use all cores of a CPU.
     state, metrics = step(state, jax.tree.map(lambda leaf: leaf[0], batches))
     return state, jax.tree.map(lambda value: value[None], metrics)

@@ -1,4 +1,4 @@
-"""What the best checkpoint is chosen by."""
+"""Validation during training: the score that selects the best checkpoint."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -10,18 +10,18 @@ from foanet_jax.image.stack import neighbours
 from foanet_jax.measures.metrics import dice
 from foanet_jax.pipeline import Network, likeliest, probability_maps, slices_together
 from foanet_jax.system import distributed
-from foanet_jax.system.devices import telling_out_of_memory
+from foanet_jax.system.devices import explaining_out_of_memory
 from foanet_jax.training.examples import Case, prepare_case
 
 
 @dataclasses.dataclass(frozen=True)
 class Validation:
-    """The validation studies of one network, prepared once, and what a forward pass on them may take.
+    """The validation cases of one network, preprocessed once.
 
     Attributes:
-        cases: all of them.
-        prepared: by number, those that this process looks at.
-        memory_bytes: for a forward pass.
+        cases: all validation cases.
+        prepared: the preprocessed cases of this process, by index.
+        memory_bytes: memory limit of a forward pass.
     """
 
     cases: Sequence[Case]
@@ -29,14 +29,14 @@ class Validation:
     memory_bytes: int
 
     def score(self, network: Network) -> float:
-        """Mean Dice over studies and foreground classes, each study one volume on its network's grid."""
+        """Computes the mean Dice over cases and foreground classes; Dice is per case, on the network's grid."""
         values = np.zeros((len(self.cases), self.cases[0].classes - 1))
         for number, prepared in self.prepared.items():
             case = self.cases[number]
             along = network.prepare.neighbours
             triples = neighbours(*case.labels.shape[:2], cyclic=case.cyclic, along=along)
             together = slices_together([network], prepared.images.shape[1:], len(triples), self.memory_bytes)
-            with telling_out_of_memory(case.study.name):
+            with explaining_out_of_memory(case.study.name):
                 maps = probability_maps(network, prepared, triples, together=together)
                 rows, columns = prepared.extent
                 predicted = likeliest(maps)[:, :rows, :columns]
@@ -46,7 +46,7 @@ class Validation:
 
 
 def prepare_validation(cases: Sequence[Case], spec: PrepareSpec, *, memory_bytes: int) -> Validation:
-    """Prepares the validation studies that this process looks at: every one, or with several each its share."""
+    """Preprocesses the validation cases of this process: all of them, or its share if there are several processes."""
     return Validation(
         cases, {number: prepare_case(cases[number], spec) for number in distributed.mine(len(cases))}, memory_bytes
     )

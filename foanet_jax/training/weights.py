@@ -1,7 +1,8 @@
-"""Weights files: the networks of one or several runs, and all that predicting with them takes, in one file.
+"""Weights files: one file with the networks of one or several runs and everything that a prediction needs.
 
-A .safetensors file of variables, called "0/segmentation/variables/params/score/kernel" and so on by the number of their
-run; its metadata hold one JSON text: what is known of the runs, and the SHA-256 of that and of the arrays.
+It is a .safetensors file. An array has a name such as "0/segmentation/variables/params/score/kernel", which begins with
+the index of its run. The metadata hold one JSON text with the descriptions of the runs and a SHA-256 checksum of these
+descriptions and of the arrays.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 import foanet_jax
 from foanet_jax.measures.quality.calibration import Calibration, parse_calibration
 from foanet_jax.system.atomic import atomic_path
-from foanet_jax.system.errors import InputError, telling_damage
+from foanet_jax.system.errors import InputError, as_input_error
 from foanet_jax.training.checkpoint import Checkpoint
 from foanet_jax.training.seal import describe_array, digest_json
 from foanet_jax.training.spec import STAGES
@@ -29,7 +30,7 @@ LOGGER = logging.getLogger(__name__)
 SUFFIX = ".safetensors"
 DEFAULT = Path(__file__).parents[1] / "weights" / f"short_axis{SUFFIX}"
 DTYPES = ("float32", "float16")
-_METADATA = "foanet"  # One name alone: of several, safetensors writes the order as it comes.
+_METADATA = "foanet"  # a single entry, because safetensors writes several entries in random order
 _FORMAT = 1
 _MOST_BYTES = 2**30
 _KINDS = {"F32": np.float32, "F16": np.float16}
@@ -37,13 +38,13 @@ _KINDS = {"F32": np.float32, "F16": np.float16}
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """One run of a weights file.
+    """One run in a weights file.
 
     Attributes:
         stages: the checkpoint of each of its networks, by the network's name.
-        fold: that it was trained for.
-        seen: the patients of its training and validation.
-        calibration: from confidence to Dice; None where it has none.
+        fold: the cross-validation fold that it was trained for.
+        seen: the patients of its training and validation sets.
+        calibration: of the expected Dice from the confidence; None if the run has none.
     """
 
     stages: Mapping[str, Checkpoint]
@@ -54,12 +55,12 @@ class Member:
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """What a weights file holds.
+    """The content of a weights file.
 
     Attributes:
-        members: its runs, which predict together.
-        licence, citation: what who made it says of its use; may be empty.
-        version: of the project that wrote it.
+        members: its runs, which predict as an ensemble.
+        licence, citation: texts by the author of the weights; may be empty.
+        version: version of the project that wrote the file.
     """
 
     members: tuple[Member, ...]
@@ -68,13 +69,13 @@ class Weights:
     version: str = foanet_jax.__version__
 
     def describe(self) -> str:
-        """Classes, runs, what they were trained with and the licence, in a line."""
+        """Returns one line with the classes, the runs, their training data and the licence."""
         descriptions = [member.stages["segmentation"].description for member in self.members]
         data = sorted({description["config"]["data"]["name"] for description in descriptions})
         patients = {patient for member in self.members for patient in member.seen}
         parts = [
             ", ".join(descriptions[0]["classes"][1:]),
-            *([f"{len(self.members)} runs that predict together"] if len(self.members) > 1 else []),
+            *([f"ensemble of {len(self.members)} runs"] if len(self.members) > 1 else []),
             f"trained with {f'{len(patients)} patients' if patients else 'patients unknown'} of {', '.join(data)}",
             f"foanet-jax {self.version}",
         ]
@@ -82,38 +83,41 @@ class Weights:
 
 
 def is_weights(path: Path) -> bool:
-    """Whether `--checkpoint` names a weights file, not the folder of a run."""
+    """Returns whether a path given as `--checkpoint` is a weights file, not the folder of a run."""
     return path.is_file() or (path.suffix == SUFFIX and not path.is_dir())
 
 
 def default_weights() -> Path:
-    """The weights file that came with the package.
+    """Returns the path of the weights file in the package.
 
     Raises:
-        InputError: "missing-weights" where none did.
+        InputError: the package was installed without one ("missing-weights").
     """
     if not DEFAULT.is_file():
         raise InputError(
             "missing-weights",
-            f"{DEFAULT}: no weights came with this installation; pass --checkpoint=RUN (from Python, "
-            "foanet_jax.load(RUN)), the folder of a run that trained or a weights file; python run.py trains one",
+            f"{DEFAULT}: this installation has no weights; pass --checkpoint=RUN (in Python, foanet_jax.load(RUN)), "
+            "where RUN is the folder of a trained run or a weights file; python run.py trains a run",
         )
     return DEFAULT
 
 
 def write_weights(weights: Weights, path: Path, *, dtype: str = "float32") -> int:
-    """Writes a weights file whole or not at all; equal weights make equal files. Returns its bytes.
+    """Writes a weights file atomically. Equal weights give byte-identical files.
 
     Args:
-        weights: what to write.
-        path: ends in .safetensors.
-        dtype: "float32", or "float16" for arrays of two dimensions and more; the few others stay as they are.
+        weights: the content.
+        path: the file, with the suffix .safetensors.
+        dtype: "float32" or "float16". With "float16", arrays of one dimension, which are small, stay float32.
+
+    Returns:
+        The size of the file in bytes.
 
     Raises:
-        InputError: the path ends otherwise, or a number is not finite as `dtype`.
+        InputError: the path has another suffix, or a value is not finite in `dtype`.
     """
     if path.suffix != SUFFIX:
-        raise InputError("suffix", f"{path}: weights files end in {SUFFIX}; choose another --output")
+        raise InputError("suffix", f"{path}: a weights file must have the suffix {SUFFIX}; choose another --output")
     arrays: dict[str, np.ndarray] = {}
     for number, member in enumerate(weights.members):
         for stage, checkpoint in member.stages.items():
@@ -122,7 +126,11 @@ def write_weights(weights: Weights, path: Path, *, dtype: str = "float32") -> in
                 with np.errstate(over="ignore"):
                     arrays[place] = np.ascontiguousarray(array, dtype if array.ndim > 1 else np.float32)
                 if not np.isfinite(arrays[place]).all():
-                    raise InputError("weights-not-finite", f"{checkpoint.folder}: {name} is not finite as {dtype}")
+                    raise InputError(
+                        "weights-not-finite",
+                        f"{checkpoint.folder}: {name} is not finite in {dtype}; use --weights_dtype=float32, or train "
+                        "again if it is float32 already",
+                    )
     content = {
         "format": _FORMAT,
         "version": weights.version,
@@ -137,40 +145,47 @@ def write_weights(weights: Weights, path: Path, *, dtype: str = "float32") -> in
 
 
 def read_weights(path: Path) -> Weights:
-    """What a weights file holds, arrays as float32.
+    """Reads a weights file and verifies its checksum; arrays become float32.
 
     Raises:
-        InputError: there is no such file, or it is damaged or of another kind.
+        InputError: the file is missing, too large, damaged, or not a weights file of this version.
     """
     if not path.is_file():
-        raise InputError("missing-file", f"{path}: no such file; --checkpoint takes runs and weights files")
+        raise InputError(
+            "missing-file", f"{path}: no such file; --checkpoint must be the folder of a run or a weights file"
+        )
     if path.stat().st_size > _MOST_BYTES:
-        raise InputError("too-large", f"{path}: more than {_MOST_BYTES} bytes; pass a weights file of --mode release")
+        raise InputError(
+            "too-large", f"{path}: has more than {_MOST_BYTES} bytes; pass a weights file of --mode release"
+        )
     with _damage_told(path):
         with safetensors.safe_open(path, framework="np") as file:
             text = (file.metadata() or {}).get(_METADATA)
             if text is None:
                 raise InputError(
-                    "not-weights", f"{path}: not written by --mode release; pass such a file, or the folder of a run"
+                    "not-weights",
+                    f"{path}: was not written by --mode release; pass a file of --mode release or the folder of a run",
                 )
             content = json.loads(text)
             arrays = {name: _array(file, name) for name in file.keys()}  # noqa: SIM118
         digest = content.pop("sha256")
         if content["format"] != _FORMAT:
             raise InputError(
-                "not-weights", f"{path}: of format {content['format']!r}, not {_FORMAT}; use the version that wrote it"
+                "not-weights",
+                f"{path}: has format {content['format']!r}, but this version reads format {_FORMAT}; use the version "
+                "that wrote it",
             )
         if digest != _digest(content, arrays):
-            raise ValueError("its content is not what was written")
+            raise ValueError("its content does not match its checksum")
         said = {name: str(content[name]) for name in ("licence", "citation", "version")}
         members = tuple(_member(fields, number, arrays, path) for number, fields in enumerate(content["members"]))
         if not members or sum(len(stage.arrays) for m in members for stage in m.stages.values()) != len(arrays):
-            raise ValueError("runs and arrays do not go together")
+            raise ValueError("its arrays do not match its runs")
         return Weights(members, **said)
 
 
 def holds_networks(path: Path) -> bool:
-    """Whether a file is one of `write_weights`, and no other .safetensors file."""
+    """Returns whether a file was written by `write_weights`; other .safetensors files were not."""
     try:
         with safetensors.safe_open(path, framework="np") as file:
             return _METADATA in (file.metadata() or {})
@@ -179,12 +194,20 @@ def holds_networks(path: Path) -> bool:
 
 
 def start_from(variables: Mapping[str, Any], path: Path, stage: str) -> dict[str, Any]:
-    """A network's variables with those of a weights file, of its first run, that have their names and shapes.
+    """Loads the variables of a weights file's first run that have the same names and shapes as in this network.
 
-    Layers that differ, as the last one where there are other classes, keep what they begin with, and are told.
+    Other layers keep their initial values and are listed in the log; for example the last layer, if the classes differ.
+
+    Args:
+        variables: the network's initial variables; not changed.
+        path: the weights file.
+        stage: "localization" or "segmentation".
+
+    Returns:
+        A copy of the variables with the loaded values.
 
     Raises:
-        InputError: the file cannot be read, lacks this network, or nothing of it fits.
+        InputError: the file cannot be read, does not have this network, or no variable fits.
     """
     stages = read_weights(path).members[0].stages
     if stage not in stages:
@@ -194,11 +217,12 @@ def start_from(variables: Mapping[str, Any], path: Path, stage: str) -> dict[str
     fitting = {name for name, leaf in ours.items() if name in theirs and theirs[name].shape == leaf.shape}
     if not fitting:
         raise InputError(
-            "weights-misfit", f"{path}: nothing of its {stage} network fits; choose the width that it was trained with"
+            "weights-misfit",
+            f"{path}: no array of its {stage} network fits; use the network.width that it was trained with",
         )
     others = sorted(ours.keys() - fitting)
-    told = f"; as they begin: {', '.join(others)}" if others else ""
-    LOGGER.info("%s: %d of %d arrays of the %s network%s", path, len(fitting), len(ours), stage, told)
+    rest = f"; these keep their initial values: {', '.join(others)}" if others else ""
+    LOGGER.info("%s: loaded %d of %d arrays of the %s network%s", path, len(fitting), len(ours), stage, rest)
     return unflatten_dict({name: theirs[name] if name in fitting else ours[name] for name in ours}, sep="/")
 
 
@@ -249,7 +273,9 @@ def _member(fields: Mapping[str, Any], number: int, arrays: Mapping[str, np.ndar
 
 @contextlib.contextmanager
 def _damage_told(path: Path) -> Iterator[None]:
-    with telling_damage(
-        lambda what: InputError("damaged-weights", f"{path}: damaged, or no weights file ({what}); copy the file again")
+    with as_input_error(
+        lambda what: InputError(
+            "damaged-weights", f"{path}: is damaged or not a weights file ({what}); copy the file again"
+        )
     ):
         yield

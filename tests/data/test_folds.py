@@ -226,7 +226,7 @@ def test_the_same_image_in_two_files(tmp_path, caplog):
     assert identical_patients(refs) == (("patient001", "patient006"),)
     with caplog.at_level(logging.INFO):
         folds = make_folds(refs, count=3)
-    assert "patient001, patient006 have the same images: kept on one side" in caplog.text
+    assert "patient001, patient006 have identical images; they stay in one part" in caplog.text
     assert ("patient001", "patient006") in [fold.test for fold in folds.folds]
 
 
@@ -238,7 +238,7 @@ def test_a_file_of_folds_that_takes_them_apart(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         loaded = load_folds(path, refs)
     assert loaded == dataclasses.replace(apart, identical=(("p0", "p1"),))
-    assert "p0, p1 have the same images, but stand in different parts of fold 0" in caplog.text
+    assert "p0, p1 have identical images but are in different parts of fold 0" in caplog.text
     assert str(path) in caplog.text
 
     def never():
@@ -262,7 +262,7 @@ def test_files_that_tell_nonsense_of_who_shares_images(tmp_path, identical):
     save_folds(make_folds(refs_of(4), count=2), path)
     content = json.loads(path.read_text()) | {"identical": identical}
     path.write_text(json.dumps(content))
-    with pytest.raises(InputError, match="make the folds anew"):
+    with pytest.raises(InputError, match="make new folds"):
         load_folds(path, refs_of(4))
 
 

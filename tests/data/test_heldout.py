@@ -86,7 +86,7 @@ def test_patients_who_share_images_are_not_parted():
     refs = refs_with(grids, images=[10, 20, 30, 10])
     folds = make_folds(refs, count=2, split="spacing", validation_fraction=0)
     assert parts_tested(folds) == [("p0", "p3"), ("p1", "p2")]
-    with pytest.raises(InputError, match=r"p0, p3 have the same images but are of different groups"):
+    with pytest.raises(InputError, match=r"p0, p3 have identical images but are in different groups"):
         make_folds(refs_with(grids, "AB", images=[10, 20, 30, 10]), split="group")
 
 
@@ -106,7 +106,8 @@ def test_runs_are_as_even_as_can_be(sizes, count):
 
 
 @pytest.mark.parametrize(
-    ("groups", "message"), [(("A", None), "no group is known of p1, p3"), (("A",), "all patients are of group A")]
+    ("groups", "message"),
+    [(("A", None), "the group of p1, p3 is unknown"), (("A",), "all patients are in the group A")],
 )
 def test_groups_that_cannot_be_left_out(groups, message):
     with pytest.raises(InputError, match=message):
@@ -132,7 +133,7 @@ def test_the_file_tells_how_folds_were_made(tmp_path):
     assert load_folds(path, refs) == dataclasses.replace(folds, split="random", held_out=())
     for part in ({"split": "sex"}, {"split": []}, {"held_out": [1]}, {"held_out": "A"}):
         path.write_text(json.dumps(content | part))
-        with pytest.raises(InputError, match="make the folds anew"):
+        with pytest.raises(InputError, match="make new folds"):
             load_folds(path, refs)
 
 
@@ -141,7 +142,7 @@ def test_folds_in_a_workdir_that_were_split_otherwise(tmp_path):
     refs = refs_with([(1.0 + number / 10, 10, 10) for number in range(4)])
     save_folds(make_folds(refs, count=2), tmp_path / "folds.json")
     config.data.split, config.data.folds = "spacing", 2
-    with pytest.raises(InputError, match=r"folds by random, but data\.split is spacing"):
+    with pytest.raises(InputError, match=r"has folds by random, but data\.split is spacing"):
         open_folds(config.to_dict(), refs, tmp_path)
     made = open_folds(config.to_dict(), refs)
     assert made.split == "spacing"

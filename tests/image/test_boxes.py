@@ -64,7 +64,7 @@ def test_empty_box_is_refused(sides):
 
 
 def test_paste_refuses_another_shape():
-    with pytest.raises(ValueError, match=r"\(2, 3\) px cannot fill a box of \(3, 3\) px"):
+    with pytest.raises(ValueError, match=r"has \(2, 3\) px, but its box has \(3, 3\) px"):
         paste(np.ones((2, 3)), Box(0, 0, 3, 3), SHAPE)
 
 

@@ -247,8 +247,8 @@ def test_flat_volume_gives_zeros():
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ({"image_method": "quintic"}, "images 'quintic'.*choose nearest, linear or cubic"),
-        ({"label_method": "cubic"}, "labels 'cubic'"),
+        ({"image_method": "quintic"}, "image_method is 'quintic'.*choose nearest, linear or cubic"),
+        ({"label_method": "cubic"}, "label_method is 'cubic'"),
         ({"foa_of": "crop"}, "foa_of 'crop'; choose one of voxels, normalised"),
         ({"spacing_mm": -0.65}, "spacing_mm=-0.65"),
         ({"delta_ratio": 0.0}, "delta_ratio=0.0"),

@@ -77,7 +77,7 @@ def test_a_sound_data_set_has_no_findings():
     report = check_data_set(list_whole_heart_phantom(3, shape=(24, 64, 64), seed=0), name="phantom")
     assert report.findings == ()
     assert len(report.patients) == len(report.studies) == len(report.thumbnails) == 3
-    assert format_check(report).endswith("Nothing to put right.")
+    assert format_check(report).endswith("No errors and no warnings.")
 
 
 def test_the_numbers_of_a_study():
@@ -138,7 +138,7 @@ def broken(tmp_path_factory):
 @pytest.mark.parametrize(
     ("severity", "code", "says"),
     [
-        ("error", "incomplete", ["9bad.nii.gz", "does not fit the pattern", "rename the file"]),
+        ("error", "incomplete", ["9bad.nii.gz", "does not match the pattern", "rename the file"]),
         ("error", "incomplete", ["alone.nii.gz: labels without an image", "remove the labels"]),
         ("error", "non-finite", ["nan.nii.gz", "of 8640 voxels", "export the file again"]),
         ("error", "zero-sigma", ["flat.nii.gz: every voxel is 7", "export it again"]),
@@ -147,21 +147,37 @@ def broken(tmp_path_factory):
         ("error", "shape-mismatch", ["cut.nii.gz: labels (1, 5, 40, 36)", "use the labels that were drawn"]),
         ("error", "truncated", ["short.nii.gz", "copy or download the file again"]),
         ("error", "corrupt", ["flipped.nii.gz", "copy or download the file again"]),
-        ("error", "empty-labels", ["empty.nii.gz: its labels are background alone", "remove the study"]),
+        ("error", "empty-labels", ["empty.nii.gz: its labels have only background", "remove the study"]),
         ("error", "duplicate-patient", ["copy, twice: the same voxels under 2 patients", "keep one of them"]),
         ("warning", "duplicate-study", ["good2, good: the same voxels", "remove the copies"]),
         ("warning", "missing-class", ["ringless: no 'myocardium'", "check the labels"]),
-        ("warning", "no-labels", ["unlabelled: no labels", "add them"]),
-        ("warning", "volume", ["coarse, unit: 'myocardium' of", "ml", "check labels and spacing"]),
-        ("warning", "spacing", ["coarse: in-plane spacing of 15 mm, outside 0.3 to 4 mm", "correct the header"]),
+        ("warning", "no-labels", ["unlabelled: no labels", "add labels"]),
+        ("warning", "volume", ["coarse, unit: 'myocardium' has", "ml", "check labels and spacing"]),
+        (
+            "warning",
+            "spacing",
+            ["coarse: in-plane spacing of 15 mm, outside the usual range of 0.3 to 4 mm", "correct the header"],
+        ),
         ("warning", "spacing-differs", ["finer: in-plane spacing of 0.5 mm", "median is 1.5 mm", "check the header"]),
         ("warning", "spacing-differs", ["unit: slice spacing of 1 mm", "median is 8 mm", "check the header"]),
         ("warning", "unit-spacing", ["unit: spacing of 1 × 1 × 1 mm", "check it"]),
         ("warning", "size-differs", ["big: longest side of 140 px", "median is 40", "check the export"]),
-        ("warning", "single-slice", ["one: one slice alone", "add its neighbours"]),
-        ("warning", "orientation", ["mirrored: axes run LAS, over 60° away from those of", "(RAS)", "by mistake"]),
-        ("warning", "affine-spacing", ["untrue: the affine's voxels have other sides", "check that"]),
-        ("warning", "constant-slice", ["padded: slices in which every pixel is equal, 1 a study", "remove padding"]),
+        ("warning", "single-slice", ["one: only one slice", "add the neighbouring slices"]),
+        (
+            "warning",
+            "orientation",
+            ["mirrored: the axes (LAS) differ by more than 60° from those of", "(RAS)", "by mistake"],
+        ),
+        (
+            "warning",
+            "affine-spacing",
+            ["untrue: the voxel sizes of the affine and of the spacing (pixdim) differ", "check that"],
+        ),
+        (
+            "warning",
+            "constant-slice",
+            ["padded: slices in which all pixels are equal, 1 per study", "if they are padding"],
+        ),
     ],
 )
 def test_every_fault_is_found_with_file_value_and_remedy(broken, severity, code, says):
@@ -263,7 +279,7 @@ def test_a_class_that_no_study_has():
     labels = np.where(study.labels == 1, 0, study.labels).astype(np.uint8)
     lacking = dataclasses.replace(study, labels=labels)
     messages = found(check_data_set([StudyRef("p", "p", None, lambda: lacking)]))
-    assert "class 'right ventricle': in none of 1 labelled studies" in messages["error", "absent-class"][0]
+    assert "class 'right ventricle': in none of the 1 labelled studies" in messages["error", "absent-class"][0]
 
 
 def test_labels_that_were_saved_for_two_images():
@@ -274,7 +290,7 @@ def test_labels_that_were_saved_for_two_images():
         return StudyRef("p", case, None, lambda: Study("p", case, voxels, SPACING, LV_CLASSES, labels))
 
     messages = found(check_data_set([study("ed", 1), study("es", 2)]))
-    assert "ed, es: the same labels on other images" in messages["warning", "same-labels"][0]
+    assert "ed, es: the same labels for different images" in messages["warning", "same-labels"][0]
 
 
 def test_a_list_that_fails_as_a_whole(tmp_path):
@@ -306,14 +322,14 @@ def test_readers_go_on_past_what_they_cannot_list(tmp_path, name):
         (tmp_path / "patient001" / "patient001_frame12_gt.nii.gz").unlink()
         (tmp_path / "patient002" / "Info.cfg").unlink()
         cases = ["patient001_frame01", *(f"patient{n}_frame{f}" for n in ("002", "003") for f in ("01", "12"))]
-        says = ["no patient001_frame12_gt.nii.gz; copy the folder again", "Info.cfg: cannot be read"]
+        says = ["patient001_frame12_gt.nii.gz missing; copy the folder again", "Info.cfg: cannot be read"]
     elif name == "mmwhs2017":
         for number in (1001, 1002):
             for ending in ("image", "label"):
                 path = tmp_path / f"mr_train_{number}_{ending}.nii.gz"
                 write_nifti(np.zeros(SHAPE, np.uint8), affine=np.eye(4), spacing_mm=SPACING, path=path)
         (tmp_path / "mr_train_1001_label.nii.gz").unlink()
-        cases, says = ["mr_train_1002"], ["no mr_train_1001_label.nii.gz beside it; add it"]
+        cases, says = ["mr_train_1002"], ["mr_train_1001_label.nii.gz is missing; add it"]
     else:
         for file in ("patient1.mat", "patient01.mat", "patient2.mat"):
             (tmp_path / file).write_bytes(b"")

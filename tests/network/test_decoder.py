@@ -101,5 +101,5 @@ def test_side_heads_read_what_the_side_outputs_read():
 
 
 def test_the_unet_has_a_decoder_of_its_own():
-    with pytest.raises(ValueError, match="side_heads=False, decoder='top_down': only net1 and net2 have side outputs"):
+    with pytest.raises(ValueError, match="side_heads=False, decoder='top_down': unet has no side outputs"):
         NetworkSpec("unet", 3, decoder="top_down")

@@ -77,7 +77,7 @@ def test_side_heads_are_for_training_only_and_change_no_other_layer():
     assert [side.shape for side in sides] == [(2, 32 // s, 48 // s, 3) for s in (1, 2, 4, 8, 16)]
     assert statistics == {}
     assert SIDES(without, image, plain)[1] == ()
-    with pytest.raises(ValueError, match="side_heads=True, decoder='none': only net1 and net2"):
+    with pytest.raises(ValueError, match="side_heads=True, decoder='none': unet has no side outputs"):
         NetworkSpec("unet", 3, side_heads=True)
 
 

@@ -54,9 +54,9 @@ def test_a_scatter_would_be_found():
 def test_what_is_promised(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--a=1")
     cores = len(os.sched_getaffinity(0))
-    assert determinism.promise() == f"the same bits on this kind of processor with {cores} cores and these versions"
+    assert determinism.promise() == f"bit-identical on this kind of processor with {cores} cores and the same versions"
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert determinism.promise().startswith("not the same bits")
+    assert determinism.promise().startswith("not bit-identical")
     determinism.make_deterministic()
     assert os.environ["XLA_FLAGS"] == "--a=1 --xla_gpu_deterministic_ops=true"
-    assert determinism.promise().startswith("the same bits on as many devices")
+    assert determinism.promise().startswith("bit-identical on the same number of devices")

@@ -57,7 +57,7 @@ def test_options_say_where(joining):
 )
 def test_options_that_do_not_fit_together_are_refused(joining, monkeypatch, coordinator, processes, process):
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")  # what was told and is not heeded would be as bad
-    with pytest.raises(InputError, match=f"--processes={processes} --process={process}: give each of") as caught:
+    with pytest.raises(InputError, match=f"--processes={processes} --process={process}: give every") as caught:
         distributed.join(coordinator, processes, process)
     assert caught.value.code == "arguments"
     assert joining == []
@@ -98,7 +98,9 @@ def test_processes_that_cannot_find_each_other_are_told(joining, monkeypatch):
         raise RuntimeError("Kubernetes API Error: 403 - Forbidden\nmore")
 
     monkeypatch.setattr(distributed.jax.distributed, "initialize", refused)
-    with pytest.raises(InputError, match=r"did not come together \(Kubernetes API Error: 403 - Forbidden\); see docs/"):
+    with pytest.raises(
+        InputError, match=r"could not connect to each other \(Kubernetes API Error: 403 - Forbidden\); see docs/"
+    ):
         distributed.join("host:1", 2, 0)
 
 
@@ -114,10 +116,7 @@ def test_who_waits_long_says_for_what(joining, monkeypatch, capsys):
     monkeypatch.setattr(distributed.sys.stderr, "write", heard)
     monkeypatch.setattr(distributed.jax.distributed, "initialize", lambda **_: said.wait(60))
     distributed.join("host:1", 2, 0)
-    assert (
-        capsys.readouterr().err
-        == "\nwaiting for the other processes to start; without them this one ends after 300 s\n"
-    )
+    assert capsys.readouterr().err == "\nwaiting for the other processes to start; this process gives up after 300 s\n"
 
 
 def test_a_single_process_decides_alone():
@@ -133,7 +132,7 @@ def test_a_single_process_decides_alone():
 
 def test_processes_with_other_settings_are_refused(monkeypatch):
     monkeypatch.setattr(distributed, "gathered", lambda array: np.stack([array, array, array[::-1]]))
-    with pytest.raises(InputError, match="process 2 was given other settings") as caught:
+    with pytest.raises(InputError, match="studies of process 2 differ") as caught:
         distributed.require_alike({"a": 1})
     assert caught.value.code == "processes-differ"
 

@@ -58,7 +58,7 @@ def test_in_a_deferred_block_it_ends_when_the_block_says(name, capfd):
 
     assert ended(work).message == f"{name}: saved after step 7"
     assert reached == [False, True]
-    assert "finished and saved first" in capfd.readouterr().err
+    assert "saving a checkpoint" in capfd.readouterr().err
 
 
 def test_at_the_end_of_a_deferred_block_it_ends_at_the_latest():

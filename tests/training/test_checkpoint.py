@@ -133,7 +133,7 @@ def test_more_of_the_best_are_kept_where_asked_but_none_without_a_score(tmp_path
 def test_a_new_folder_has_none(tmp_path):
     with open_checkpoints(tmp_path / "new", write=True) as checkpoints:
         assert checkpoints.steps("last") == checkpoints.steps("best") == []
-    with pytest.raises(InputError, match="no finished checkpoint; let the training run on"):
+    with pytest.raises(InputError, match="no finished checkpoint yet; wait until the training has saved one"):
         read(tmp_path / "new")
 
 
@@ -192,7 +192,9 @@ def test_no_whole_checkpoint_is_an_error_and_stays(tmp_path):
     for step in (1, 2):
         flip(values_of(tmp_path, step))
     for write in (False, True):
-        with pytest.raises(InputError, match=r"every checkpoint is damaged .*; bring it back from a copy") as caught:
+        with pytest.raises(
+            InputError, match=r"every checkpoint is damaged .*; restore the folder from a backup"
+        ) as caught:
             read(tmp_path, write=write)
         assert caught.value.code == "damaged-checkpoint"
     assert there(tmp_path) == {"1", "2"}
@@ -215,7 +217,7 @@ def test_what_an_interrupted_training_left_is_ignored_and_removed(tmp_path, capl
     (tmp_path / FOLDER / "3.orbax-checkpoint-tmp" / "variables").mkdir(parents=True)
     (tmp_path / ".0123456789abcdef.jsonl").write_text("{")
     assert read(tmp_path).step == 1
-    assert "2: a checkpoint that was never finished; ignored" in caplog.text
+    assert "2: incomplete checkpoint of an interrupted save; it is ignored" in caplog.text
     assert there(tmp_path) == {"1", "2", "3.orbax-checkpoint-tmp"}
     assert read(tmp_path, write=True).step == 1
     assert there(tmp_path) == {"1"}
@@ -226,7 +228,9 @@ def test_another_network_is_named_and_nothing_is_set_aside(tmp_path):
     save(tmp_path, [0.9])
     like = trained_state(1)
     like.variables["params"]["score"]["kernel"] = jnp.zeros((1, 1, 4, 3))
-    with pytest.raises(InputError, match=r"score/kernel is float32\[1, 1, 4, 2\] there and float32\[1, 1, 4, 3\]"):
+    with pytest.raises(
+        InputError, match=r"score/kernel is float32\[1, 1, 4, 2\] in the checkpoint but float32\[1, 1, 4, 3\]"
+    ):
         read(tmp_path, write=True).state(like)
     assert there(tmp_path) == {"1"}
 
@@ -241,7 +245,7 @@ def test_numbers_that_are_not_finite_are_never_saved(tmp_path):
 
 
 def test_one_training_at_a_time(tmp_path):
-    with open_checkpoints(tmp_path, write=True), pytest.raises(InputError, match="another training is at work there"):
+    with open_checkpoints(tmp_path, write=True), pytest.raises(InputError, match="another training is running there"):
         read(tmp_path, write=True)
 
 
@@ -270,7 +274,7 @@ def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, cap
 
     monkeypatch.setattr(fcntl, "flock", flock)
     with open_checkpoints(tmp_path, write=True):
-        assert "no locks on this file system ([Errno " in caplog.text
+        assert "this file system has no file locks ([Errno " in caplog.text
 
 
 def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path, monkeypatch):
@@ -318,7 +322,7 @@ def test_a_disk_that_fills_up_during_a_save(tmp_path, monkeypatch):
         save(tmp_path, [0.9])
         monkeypatch.setattr(checkpoint, "require_space", lambda *_: None)
         (tmp_path / "filling").write_bytes(bytes(max(0, shutil.disk_usage(tmp_path).free - 2**14)))
-        with pytest.raises(InputError, match=r"2: the disk is full: .* make room and give the command again"):
+        with pytest.raises(InputError, match=r"2: the disk is full: .* free some space and run the command again"):
             save_state(tmp_path, trained_state(2))
         assert there(tmp_path) == {"1"}
         (tmp_path / "filling").unlink()

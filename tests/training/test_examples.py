@@ -101,7 +101,7 @@ def test_crops_smaller_than_the_ssim_window_are_refused():
     case = segmentation_case(study(3), cyclic=True, margin_px=0)
     require_window([case], PLAIN)
     # 15 × 13 px of 1.5 × 1.2 mm at 2 mm: 11.25 × 7.8 px.
-    with pytest.raises(InputError, match=r"p3_c: 11×8 px.*11-px window") as caught:
+    with pytest.raises(InputError, match=r"p3_c: the crop has 11×8 px.*11-px window") as caught:
         require_window([case], PrepareSpec(spacing_mm=2.0))
     assert caught.value.code == "too-small"
 

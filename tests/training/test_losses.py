@@ -232,7 +232,7 @@ def test_batch_is_the_mean_of_its_images(mode):
 
 def test_images_smaller_than_the_window_are_refused():
     logits, labels = jnp.zeros((1, 10, 40, 2)), jnp.zeros((1, 10, 40), int)
-    with pytest.raises(ValueError, match="at least 11×11 pixels, not 10×40; use ssim_mode=global"):
+    with pytest.raises(ValueError, match="at least 11×11 px, not 10×40 px; use ssim_mode=global"):
         hybrid_loss(logits, labels, LossSpec())
     assert np.isfinite(hybrid_loss(logits, labels, LossSpec(ssim_mode="global"))[0])
     assert np.isfinite(hybrid_loss(logits, labels, LossSpec(ssim=0))[0])
@@ -242,7 +242,7 @@ def test_images_smaller_than_the_window_are_refused():
     ("bad", "message"),
     [
         ({"cce": -1.0}, "cce=-1.0.*none may be negative"),
-        ({"cce": 0.0, "ssim": 0.0, "dice": 0.0}, "one must be positive"),
+        ({"cce": 0.0, "ssim": 0.0, "dice": 0.0}, "at least one must be positive"),
         ({"ssim_mode": "patch"}, "ssim_mode 'patch'; choose windowed or global"),
     ],
 )

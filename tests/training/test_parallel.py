@@ -41,7 +41,7 @@ def test_processes_share_a_batch(monkeypatch):
         assert range(12)[parallel.share(12)] == examples
         assert parallel.device_count(12) == 2
         assert parallel.device_count(9) == 1
-    with pytest.raises(InputError, match="batch_size is 4, which 3 processes cannot share evenly") as caught:
+    with pytest.raises(InputError, match="batch_size is 4, not a multiple of the 3 processes") as caught:
         parallel.device_count(4)
     assert caught.value.code == "batch-size"
 

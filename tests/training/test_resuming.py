@@ -36,24 +36,24 @@ def other_label():
 @pytest.mark.parametrize(
     ("now", "says"),
     [
-        ({"network__width": 0.5}, "config.segmentation.network.width = 0.0625, not 0.5"),
-        ({"prepare__foa": True}, "config.segmentation.prepare.foa = False, not True"),
-        ({"augment__noise": 0.0}, "config.segmentation.augment.noise = 0.1, not 0.0"),
-        ({"loss__ssim": 1.0}, "config.segmentation.loss.ssim = 0.0, not 1.0"),
-        ({"optimiser__learning_rate": 0.1}, "config.segmentation.optimiser.learning_rate = 0.01, not 0.1"),
-        ({"train__batch_size": 4}, "config.segmentation.train.batch_size = 2, not 4"),
-        ({"train__pretrained": "x"}, "config.segmentation.train.pretrained = '', not 'x'"),
-        ({"train__epochs": 5}, "config.segmentation.train.epochs = 4, not 5"),
-        ({"seed": 4}, "config.segmentation.seed = 3, not 4"),
-        ({"data": {"fold": 1}}, "config.data.fold = 0, not 1"),
-        ({"studies": (cases(2), [])}, "studies.validation.p2_c = '0 .*', not 'missing'"),
-        ({"studies": other_label()}, "studies.training.p0_c = '0 .*', not '0 .*'"),
-        ({"studies": (cases(3)[1::-1], cases(3)[2:])}, "studies.training.p1_c = '1 .*', not '0 .*'"),
+        ({"network__width": 0.5}, "config.segmentation.network.width = 0.0625, but now it is 0.5"),
+        ({"prepare__foa": True}, "config.segmentation.prepare.foa = False, but now it is True"),
+        ({"augment__noise": 0.0}, "config.segmentation.augment.noise = 0.1, but now it is 0.0"),
+        ({"loss__ssim": 1.0}, "config.segmentation.loss.ssim = 0.0, but now it is 1.0"),
+        ({"optimiser__learning_rate": 0.1}, "config.segmentation.optimiser.learning_rate = 0.01, but now it is 0.1"),
+        ({"train__batch_size": 4}, "config.segmentation.train.batch_size = 2, but now it is 4"),
+        ({"train__pretrained": "x"}, "config.segmentation.train.pretrained = '', but now it is 'x'"),
+        ({"train__epochs": 5}, "config.segmentation.train.epochs = 4, but now it is 5"),
+        ({"seed": 4}, "config.segmentation.seed = 3, but now it is 4"),
+        ({"data": {"fold": 1}}, "config.data.fold = 0, but now it is 1"),
+        ({"studies": (cases(2), [])}, "studies.validation.p2_c = '0 .*', but now it is 'missing'"),
+        ({"studies": other_label()}, "studies.training.p0_c = '0 .*', but now it is '0 .*'"),
+        ({"studies": (cases(3)[1::-1], cases(3)[2:])}, "studies.training.p1_c = '1 .*', but now it is '0 .*'"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
 def test_what_matters_may_not_change(now, says):
-    with pytest.raises(InputError, match=f"began with {says}; give it what it began with") as caught:
+    with pytest.raises(InputError, match=f"was started with {says}; use the original value") as caught:
         require_same_training(described(), described(**now), Path("run"))
     assert caught.value.code == "other-training"
 
@@ -73,7 +73,7 @@ def test_what_changes_nothing_may_change(now):
 def test_epochs_may_be_added_at_a_constant_rate():
     began = described(schedule="constant")
     require_same_training(began, described(schedule="constant", train__epochs=5), Path("run"))
-    with pytest.raises(InputError, match=re.escape("train.epochs = 4, not 3")):
+    with pytest.raises(InputError, match=re.escape("train.epochs = 4, but now it is 3")):
         require_same_training(began, described(schedule="constant", train__epochs=3), Path("run"))
 
 

@@ -122,6 +122,6 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch, name):
             log.write_seconds(1, 0, 1.0)
             log.flush()
 
-    with pytest.raises(InputError, match=r"the disk is full: .* are free; make room") as caught:
+    with pytest.raises(InputError, match=r"the disk is full: .* are free; free some space") as caught:
         fill()
     assert caught.value.code == "disk-full"

@@ -103,7 +103,7 @@ def test_clipping_bounds_the_global_norm():
         ({"clip_norm": -1.0}, "clip_norm=-1.0"),
         ({"warmup_steps": -1}, "warmup_steps=-1"),
         ({"weight_decay": -0.1}, "weight_decay=-0.1"),
-        ({"average": 1.0}, "average below 1"),
+        ({"average": 1.0}, "average must be below 1"),
     ],
 )
 def test_bad_settings_are_refused(bad, message):

@@ -15,8 +15,8 @@ import foanet_jax
 from experiments import phantom
 from foanet_jax.data.folds import Fold
 from foanet_jax.data.phantom.short_axis import short_axis_study
-from foanet_jax.jobs.experiment.release import release
 from foanet_jax.jobs.experiment.model import find_runs, load_description, load_model, require_unseen, seen_patients
+from foanet_jax.jobs.experiment.release import release
 from foanet_jax.jobs.experiment.reviewing import expectations
 from foanet_jax.jobs.export import export_model
 from foanet_jax.measures.quality.calibration import Calibration, fit_calibration
@@ -130,11 +130,11 @@ def test_several_runs_in_one_file(runs, released, tmp_path):
     assert len(other.localization) == len(other.segmentation) == 2
     for ours, theirs in zip(one.localization + one.segmentation, other.localization + other.segmentation, strict=True):
         jax.tree.map(np.testing.assert_array_equal, ours.variables, theirs.variables)
-    assert "2 runs that predict together; trained with 4 patients" in read_weights(both).describe()
+    assert "ensemble of 2 runs; trained with 4 patients" in read_weights(both).describe()
     assert seen_patients(both) == [(0, {"p1", "p2", "p3"}), (1, {"p2", "p3", "p4"})]
     # Which of the two would be calibrated?
     assert expectations([both], load_description(both)).calibration is None
-    with pytest.raises(InputError, match="2 runs, of which an export holds one"):
+    with pytest.raises(InputError, match="2 runs, but only a single run can be exported"):
         export_model(both, tmp_path / "EXPORT")
 
 
@@ -152,7 +152,7 @@ def test_a_training_starts_from_what_fits(released, tmp_path):
     }
     same = [name for name in started if np.array_equal(started[name], trained[name])]
     assert len(same) == len(started) - 2
-    with pytest.raises(InputError, match="nothing of its segmentation network fits") as caught:
+    with pytest.raises(InputError, match="no array of its segmentation network fits") as caught:
         weights.start_from({"params": {"score": {"kernel": np.zeros((1, 1))}}}, released, "segmentation")
     assert caught.value.code == "weights-misfit"
     assert not weights.holds_networks(tmp_path / "none.safetensors")
@@ -174,7 +174,7 @@ def test_what_a_release_refuses(runs, released, tmp_path):
 
 def test_numbers_beyond_half_precision_are_refused(tmp_path):
     big = Checkpoint(1, 1, {}, {"variables/kernel": np.full((2, 2), 7e4, np.float32)}, tmp_path)
-    with pytest.raises(InputError, match="kernel is not finite as float16"):
+    with pytest.raises(InputError, match="kernel is not finite in float16"):
         write_weights(
             Weights((Member({"segmentation": big}, 0, (), None),)), tmp_path / "w.safetensors", dtype="float16"
         )
@@ -239,7 +239,7 @@ def test_what_is_no_weights_file(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         foanet_jax.load(path)
     path.write_bytes(safetensors.numpy.save({"features.0.weight": np.zeros((2, 2), np.float32)}))
-    with pytest.raises(InputError, match="not written by --mode release") as caught:
+    with pytest.raises(InputError, match="was not written by --mode release") as caught:
         foanet_jax.load(path)
     assert caught.value.code == "not-weights"
 
@@ -297,7 +297,7 @@ def test_a_hostile_file_is_refused(released, change):
 
 def test_without_weights_in_the_package_it_is_said_how_to_get_some(monkeypatch, tmp_path):
     monkeypatch.setattr(weights, "DEFAULT", tmp_path / "short_axis.safetensors")
-    with pytest.raises(InputError, match=r"pass --checkpoint=RUN .*run\.py trains one") as caught:
+    with pytest.raises(InputError, match=r"pass --checkpoint=RUN .*run\.py trains a run") as caught:
         foanet_jax.load()
     assert caught.value.code == "missing-weights"
 

@@ -1,4 +1,4 @@
-"""The built-in phantoms as data sets: listed like those on disk, made when loaded."""
+"""The built-in phantoms as data sets. They are listed like data sets on disk and generated when they are loaded."""
 
 import functools
 from collections.abc import Callable
@@ -12,20 +12,20 @@ from foanet_jax.system.errors import InputError
 
 def _listed(patients: int, make: Callable[[int], Study]) -> list[StudyRef]:
     if patients < 1:
-        raise InputError("too-few-patients", f"data.patients is {patients}; a phantom data set needs at least 1")
+        raise InputError("too-few-patients", f"data.patients is {patients}; use at least 1 patient")
     return [StudyRef(f"phantom{p:03d}", f"phantom{p:03d}", None, functools.partial(make, p)) for p in range(patients)]
 
 
 def list_short_axis_phantom(patients: int, *, size: int, frames: int, seed: int) -> list[StudyRef]:
-    """Beating short-axis hearts as in LVQuan19: cines of `frames` frames of `size` × `size` px."""
+    """Lists short-axis cines as in LVQuan19, with `frames` frames of `size` × `size` px."""
     return _listed(patients, functools.partial(short_axis_study, size=size, frames=frames, seed=seed))
 
 
 def list_stack_phantom(patients: int, *, size: int, seed: int) -> list[StudyRef]:
-    """Stacks of short-axis slices at end diastole, with the classes of ACDC."""
+    """Lists stacks of short-axis slices at end diastole, with the classes of ACDC."""
     return _listed(patients, functools.partial(short_axis_stack, size=size, seed=seed))
 
 
 def list_whole_heart_phantom(patients: int, *, shape: tuple[int, int, int], seed: int) -> list[StudyRef]:
-    """Whole hearts as in MM-WHS2017: volumes of `shape` (slices, rows, columns)."""
+    """Lists whole hearts as in MM-WHS2017, volumes of `shape` (slices, rows, columns)."""
     return _listed(patients, functools.partial(whole_heart_study, shape=shape, seed=seed))

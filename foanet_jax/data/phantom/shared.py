@@ -1,6 +1,6 @@
-"""What the short-axis and whole-heart phantoms share: random streams, soft edges, coils, noise and orientation.
+"""Functions for both the short-axis and the whole-heart phantom: random streams, soft edges, coils, noise, orientation.
 
-Lengths are in mm. Two-dimensional body coordinates are x to the right and y down, angles run from x to y.
+Lengths are in mm. In two-dimensional body coordinates, x points to the right and y down; angles run from x to y.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,14 @@ STREAMS = ("anatomy", "view", "scene", "motion", "noise")
 
 
 def random_stream(name: str, patient: int, seed: int, *more: int) -> np.random.Generator:
-    """An independent generator for one purpose of one patient, so that no draw shifts another's.
+    """Returns an independent random generator for one purpose and one patient.
+
+    Args:
+        name: the purpose, one of STREAMS.
+        patient, seed, more: further integers that determine the stream.
 
     Raises:
-        ValueError: where a number is negative or no integer.
+        ValueError: `patient` or `seed` is negative or not an integer.
     """
     for word, value in (("patient", patient), ("seed", seed)):
         if int(value) != value or value < 0:
@@ -24,39 +28,49 @@ def random_stream(name: str, patient: int, seed: int, *more: int) -> np.random.G
 
 
 def require_positive(**values: float) -> None:
-    """Raises ValueError naming the first argument that is not a finite number above 0."""
+    """Raises ValueError if an argument is not a finite number above 0; the message names the first one."""
     for word, value in values.items():
         if not (np.isfinite(value) and value > 0):
             raise ValueError(f"{word}={value!r}; pass a number above 0")
 
 
 def require_noise(noise: float | None) -> None:
-    """Raises ValueError where the noise level, a fraction of blood's brightness, is negative."""
+    """Raises ValueError if the noise level, a fraction of the brightness of blood, is negative."""
     if noise is not None and not (np.isfinite(noise) and noise >= 0):
         raise ValueError(f"noise={noise!r}; pass 0 or more (σ as a fraction of blood's brightness), or None to draw it")
 
 
 def coverage(inside_mm: np.ndarray, width_mm: float) -> np.ndarray:
-    """The covered fraction of each voxel, [0, 1], from its signed distance (mm, > 0 inside) to a straight edge."""
+    """Computes the covered fraction of each voxel, in [0, 1].
+
+    Args:
+        inside_mm: signed distance of the voxels' centres to the edge, mm, positive inside.
+        width_mm: width over which the edge is blurred.
+    """
     soft = inside_mm * np.float32(1 / width_mm)
     soft += np.float32(0.5)
     return np.clip(soft, 0, 1, out=soft)
 
 
 def paint(image: np.ndarray, cover: np.ndarray, value: np.ndarray | float) -> None:
-    """Composes a tissue over the image in place: image ← image + cover·(value − image)."""
+    """Draws a tissue over the image in place: image ← image + cover·(value − image)."""
     image += cover * (value - image)
 
 
 def ellipse(x: np.ndarray, y: np.ndarray, a: float, b: float) -> np.ndarray:
-    """First-order signed distance (mm, > 0 inside) to the ellipse of half-axes a, b (mm) about the origin."""
+    """Computes the first-order signed distance (mm, positive inside) to an ellipse at the origin.
+
+    Args:
+        x, y: coordinates, mm.
+        a, b: semi-axes along x and y, mm.
+    """
     u, v = x / np.float32(a), y / np.float32(b)
     slope = 2 * np.sqrt((u / a) ** 2 + (v / b) ** 2) + np.float32(1e-6)
     return np.minimum((1 - u * u - v * v) / slope, np.float32(min(a, b)))
 
 
 def ripple(rng: np.random.Generator, angles: np.ndarray, orders: Sequence[int], amplitude: float) -> np.ndarray:
-    """A smooth random periodic function of the angle: Σ (amplitude/√k)·N(0,1)·cos(kθ + φ) over the orders k."""
+    """Draws a smooth random periodic function of the angle: Σ (amplitude/√k)·N(0,1)·cos(kθ + φ) over the orders k."""
     total = np.zeros_like(angles)
     for k in orders:
         height, phase = float(amplitude / np.sqrt(k) * rng.standard_normal()), float(rng.uniform(0, 2 * np.pi))
@@ -67,15 +81,28 @@ def ripple(rng: np.random.Generator, angles: np.ndarray, orders: Sequence[int], 
 def blob(
     x: np.ndarray, y: np.ndarray, rng: np.random.Generator, a: float, b: float, roughness: float = 0.06
 ) -> np.ndarray:
-    """Signed distance (mm, > 0 inside) to a random organ outline: a wobbled ellipse of half-axes a, b (mm)."""
+    """Computes the signed distance (mm, positive inside) to a random organ outline, a deformed ellipse.
+
+    Args:
+        x, y: coordinates about the organ's centre, mm.
+        rng: random generator.
+        a, b: semi-axes of the ellipse, mm.
+        roughness: amplitude of the deformation, as a fraction of the smaller semi-axis.
+    """
     theta = np.arctan2(y, x)
     return ellipse(x, y, a, b) + min(a, b) * ripple(rng, theta, (2, 3, 4, 5), roughness)
 
 
 def texture(rng: np.random.Generator, shape: tuple[int, ...], sigma_voxels: float | Sequence[float]) -> np.ndarray:
-    """Smooth random texture (float32, mean 0, standard deviation 1) with the given grain in voxels."""
+    """Draws a smooth random texture, float32 with mean 0 and standard deviation 1.
+
+    Args:
+        rng: random generator.
+        shape: shape of the texture.
+        sigma_voxels: standard deviation of the smoothing, in voxels, for all axes or for each axis.
+    """
     grain = np.broadcast_to(np.asarray(sigma_voxels, float), (len(shape),))
-    # A coarse field that is zoomed costs the same for any grain.
+    # For a coarse texture, a small field is drawn and enlarged, so that the time does not depend on the smoothing.
     factors = np.maximum(grain / 1.5, 1)
     small = tuple(int(np.ceil(n / f)) + 3 for n, f in zip(shape, factors, strict=True))
     field = ndimage.gaussian_filter(rng.standard_normal(small, dtype=np.float32), grain / factors, truncate=2.5)
@@ -90,12 +117,13 @@ def texture(rng: np.random.Generator, shape: tuple[int, ...], sigma_voxels: floa
 def coil_field(
     rng: np.random.Generator, axes: Sequence[np.ndarray], towards: Sequence[float], depth: float
 ) -> np.ndarray:
-    """A smooth multiplicative coil sensitivity, about 1 at the origin and brighter towards the chest wall.
+    """Draws a smooth multiplicative coil sensitivity, about 1 at the origin and larger towards the chest wall.
 
     Args:
+        rng: random generator.
         axes: broadcastable coordinates in units of about 100 mm.
-        towards: direction of the surface coil, one number an axis.
-        depth: log-brightness gained per 100 mm; 0.3–0.9 in surface-coil cardiac MR by eye.
+        towards: direction of the surface coil, one number per axis.
+        depth: increase of the log-brightness per 100 mm; estimated by eye as 0.3–0.9 for surface coils in cardiac MR.
     """
     log_field = sum(
         np.float32(depth * d + rng.normal(0, 0.15)) * axis for axis, d in zip(axes, towards, strict=True)
@@ -104,14 +132,14 @@ def coil_field(
 
 
 def rician(rng: np.random.Generator, signal: np.ndarray, sigma: float) -> np.ndarray:
-    """The magnitude of the signal with complex Gaussian noise of standard deviation sigma; float32, ≥ 0."""
+    """Adds Rician noise: returns the magnitude of the signal with complex Gaussian noise of σ = `sigma`."""
     real = signal + np.float32(sigma) * rng.standard_normal(signal.shape, dtype=np.float32)
     imaginary = np.float32(sigma) * rng.standard_normal(signal.shape, dtype=np.float32)
     return np.hypot(real, imaginary, out=real)
 
 
 def rotation(rng: np.random.Generator, degrees: float) -> np.ndarray:
-    """A random (3, 3) rotation of Gaussian angles, each of the given standard deviation in degrees."""
+    """Draws a random (3, 3) rotation matrix with Gaussian angles of the given standard deviation in degrees."""
     turn = np.eye(3)
     for first, second, angle in ((0, 1, rng.normal()), (0, 2, rng.normal()), (1, 2, rng.normal())):
         step, angle = np.eye(3), np.deg2rad(degrees) * angle
@@ -127,13 +155,13 @@ def affine_from(
     voxel: Sequence[float],
     world_mm: np.ndarray,
 ) -> np.ndarray:
-    """The (4, 4) affine from (column, row, slice) to RAS+ mm that puts one voxel at one world point.
+    """Returns the (4, 4) affine from (column, row, slice) to RAS+ mm that maps a given voxel to a given position.
 
     Args:
-        directions: (3, 3), unit RAS+ vectors of the column, row and slice axes as columns.
+        directions: (3, 3), RAS+ unit vectors of the column, row and slice axes as columns.
         spacing_mm: (slice, row, column), as in Study.
-        voxel: (column, row, slice) index.
-        world_mm: its RAS+ position.
+        voxel: (column, row, slice) index of the voxel.
+        world_mm: RAS+ position of the voxel, mm.
     """
     affine = np.eye(4)
     affine[:3, :3] = directions * np.asarray(spacing_mm[::-1])

@@ -1,4 +1,4 @@
-"""A beating heart in short-axis slices: a cine as in LVQuan19 and a stack as in ACDC, with known areas."""
+"""Phantoms of a beating heart in short-axis slices, with known areas: a cine as in LVQuan19 and a stack as in ACDC."""
 
 import dataclasses
 
@@ -13,15 +13,15 @@ from foanet_jax.data.study import ACDC_CLASSES, LV_CLASSES, Study
 
 @dataclasses.dataclass(frozen=True)
 class ShortAxisGeometry:
-    """The known truth of a short-axis cine, from its contours and not from its raster.
+    """The exact geometry of a short-axis cine, computed from its contours and not from its pixels.
 
     Attributes:
-        cavity_area_mm2: (T,) ½∮r²dθ of the endocardium, papillary muscles and trabeculae included.
-        myocardium_area_mm2: (T,) between epicardium and endocardium.
+        cavity_area_mm2: (T,) ½∮r²dθ of the endocardium, with papillary muscles and trabeculae.
+        myocardium_area_mm2: (T,) area between epicardium and endocardium.
         largest_frame: frame of the largest cavity (end diastole), always 0.
         smallest_frame: frame of the smallest cavity (end systole).
-        septum_deg: direction of the septum's middle from the cavity, clockwise from the image's top.
-        group: clinical group of the drawn heart, as in ACDC.
+        septum_deg: direction from the cavity to the middle of the septum, degrees clockwise from the top.
+        group: clinical group of the heart, as in ACDC.
     """
 
     cavity_area_mm2: np.ndarray
@@ -34,7 +34,7 @@ class ShortAxisGeometry:
 
 @dataclasses.dataclass(frozen=True)
 class _View:
-    """Where the heart lies in the image: its centre in pixels (column, row), the turn of the body in radians."""
+    """Position of the heart in the image: `centre` (column, row) in px, and rotation `turn` of the body in rad."""
 
     size: int
     pixel_mm: float
@@ -42,7 +42,7 @@ class _View:
     turn: float
 
     def grid(self) -> tuple[np.ndarray, np.ndarray]:
-        """Body coordinates x, y in mm of every pixel, (size, size) float32, the heart at the origin."""
+        """Returns the body coordinates x, y in mm of each pixel, (size, size) float32, with the heart at the origin."""
         columns = ((np.arange(self.size) - self.centre[0]) * self.pixel_mm).astype(np.float32)[None, :]
         rows = ((np.arange(self.size) - self.centre[1]) * self.pixel_mm).astype(np.float32)[:, None]
         c, s = np.float32(np.cos(self.turn)), np.float32(np.sin(self.turn))
@@ -58,22 +58,22 @@ def short_axis_study(
     spacing_mm: float | None = None,
     noise: float | None = None,
 ) -> Study:
-    """A mid-ventricular short-axis cine over one heart cycle, frame 0 at end diastole, as in LVQuan19.
+    """Draws a mid-ventricular short-axis cine of one heart cycle, frame 0 at end diastole, as in LVQuan19.
 
     Args:
-        patient: number of the patient, 0 or more; the heart depends on it and on the seed alone.
+        patient: number of the patient, 0 or more; the heart depends on `patient` and `seed` only.
         seed: seed of the whole population.
-        size: rows and columns.
+        size: rows and columns, px.
         frames: frames of the cycle, 20 in LVQuan19.
-        spacing_mm: in-plane spacing; None draws it for a field of view of 262–400 mm within LVQuan19's
-            0.68–1.56 mm, coarser only where fewer than 103 pixels would not hold a heart.
-        noise: σ of the Rician noise as a fraction of blood's brightness; None draws 0.015–0.055.
+        spacing_mm: in-plane spacing; None: drawn for a field of view of 262–400 mm within LVQuan19's 0.68–1.56 mm, and
+            coarser for images below 103 px, which would not hold a heart otherwise.
+        noise: σ of the Rician noise as a fraction of the brightness of blood; None: drawn from 0.015–0.055.
 
     Returns:
-        Voxels (frames, 1, size, size), labels of LV_CLASSES; group is the drawn heart's.
+        Voxels (frames, 1, size, size), labels of LV_CLASSES and the heart's group.
 
     Raises:
-        ValueError: where an argument is out of range or the heart does not fit the image.
+        ValueError: an argument is out of range, or the heart does not fit into the image.
     """
     heart = draw_heart(patient, seed)
     times = _times(frames)
@@ -87,7 +87,7 @@ def short_axis_study(
 
 
 def short_axis_geometry(patient: int, *, seed: int = 0, frames: int = 20) -> ShortAxisGeometry:
-    """The known areas of `short_axis_study`'s heart; they depend on neither its size nor its spacing."""
+    """Returns the exact geometry of the heart of `short_axis_study`; it does not depend on image size and spacing."""
     heart = draw_heart(patient, seed)
     contours = slice_contours(heart, heart.mid_depth, _times(frames))
     cavity = np.pi * (contours.endo**2).mean(1)
@@ -113,18 +113,19 @@ def short_axis_stack(
     spacing_mm: float | None = None,
     noise: float | None = None,
 ) -> Study:
-    """Short-axis slices from base to apex, as in ACDC; one frame is end diastole, more are a whole cycle.
+    """Draws a stack of short-axis slices from base to apex, as in ACDC.
 
     Args:
         patient, seed, size, spacing_mm, noise: as in `short_axis_study`.
-        slices: number of slices 8–10 mm apart; None covers the heart from above its base to past its apex.
-        frames: frames of the cycle.
+        slices: number of slices, 8–10 mm apart; None: as many as cover the heart from above the base to beyond the
+            apex.
+        frames: frames of the cycle; 1: end diastole only.
 
     Returns:
         Voxels (frames, slices, size, size), labels of ACDC_CLASSES, group as in ACDC.
 
     Raises:
-        ValueError: where an argument is out of range or the heart does not fit the image.
+        ValueError: an argument is out of range, or the heart does not fit into the image.
     """
     heart = draw_heart(patient, seed)
     times = _times(frames)
@@ -150,7 +151,7 @@ def _times(frames: int) -> np.ndarray:
 
 
 def _draw_turn(rng: np.random.Generator) -> float:
-    """How far the body is turned in the image, in radians: LVQuan19 has no canonical orientation."""
+    """Draws the rotation of the body in the image, in rad; LVQuan19 has no standard orientation."""
     quarter = int(rng.choice(4, p=(0.67, 0.11, 0.11, 0.11)))
     return float(np.deg2rad(90 * quarter + rng.uniform(-22, 22)))
 
@@ -158,7 +159,7 @@ def _draw_turn(rng: np.random.Generator) -> float:
 def _draw_view(
     patient: int, seed: int, size: int, spacing_mm: float | None, noise: float | None, reach: float
 ) -> tuple[_View, float]:
-    """The view and the noise level; `reach` is the heart's largest radius in mm, which the image must hold."""
+    """Draws the view and the noise level; `reach` is the largest radius of the heart in mm, which must fit."""
     phantom.require_positive(size=size)
     phantom.require_noise(noise)
     rng = phantom.random_stream("view", patient, seed)
@@ -189,7 +190,8 @@ def _study(
     group: str,
 ) -> Study:
     rng = phantom.random_stream("view", patient, seed, 2)
-    # Base to apex points left, anterior and down; the image's right is the lateral wall, seen from the apex.
+    # The long axis points from the base to the left, forwards and down. The image is seen from the apex, so that the
+    # lateral wall is on the right.
     axis = phantom.rotation(rng, 6) @ np.array([-0.65, 0.55, -0.52])
     axis /= np.linalg.norm(axis)
     down = np.array([0.0, 0.0, -1.0])
@@ -223,14 +225,14 @@ def _render(
     thickness: float,
     noise: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels (T, Z, H, W) with noise, and labels of ACDC_CLASSES."""
+    """Draws voxels (T, Z, H, W) with noise, and labels of ACDC_CLASSES."""
     rng = phantom.random_stream("noise", patient, seed)
     x, y = view.grid()
     tissue = _draw_tissue(phantom.random_stream("scene", patient, seed))
     field = phantom.coil_field(rng, (x / 100, y / 100), (-0.9, -0.3), rng.uniform(0.15, 0.5))
     if rng.random() < 0.5:
-        # Far from the heart, where the shim ends, bSSFP's signal vanishes in bands.
-        # They are centred apart from it, so that they do not point at it.
+        # Banding artefacts of bSSFP far from the heart, outside the shimmed region. They are not centred on the heart,
+        # so that a network cannot use them to find it.
         dx, dy = x - np.float32(rng.uniform(-35, 35)), y - np.float32(rng.uniform(-35, 35))
         stretch = np.float32(rng.uniform(0.05, 1.0))
         phase = np.pi * (stretch * dx * dx + dy * dy) / np.float32(rng.uniform(115, 170) ** 2)
@@ -253,7 +255,7 @@ def _render(
 
 
 def _heart_path(heart: Heart, patient: int, seed: int, times: np.ndarray) -> np.ndarray:
-    """The centre's displacement in mm, (T, 2): drift with contraction, slow breathing, triggering jitter."""
+    """Draws the displacement of the centre in mm, (T, 2): drift with contraction, slow breathing, triggering jitter."""
     rng = phantom.random_stream("motion", patient, seed)
     state = contraction(times, heart.systole)[:, None]
     phase = rng.uniform(0, 2 * np.pi, 2)
@@ -262,7 +264,7 @@ def _heart_path(heart: Heart, patient: int, seed: int, times: np.ndarray) -> np.
 
 
 def _draw_tissue(rng: np.random.Generator) -> dict[str, float]:
-    """Brightness of each tissue relative to blood; medians of ACDC's own images, by eye and by label."""
+    """Draws the brightness of each tissue relative to blood; from medians over ACDC's labels and by eye."""
     myocardium = rng.uniform(0.30, 0.55)
     return {
         "blood": 1.0,
@@ -290,13 +292,13 @@ def _beat(
     tissue: dict[str, float],
     key: tuple[int, int, int],
 ) -> None:
-    """Composes the moving heart over the scene in place, (T, H, W), and writes its labels of ACDC_CLASSES."""
+    """Draws the moving heart over the scene in place, (T, H, W), and writes its labels of ACDC_CLASSES."""
     patient, seed, z = key
     rng = phantom.random_stream("motion", patient, seed, 1, z)
     outline = np.maximum(contours.epi, contours.rv + 2.5 * (contours.rv > contours.epi))
     above = contours.above
     if above.any():
-        # Above the base lie the left atrium and the outflow tract, thin-walled; nobody labels them.
+        # Above the base lie the left atrium and the outflow tract, which have thin walls and no labels.
         outline[above] = np.maximum(outline[above], 0.85 * heart.endo + 2)
     if outline.max() < 1:
         return
@@ -321,11 +323,11 @@ def _beat(
         return np.take(full.ravel(), bins)
 
     image = frames[:, box[0], box[1]]
-    # A thick slice across a tapering wall blurs its edge.
+    # In a thick slice, the edge of a tapering wall is blurred.
     soft = float(np.hypot(pixel_mm, contours.slope * thickness * 0.5))
     edge = radius(outline)
     phantom.paint(image, phantom.coverage(radius(fat) - rho, pixel_mm), tissue["fat"])
-    # Water and fat cancel where they share a voxel: bSSFP's dark rim.
+    # In bSSFP, water and fat in one voxel cancel each other, which gives a dark rim.
     rim = np.exp(-(((rho - edge) / np.float32(0.75 * pixel_mm)) ** 2))
     phantom.paint(image, phantom.coverage(edge - rho, pixel_mm), tissue["myocardium"])
     image *= 1 - np.float32(0.45) * rim
@@ -347,7 +349,7 @@ def _beat(
     mean = contours.endo.mean(1)
     for tau_papillary, along, wide in heart.papillary:
         angle = tau_papillary + heart.septum
-        # Systole brings the papillary muscles to the middle's side of the wall, where they fill the cavity.
+        # In systole, the papillary muscles move towards the centre and fill the cavity.
         place = mean * along
         px, py = place * np.cos(angle), place * np.sin(angle)
         size = np.where(mean > 3, wide * heart.endo.mean() * (0.55 + 0.45 * hollow[:, 0]), 0).clip(0, 0.42 * mean)
@@ -361,7 +363,7 @@ def _beat(
 
 
 def _flow(rng: np.random.Generator, dx: np.ndarray, dy: np.ndarray, frames: int, depth: float) -> np.ndarray:
-    """Brightness of moving blood about 1, (T, H, W): a few waves that drift once or twice a cycle."""
+    """Draws the brightness of flowing blood, about 1, (T, H, W): waves that drift once or twice per cycle."""
     times = np.arange(frames, dtype=np.float32)[:, None, None] / frames
     total = np.ones_like(dx)
     for cycles in (1, -1, 2):

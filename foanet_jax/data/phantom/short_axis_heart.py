@@ -1,8 +1,8 @@
-"""The geometry of a beating heart: one patient's anatomy, and where a slice cuts it at each moment.
+"""The geometry of a beating heart: the anatomy of a patient, and the contours of a slice over time.
 
-All contours are star-shaped about the left ventricle's centre, r(τ, t) in mm, with τ the angle from the
-septum's middle, so that areas are exact integrals. Sizes are set by hand to meet the definitions of ACDC's
-groups (Bernard et al. 2018).
+All contours are star-shaped about the centre of the left ventricle. They are radii r(τ, t) in mm, where τ is the angle
+from the middle of the septum, so that areas are exact integrals. Sizes were chosen by hand to meet the definitions of
+ACDC's groups (Bernard et al. 2018).
 """
 
 import dataclasses
@@ -15,9 +15,9 @@ GROUPS = ("NOR", "DCM", "HCM", "MINF", "RV")
 ANGLES = 1440
 TAU = np.arange(ANGLES) * (2 * np.pi / ANGLES)
 
-# End-diastolic cavity radius, mean wall (mm), ejection fraction, right ventricle's depth (mm), each as a range.
-# ACDC's definitions: DCM EF < 40 % and a large cavity, HCM a wall above 15 mm, MINF EF < 40 % with thin akinetic
-# segments, RV a large right ventricle with a normal left one.
+# Ranges of the end-diastolic cavity radius (mm), the mean wall thickness (mm), the ejection fraction and the depth of
+# the right ventricle (mm). Definitions of ACDC: DCM has EF < 40 % and a large cavity; HCM has a wall above 15 mm; MINF
+# has EF < 40 % with thin akinetic segments; RV has a large right ventricle and a normal left ventricle.
 _ANATOMY = {
     "NOR": ((20.5, 26), (6.0, 9.0), (0.52, 0.68), (18, 27)),
     "DCM": ((30, 37), (5.5, 8.5), (0.12, 0.34), (18, 30)),
@@ -29,22 +29,24 @@ _ANATOMY = {
 
 @dataclasses.dataclass(frozen=True)
 class Heart:
-    """One patient's heart at end diastole and how it moves; tables over τ have the shape (ANGLES,).
+    """The heart of one patient at end diastole, and its motion. Tables over τ have the shape (ANGLES,).
 
     Attributes:
         group: clinical group, as in ACDC.
-        length, apex_wall: long axis of the cavity and the wall past its end, mm.
-        shortening, squeeze: fractions of length and of radius lost at end systole.
-        systole: end systole as a fraction of the cycle.
-        mid_depth: mm from the base to the cine's slice.
-        rv_depth, rv_half, rv_squeeze: the right ventricle's depth (mm), half angle (rad), loss at end systole.
-        septum: angle of the septum's middle in body coordinates, rad.
-        drift: (2,) how far contraction moves the centre, mm.
-        endo, wall: widest radius and wall thickness, mm.
-        motion, timing: regional factor of the squeeze and exponent of its course.
-        trabeculae, rv_trabeculae: their height as fractions of the radius and of the right ventricle's depth.
+        length, apex_wall: length of the cavity along the long axis, and thickness of the wall at the apex, mm.
+        shortening, squeeze: relative decrease of length and of radius at end systole.
+        systole: time of end systole as a fraction of the cycle.
+        mid_depth: distance from the base to the slice of the cine, mm.
+        rv_depth, rv_half, rv_squeeze: depth (mm), half angle (rad) and relative decrease at end systole of the right
+            ventricle.
+        septum: angle of the middle of the septum in body coordinates, rad.
+        drift: (2,) displacement of the centre by contraction, mm.
+        endo, wall: largest radius of the cavity and wall thickness, mm.
+        motion, timing: regional factor of the squeeze, and exponent of its time course.
+        trabeculae, rv_trabeculae: height of the trabeculae as fractions of the radius and of `rv_depth`.
         fat: thickness of the epicardial fat, mm.
-        papillary: (τ, place, size) of each muscle, the last two as fractions of the cavity's radius.
+        papillary: (τ, distance from the centre, size) of each papillary muscle; the last two as fractions of the
+            cavity's radius.
     """
 
     group: str
@@ -71,14 +73,14 @@ class Heart:
 
 @dataclasses.dataclass(frozen=True)
 class Contours:
-    """Where one slice cuts the heart in each frame.
+    """The contours of the heart in one slice, for each frame.
 
     Attributes:
         endo, epi, rv: radii in mm, (T, ANGLES); the right ventricle lies between epi and rv.
         contraction: (T,) from 0 at end diastole to 1 at end systole.
-        scale: (T,) size of the cavity against its widest, 0 past the apex.
+        scale: (T,) size of the cavity relative to its largest section, 0 beyond the apex.
         above: (T,) whether the slice lies above the base.
-        slope: by how many mm the cavity narrows for each mm towards the apex.
+        slope: decrease of the cavity's radius per mm towards the apex.
     """
 
     endo: np.ndarray
@@ -91,19 +93,19 @@ class Contours:
 
 
 def _bump(tau: np.ndarray, centre: float, width: float) -> np.ndarray:
-    """A smooth periodic hill of height 1 about an angle, width in radians."""
+    """Returns a smooth periodic peak of height 1 at the angle `centre`; `width` is in rad."""
     return np.exp((np.cos(tau - centre) - 1) / width**2)
 
 
 def draw_heart(patient: int, seed: int) -> Heart:
-    """The heart of one patient of one population; nothing else about a study changes it."""
+    """Draws the heart of a patient; it depends on `patient` and `seed` only."""
     rng = phantom.random_stream("anatomy", patient, seed)
     group = GROUPS[int(rng.integers(len(GROUPS)))]
     radii, walls, ejections, rv_depths = _ANATOMY[group]
     body = rng.uniform(0.92, 1.08)
     radius, wall = body * rng.uniform(*radii), rng.uniform(*walls)
     ejection, shortening = rng.uniform(*ejections), rng.uniform(0.08, 0.17)
-    # Volume ∝ area × length, so that slices lose the part of the ejection that the long axis does not bring.
+    # Volume ∝ area × length: the part of the ejection fraction that shortening does not give is a loss of area.
     shortening *= ejection / 0.6
     squeeze = 1 - np.sqrt((1 - ejection) / (1 - shortening))
 
@@ -126,7 +128,7 @@ def draw_heart(patient: int, seed: int) -> Heart:
 
     half = np.deg2rad(rng.uniform(58, 80) + (12 if group == "RV" else 0))
     rough = np.abs(phantom.ripple(rng, TAU, range(4, 20), 0.10 * rng.uniform(0.4, 1.2)))
-    # The septum's endocardium is smooth, the lateral wall's is not.
+    # The endocardium is smooth at the septum, but not at the lateral wall.
     rough *= 0.35 + 0.65 * (1 - _bump(TAU, 0, 0.9))
     side = rng.uniform(-0.25, 0.25)
     papillary = [
@@ -164,7 +166,12 @@ def draw_heart(patient: int, seed: int) -> Heart:
 
 
 def contraction(times: np.ndarray, systole: float) -> np.ndarray:
-    """State of contraction over the cycle: half a cosine up, then early filling, diastasis and the atrial kick."""
+    """Computes the contraction over the cycle: half a cosine up, then early filling, diastasis and atrial contraction.
+
+    Args:
+        times: fractions of the cycle.
+        systole: time of end systole as a fraction of the cycle.
+    """
     late = np.clip((times - systole) / (1 - systole), 0, 1)
 
     def step(u: np.ndarray) -> np.ndarray:
@@ -176,10 +183,16 @@ def contraction(times: np.ndarray, systole: float) -> np.ndarray:
 
 
 def slice_contours(heart: Heart, depth: float, times: np.ndarray) -> Contours:
-    """Contours of the slice that lies `depth` mm below the base at end diastole, towards the apex."""
+    """Computes the contours of a slice.
+
+    Args:
+        heart: the heart.
+        depth: distance of the slice from the end-diastolic base towards the apex, mm.
+        times: fractions of the cycle.
+    """
     state = contraction(times, heart.systole)[:, None]
     length = heart.length * (1 - heart.shortening * state)
-    # The base moves towards the apex, which stays: a fixed slice sees tissue that lies higher at end systole.
+    # The base moves towards the fixed apex. At end systole, a fixed slice therefore shows tissue nearer to the base.
     below = (depth - heart.shortening * state * heart.length) / length
 
     def taper(u: np.ndarray) -> np.ndarray:
@@ -190,7 +203,7 @@ def slice_contours(heart: Heart, depth: float, times: np.ndarray) -> Contours:
     local = state**heart.timing
     endo_rest = heart.endo * inner
     endo = endo_rest * np.clip(1 - heart.squeeze * heart.motion * local, 0.25, 1.2)
-    # Myocardium keeps its volume: what the slice loses in length it gains in area.
+    # The volume of the myocardium is constant: when it shortens, its area in the slice grows.
     tissue = ((heart.endo + heart.wall) * outer) ** 2 - endo_rest**2
     epi = np.sqrt(endo**2 + np.maximum(tissue, 0) / (1 - heart.shortening * state))
 
@@ -198,7 +211,7 @@ def slice_contours(heart: Heart, depth: float, times: np.ndarray) -> Contours:
     crescent = np.clip(np.cos(offset * (np.pi / 2) / heart.rv_half), 0, 1) * (np.abs(offset) < heart.rv_half)
     rv_taper = np.where(below < -0.12, 0.0, np.sqrt(np.clip(1 - np.clip(below / 0.88, 0, 1) ** 2, 0, 1)))
     reach = heart.rv_depth * rv_taper * (1 - heart.rv_squeeze * state)
-    # Above the left ventricle's base the crescent surrounds the outflow tract, of about the cavity's size.
+    # Above the base of the left ventricle, the crescent surrounds the outflow tract, which has about the cavity's size.
     core = np.where(below < 0, 0.8 * heart.endo, epi)
     rv = np.where(crescent * rv_taper > 0, core + reach * crescent**0.6, 0.0)
     near = 0.5 / heart.length

@@ -1,7 +1,7 @@
-"""What surrounds the heart in a short-axis slice: chest wall, lung, liver, stomach, spleen and vessels.
+"""The surroundings of the heart in a short-axis slice: chest wall, lung, liver, stomach, spleen and vessels.
 
-Body coordinates are those of a standard short-axis view, heart at the origin: x runs from the sternum towards
-the back's left side, y downwards; lung lies above and to the right, the diaphragm below. Lengths are in mm.
+Body coordinates are those of a standard short-axis view with the heart at the origin. x runs from the sternum to the
+left side of the back, and y downwards. The lung is above and to the right, the diaphragm below. Lengths are in mm.
 """
 
 import numpy as np
@@ -19,15 +19,18 @@ def draw_scene(
     below: float,
     z: int,
 ) -> np.ndarray:
-    """The static image of one slice without its heart, (H, W) float32, blood's brightness being about 1.
+    """Draws the static image of one slice without the heart.
 
     Args:
-        x, y: body coordinates of every pixel.
-        pixel_mm: width of a pixel, over which edges are soft.
+        x, y: body coordinates of each pixel, mm.
+        pixel_mm: pixel size, over which edges are blurred.
         tissue: brightness of each tissue.
-        patient, seed: whose body it is.
-        below: how far the slice lies towards the apex from the middle of the heart; organs change with it.
-        z: index of the slice, for what differs from slice to slice at random.
+        patient, seed: determine the anatomy.
+        below: distance of the slice from the middle of the heart towards the apex, mm; the organs depend on it.
+        z: index of the slice, for random differences between slices.
+
+    Returns:
+        (H, W) float32; blood has a brightness of about 1.
     """
     rng = phantom.random_stream("scene", patient, seed, 1)
     local = phantom.random_stream("scene", patient, seed, 2, z)
@@ -52,7 +55,7 @@ def draw_scene(
         rough: float = 0.05,
         within: np.ndarray | None = None,
     ) -> None:
-        # Its own stream: whether the view shows it changes nothing drawn after it.
+        # A separate random stream, so that the objects drawn later do not depend on whether this one is in the image.
         own = np.random.default_rng(rng.integers(2**32))
         reach = np.float32(1.5 * (max(a, b) + wall))
         near = (np.abs(x - np.float32(cx)) < reach) & (np.abs(y - np.float32(cy)) < reach)
@@ -71,7 +74,7 @@ def draw_scene(
 
     image = np.full(shape, 0.01, np.float32)
     half_x, half_y = rng.uniform(84, 104), rng.uniform(125, 165)
-    # The heart lies against the front wall, so that the chest's middle is to its right.
+    # The heart lies at the front wall of the chest. The middle of the chest is therefore to its right.
     chest_x, chest_y = half_x - rng.uniform(66, 76), rng.uniform(-5, 35)
     fatness, brawn = rng.uniform(5, 20), rng.uniform(9, 17)
     lean = np.float32(rng.normal(0.12, 0.08))
@@ -79,13 +82,13 @@ def draw_scene(
     theta = np.arctan2(by / half_y, bx / half_x)
     wobble = 8 * phantom.ripple(rng, theta, (2, 3, 4, 5), 0.5)
     pad = fatness * np.clip(phantom.ripple(rng, theta, (1, 2, 3), 0.4), -0.6, 0.9)
-    # Squarer than an ellipse: a chest seen obliquely has nearly straight flanks.
+    # A superellipse: in an oblique section, the chest has nearly straight sides.
     chest = (1 - (np.abs(bx / half_x) ** 2.8 + np.abs(by / half_y) ** 2.8) ** np.float32(1 / 2.8)) * np.float32(
         half_x
     ) + wobble
     fill(chest + brawn + fatness + pad, tissue["fat"] * (1 + 0.05 * cloud), is_fat=True)
     fill(chest + brawn, tissue["muscle"] * (1 + 0.12 * grain))
-    # Strands of fat between the chest wall's muscle layers.
+    # Strands of fat between the muscle layers of the chest wall.
     strand = np.exp(-(((chest + np.float32(0.5 * brawn) + 2 * cloud) / np.float32(1.6)) ** 2)) * (chest < 0)
     phantom.paint(image, strand * np.float32(rng.uniform(0.3, 0.9)), tissue["fat"])
     for _ in range(int(rng.integers(9, 14))):
@@ -141,7 +144,7 @@ def draw_scene(
         rng.uniform(28, 42),
     )
     fill(np.minimum(spleen, abdomen), tissue["spleen"] * (1 + 0.06 * grain))
-    # A full stomach is a dark wall around bright fluid beside the heart: the localizer's hardest neighbour.
+    # A full stomach is bright fluid with a dark wall beside the heart, the object that is easiest to confuse with it.
     a, b = rng.uniform(13, 26), rng.uniform(11, 22)
     stomach_x, stomach_y = rng.uniform(18, 48), floor - 0.5 * dome + b + rng.uniform(5, 16)
     fluid = tissue["blood"] * rng.choice([0.35, 0.6, 0.95]) * (1 + 0.12 * cloud + 0.08 * grain)
@@ -192,7 +195,7 @@ def draw_scene(
             0.95 + 0.1 * cloud,
             tissue["myocardium"],
         )
-    # Water and fat cancel where they share a voxel: bSSFP's dark rims.
+    # In bSSFP, water and fat in one voxel cancel each other, which gives dark rims.
     image *= 1 - np.float32(2.2) * fat * (1 - fat)
     return np.maximum(image, 0)
 
@@ -206,7 +209,7 @@ def _lung_vessels(
     chest: np.ndarray,
     tissue: dict[str, float],
 ) -> None:
-    """Small bright vessels across the lung, in place; each touches its own pixels only."""
+    """Draws small bright vessels into the lung, in place; only the pixels of each vessel are computed."""
     inside = np.argwhere(chest > 6)
     if not len(inside):
         return

@@ -1,7 +1,7 @@
-"""A whole heart in a 3D volume as in MM-WHS2017: four chambers, myocardium and two great arteries, labelled.
+"""Phantom of a whole heart as in MM-WHS2017: four chambers, myocardium and two great arteries in a 3D volume.
 
-World coordinates here are L, P, S (left, posterior, superior) in mm about the middle of the mitral valve.
-The ventricles' own coordinates are u from base to apex, v towards the right ventricle, w downwards.
+World coordinates are L, P, S (left, posterior, superior) in mm, with the middle of the mitral valve as the origin. The
+coordinates of the ventricles are u from base to apex, v towards the right ventricle, and w downwards.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from foanet_jax.data.study import WHOLE_HEART_CLASSES, Study
 
 MYOCARDIUM, LEFT_ATRIUM, LEFT_VENTRICLE, RIGHT_ATRIUM, RIGHT_VENTRICLE, AORTA, PULMONARY_ARTERY = range(1, 8)
 
-# The mean long axis of the left ventricle, and the heart's middle relative to the mitral valve (mm).
+# The mean long axis of the left ventricle, and the middle of the heart relative to the mitral valve (mm).
 _AXIS = np.array([0.66, -0.585, -0.478])
 _TO_RIGHT = np.array([-0.62, -0.78, 0.10])
 _MIDDLE = np.array([-2.0, -8.0, 12.0])
@@ -26,21 +26,22 @@ def whole_heart_study(
     spacing_mm: tuple[float, float, float] | None = None,
     noise: float | None = None,
 ) -> Study:
-    """A 3D volume of axial slices through one whole heart at rest, as MM-WHS2017's MR volumes.
+    """Draws a 3D volume of axial slices through a whole heart at rest, as the MR volumes of MM-WHS2017.
 
     Args:
-        patient: number of the patient, 0 or more; anatomy depends on it and on the seed alone.
+        patient: number of the patient, 0 or more; the anatomy depends on `patient` and `seed` only.
         seed: seed of the whole population.
         shape: (Z, H, W), slices from feet to head, rows towards the back, columns towards the left.
-        spacing_mm: (slice, row, column); None draws 0.9–1.6 and 0.78–1.2 mm in the plane, coarser only where
-            the grid would not hold the heart's 125 × 150 × 150 mm. A finer spacing shows a part of the heart.
-        noise: σ of the Rician noise as a fraction of blood's brightness; None draws 0.03–0.09.
+        spacing_mm: (slice, row, column); None: drawn from 0.9–1.6 mm between slices and 0.78–1.2 mm in the plane, and
+            coarser if the grid would not hold the heart's 125 × 150 × 150 mm. With a finer spacing, only a part of the
+            heart is in the volume.
+        noise: σ of the Rician noise as a fraction of the brightness of blood; None: drawn from 0.03–0.09.
 
     Returns:
         Voxels (1, Z, H, W), labels of WHOLE_HEART_CLASSES.
 
     Raises:
-        ValueError: where an argument is out of range.
+        ValueError: an argument is out of range.
     """
     phantom.require_noise(noise)
     rng = phantom.random_stream("view", patient, seed)
@@ -80,7 +81,7 @@ def whole_heart_study(
 
 
 class _Grid:
-    """Where the voxels of a volume lie in L, P, S, slightly oblique and off centre."""
+    """The positions of a volume's voxels in L, P, S; the volume is slightly oblique and off centre."""
 
     def __init__(self, rng: np.random.Generator, shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]):
         self.shape, self.spacing = shape, np.asarray(spacing_mm)
@@ -124,7 +125,7 @@ def _ellipsoid(coordinates: list[np.ndarray], half_axes: tuple[float, float, flo
 
 
 def _tube(points: list[np.ndarray], path: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    """Signed distance (mm, > 0 inside) to a tube along a polyline (N, 3) of radius (N,), with flat ends."""
+    """Computes the signed distance (mm, positive inside) to a tube with flat ends, a polyline (N, 3) of radius (N,)."""
     best = np.full(points[0].shape, -np.inf, np.float32)
     for start, end, first, last in zip(path[:-1], path[1:], radius[:-1], radius[1:], strict=True):
         step = end - start
@@ -133,7 +134,7 @@ def _tube(points: list[np.ndarray], path: np.ndarray, radius: np.ndarray) -> np.
         along = np.clip(along, 0, 1)
         away = np.sqrt(sum((o - along * np.float32(d)) ** 2 for o, d in zip(offset, step, strict=True)))
         np.maximum(best, np.float32(first) + along * np.float32(last - first) - away, out=best)
-    # Without its flat ends a tube would end in a ball.
+    # Cuts the ends flat; otherwise the tube would end in a hemisphere.
     for here, there in ((path[0], path[1]), (path[-1], path[-2])):
         inward = (there - here) / np.linalg.norm(there - here)
         depth = sum((p - np.float32(h)) * np.float32(d) for p, h, d in zip(points, here, inward, strict=True))
@@ -143,13 +144,13 @@ def _tube(points: list[np.ndarray], path: np.ndarray, radius: np.ndarray) -> np.
 
 
 def _bezier(*corners: np.ndarray, pieces: int = 9) -> np.ndarray:
-    """Points (pieces + 1, 3) on the quadratic Bézier curve through three corners."""
+    """Returns points (pieces + 1, 3) on a quadratic Bézier curve with three control points."""
     t = np.linspace(0, 1, pieces + 1)[:, None]
     return (1 - t) ** 2 * corners[0] + 2 * t * (1 - t) * corners[1] + t**2 * corners[2]
 
 
 def _draw_heart(grid: _Grid, image: np.ndarray, labels: np.ndarray, chest: np.ndarray, patient: int, seed: int) -> None:
-    """Composes the heart over image and labels in place; `chest` is the signed distance to the chest wall."""
+    """Draws the heart into image and labels in place; `chest` is the signed distance to the chest wall, mm."""
     rng = phantom.random_stream("anatomy", patient, seed)
     turn = phantom.rotation(rng, 7)
     a = turn @ _AXIS / np.linalg.norm(_AXIS)
@@ -158,7 +159,7 @@ def _draw_heart(grid: _Grid, image: np.ndarray, labels: np.ndarray, chest: np.nd
     r /= np.linalg.norm(r)
     q = np.cross(a, r)
     size = rng.uniform(0.88, 1.12)
-    # A 3D scan is taken at the heart's rest in mid-diastole: cavities near their largest.
+    # 3D scans are acquired in mid-diastole, when the heart is at rest and the cavities are almost at their largest.
     radius, length, wall = size * rng.uniform(21, 27), size * rng.uniform(74, 88), rng.uniform(7.5, 11.5)
     myocardium, blood, right = rng.uniform(0.32, 0.6), 1.0, rng.uniform(0.75, 1.0)
     twist = rng.normal(0, 0.06, 3)
@@ -201,9 +202,9 @@ def _draw_heart(grid: _Grid, image: np.ndarray, labels: np.ndarray, chest: np.nd
         image[sac], phantom.coverage(np.minimum(fat, chest[sac]), grid.edge), rng.uniform(0.3, 0.9) * (1 + 0.08 * lump)
     )
 
-    # Veins first: chambers and arteries are drawn over them, and they keep the background's label.
+    # Veins are drawn first, because chambers and arteries are drawn over them. Veins are labelled as background.
     ra = place(-20 * size, outer + rng.uniform(10, 16), rng.uniform(2, 10))
-    # Reaches past the base, so that the mitral valve is as wide as its meeting with the ventricle.
+    # It extends beyond the base, so that the mitral valve is as wide as the opening of the ventricle.
     la = place(-rng.uniform(15, 19) * size, -rng.uniform(2, 8), -rng.uniform(0, 6))
     for target, end in (
         (ra, ra + 90 * up + rng.normal(0, 5, 3)),
@@ -241,7 +242,7 @@ def _draw_heart(grid: _Grid, image: np.ndarray, labels: np.ndarray, chest: np.nd
         3.0,
     )
 
-    # The outflow tract is right ventricle up to the pulmonary valve, where the trunk begins.
+    # The outflow tract belongs to the right ventricle up to the pulmonary valve, where the pulmonary trunk begins.
     valve = place(-2, outer + 4, -tall * 0.85)
     vessel(
         _bezier(place(16, outer + 6, -12), place(8, outer + 7, -20), valve),
@@ -291,7 +292,7 @@ def _draw_heart(grid: _Grid, image: np.ndarray, labels: np.ndarray, chest: np.nd
 
 
 def _draw_body(grid: _Grid, patient: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The chest without its heart, (Z, H, W) float32, blood being about 1, and the distance (mm) inside its wall."""
+    """Draws the chest without the heart, (Z, H, W) float32, and its signed distance to the chest wall, mm."""
     rng = phantom.random_stream("scene", patient, seed)
     x, y, z = grid.points(slice(None))
     grain = phantom.texture(rng, grid.shape, tuple(1.8 / grid.spacing))
@@ -305,7 +306,7 @@ def _draw_body(grid: _Grid, patient: int, seed: int) -> tuple[np.ndarray, np.nda
     def disc(cx: float, cy: float, a: float, b: float) -> np.ndarray:
         return phantom.ellipse(x - np.float32(cx), y - np.float32(cy), a, b)
 
-    # The heart touches the front wall left of the body's middle; the spine lies behind it.
+    # The heart touches the front wall to the left of the midline; the spine lies behind it.
     mid_x, mid_y, wide, deep = rng.uniform(-28, -14), rng.uniform(14, 26), rng.uniform(125, 150), rng.uniform(86, 98)
     chest = disc(mid_x, mid_y, wide, deep) + 2 * cloud
     fill(chest + np.float32(rng.uniform(18, 34)), fat * (1 + 0.06 * cloud))

@@ -1,4 +1,4 @@
-"""Studies on disk in the layouts of the data sets, and as DICOM, for phantoms and for tests."""
+"""Writing of studies in the layouts of the data sets and as DICOM, for phantoms and for tests."""
 
 import json
 import os
@@ -22,18 +22,26 @@ from foanet_jax.system.errors import InputError
 
 
 def write_lvquan19(study: Study, folder: str | os.PathLike[str], index: int) -> Path:
-    """Writes patient<index>.mat as LVQuan19 has them, and returns its path.
+    """Writes patient<index>.mat in the layout of LVQuan19.
 
-    image, endo and epi are (H, W, T), pix_spacing in mm a pixel, areas (2, T) of cavity and myocardium in mm²,
-    counted from the masks. dims, rwt and lv_phase are left out: they do not follow from the masks without an
-    angle of the septum and the definition of a phase. The slice distance and affine have no place in the layout.
+    The arrays image, endo and epi have the shape (H, W, T), pix_spacing is in mm per pixel, and areas (2, T) are the
+    areas of cavity and myocardium in mm², counted from the masks. dims, rwt and lv_phase are left out, because masks
+    alone do not define them. The layout has no slice distance and no affine.
+
+    Args:
+        study: the study.
+        folder: where to write.
+        index: number of the patient.
+
+    Returns:
+        The path of the file.
 
     Raises:
         InputError: the study is not a labelled cine of one slice with LV_CLASSES.
     """
     labels = _labels(study, LV_CLASSES)
     if study.voxels.shape[1] != 1:
-        raise InputError("layout", f"{study.name}: {study.voxels.shape[1]} slices; LVQuan19's files hold one")
+        raise InputError("layout", f"{study.name}: has {study.voxels.shape[1]} slices; a file of LVQuan19 holds one")
     _, row_mm, column_mm = study.spacing_mm
     cavity = labels == LV_CLASSES.index("cavity")
     myocardium = labels == LV_CLASSES.index("myocardium")
@@ -52,9 +60,17 @@ def write_lvquan19(study: Study, folder: str | os.PathLike[str], index: int) -> 
 
 
 def write_mmwhs2017(study: Study, folder: str | os.PathLike[str], number: int) -> tuple[Path, Path]:
-    """Writes mr_train_<number>_image.nii.gz and _label.nii.gz on the study's own grid, and returns their paths.
+    """Writes mr_train_<number>_image.nii.gz and mr_train_<number>_label.nii.gz on the study's own grid.
 
-    Reading reorients to RAS+, so that a study comes back on the same grid where its axes run that way.
+    The reader reorients volumes to RAS+. A study is read back on the same grid if its axes have this orientation.
+
+    Args:
+        study: the study.
+        folder: where to write.
+        number: number of the case.
+
+    Returns:
+        The paths of image and labels.
 
     Raises:
         InputError: the study is not a labelled volume of one frame with WHOLE_HEART_CLASSES.
@@ -69,16 +85,25 @@ def write_mmwhs2017(study: Study, folder: str | os.PathLike[str], number: int) -
 
 
 def write_acdc(studies: Sequence[Study], folder: str | os.PathLike[str]) -> Path:
-    """Writes the studies at end diastole and end systole of one patient, in this order, and returns its folder.
+    """Writes the two studies of one patient in the layout of ACDC.
 
-    The patient is `patient` and digits, the cases are `<patient>_frame<number>`; Info.cfg gets ED, ES and,
-    where it is known, the group, but no height, weight or number of frames, which a study does not know.
+    The patient must be named patient<digits> and the cases <patient>_frame<digits>. Info.cfg holds ED, ES and, if it is
+    known, the group; it has no height, weight or number of frames, because a study does not have them.
+
+    Args:
+        studies: end diastole and end systole, in this order.
+        folder: where to write.
+
+    Returns:
+        The folder of the patient.
 
     Raises:
-        InputError: not two labelled studies of one frame with ACDC_CLASSES, or of other names.
+        InputError: there are not two labelled studies of one frame with ACDC_CLASSES, or their names are different.
     """
     if len(studies) != 2:
-        raise InputError("layout", f"{len(studies)} studies; ACDC has two a patient, end diastole and end systole")
+        raise InputError(
+            "layout", f"got {len(studies)} studies; ACDC has two per patient, end diastole and end systole"
+        )
     patient, group = studies[0].patient, studies[0].group
     frames = []
     for study in studies:
@@ -88,8 +113,8 @@ def write_acdc(studies: Sequence[Study], folder: str | os.PathLike[str]) -> Path
         if match is None or not match[1] == study.patient == patient or study.group != group:
             raise InputError(
                 "layout",
-                f"{study.name}: case {study.case!r} of {study.patient!r}, group {study.group}; expected "
-                "patient<digits>_frame<digits>, with one patient and group for both studies",
+                f"{study.name}: the case is {study.case!r}, the patient {study.patient!r}, the group {study.group}; "
+                "expected a case patient<digits>_frame<digits> and the same patient and group for both studies",
             )
         frames.append(int(match[2]))
     place = Path(folder) / patient
@@ -98,28 +123,38 @@ def write_acdc(studies: Sequence[Study], folder: str | os.PathLike[str]) -> Path
             path = place / f"{study.case}{ending}.nii.gz"
             write_nifti(data, affine=study.affine, spacing_mm=study.spacing_mm, path=path)
     lines = [f"ED: {frames[0]}", f"ES: {frames[1]}", *([f"Group: {group}"] if group else [])]
-    # Last, because the folder counts as a patient's with it.
+    # Written last, because a folder with this file counts as a complete patient.
     with atomic_path(place / "Info.cfg") as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return place
 
 
 def write_folder(studies: Sequence[Study], folder: str | os.PathLike[str]) -> Path:
-    """Writes one's own data set, images/CASE.nii.gz, labels/CASE.nii.gz and dataset.json, and returns the last's path.
+    """Writes a data set in this project's own layout: images/CASE.nii.gz, labels/CASE.nii.gz and dataset.json.
 
-    A study of several frames becomes a 4D file. Label values are the indices of the classes.
+    A study with several frames becomes a 4D file. Label values are the class indices.
+
+    Args:
+        studies: the labelled studies.
+        folder: where to write.
+
+    Returns:
+        The path of dataset.json.
 
     Raises:
-        InputError: no studies, without labels, of different classes, or of patients who are not called by their case.
+        InputError: there are no studies, or they have no labels, different classes, or a patient with another name
+            than the case.
     """
     if not studies:
-        raise InputError("layout", "no studies; a data set has at least one")
+        raise InputError("layout", "there are no studies to write; pass at least one")
     classes = studies[0].classes
     for study in studies:
         _labels(study, classes)
         if study.case != study.patient:
             raise InputError(
-                "layout", f"{study.name}: case {study.case!r} of {study.patient!r}; expected one study a patient"
+                "layout",
+                f"{study.name}: the case is {study.case!r} but the patient {study.patient!r}; this layout holds one "
+                "study per patient, and both must have the same name",
             )
     for study in studies:
         for data, kind in ((study.voxels, "images"), (_labels(study, classes), "labels")):
@@ -142,8 +177,8 @@ def _labels(study: Study, classes: tuple[str, ...]) -> np.ndarray:
     if study.labels is None or study.classes != classes:
         raise InputError(
             "layout",
-            f"{study.name}: {'no labels' if study.labels is None else 'classes'} {study.classes}; "
-            f"this layout holds labels of {classes}",
+            f"{study.name}: has {'no labels, classes' if study.labels is None else 'the classes'} {study.classes}; "
+            f"this layout needs labels of {classes}",
         )
     return study.labels
 
@@ -151,25 +186,35 @@ def _labels(study: Study, classes: tuple[str, ...]) -> np.ndarray:
 def _require_one_frame(study: Study, layout: str) -> None:
     if study.voxels.shape[0] != 1:
         raise InputError(
-            "layout", f"{study.name}: {study.voxels.shape[0]} frames; {layout}'s files hold one volume each"
+            "layout", f"{study.name}: has {study.voxels.shape[0]} frames; a file of {layout} holds one volume"
         )
 
 
 def write_dicom(study: Study, folder: str | os.PathLike[str]) -> list[Path]:
-    """Writes 1.dcm, 2.dcm, …, an uncompressed MR image for each frame of each slice, and returns their paths.
+    """Writes a study as uncompressed DICOM MR images 1.dcm, 2.dcm, …, one for each frame of each slice.
 
-    Slice after slice, each with its frames, as scanners number them. Whole numbers of 16 bit stay as they are;
-    other voxels are rescaled to 16 bit, exact to half of (highest − lowest) / 65535. The affine gives directions
-    and origin, `spacing_mm` the distances. UIDs follow from the case and are under 2.999, which is for examples.
-    Readers go along the normal of the slices: a study whose slices run against it comes back in reverse.
+    The images are ordered by slice and then by frame, as scanners do. 16-bit integers are stored unchanged. Other
+    voxels are rescaled to 16 bits, with an error of at most half of (maximum − minimum) / 65535. Directions and origin
+    come from the affine, the distances from `spacing_mm`. UIDs are computed from the case, under the root 2.999, which
+    is reserved for examples. Readers sort slices along their normal; if the slices of the study run in the opposite
+    direction, they are read back in reverse order.
+
+    Args:
+        study: the study.
+        folder: where to write.
+
+    Returns:
+        The paths of the files.
 
     Raises:
-        InputError: rows, columns and slices of the affine are not at right angles.
+        InputError: rows, columns and slices of the affine are not perpendicular.
     """
     directions = study.affine[:3, :3] / np.linalg.norm(study.affine[:3, :3], axis=0)
     if not np.allclose(directions.T @ directions, np.eye(3), atol=1e-3):
         raise InputError(
-            "layout", f"{study.name}: a sheared affine; DICOM's rows, columns and slices are at right angles"
+            "layout",
+            f"{study.name}: the affine is sheared; in DICOM, rows, columns and slices are perpendicular: resample the "
+            "study",
         )
     slice_mm, row_mm, column_mm = study.spacing_mm
     to_lps = np.diag([-1.0, -1.0, 1.0])
@@ -222,28 +267,31 @@ def write_sunnybrook(
     ed_frame: int = 0,
     es_frame: int | None = None,
 ) -> Path:
-    """Adds a patient to a folder in Sunnybrook's layout, and returns the folder of its images.
+    """Adds a patient to a folder in the layout of Sunnybrook.
 
-    dicoms/<patient>/N.dcm as write_dicom has them, contourfiles/<original>/{i,o}-contours of the slices with a
-    cavity, both at end diastole and the inner one at end systole, and a line in link.csv. Contours run along the
-    midpoints between the pixels inside and outside of a mask, so that reading gives the masks back.
+    It writes the images dicoms/<patient>/N.dcm (see `write_dicom`), contours of all slices with a cavity to
+    contourfiles/<original>/{i,o}-contours (inner and outer at end diastole, inner at end systole), and a line in
+    link.csv. Contours run halfway between the pixels inside and outside a mask, so that reading restores the masks.
 
     Args:
         study: a labelled cine or stack with LV_CLASSES.
-        folder: of the data set.
-        patient: id of the images, as SCD0000101.
-        original: id of the contours, as SC-HF-I-1.
+        folder: folder of the data set.
+        patient: id of the images, such as SCD0000101.
+        original: id of the contours, such as SC-HF-I-1.
         ed_frame: frame of end diastole.
-        es_frame: frame of end systole; None writes no contours of it.
+        es_frame: frame of end systole; None: no contours at end systole.
+
+    Returns:
+        The folder of the images.
 
     Raises:
-        InputError: the study has other classes, no such frame, or a mask in pieces.
+        InputError: the study has other classes or no such frame, or a mask has several components.
     """
     labels = _labels(study, LV_CLASSES)
     frames = study.voxels.shape[0]
     for frame in (ed_frame, *([] if es_frame is None else [es_frame])):
         if not 0 <= frame < frames:
-            raise InputError("layout", f"{study.name}: no frame {frame} among {frames}")
+            raise InputError("layout", f"{study.name}: has no frame {frame}; choose one from 0 to {frames - 1}")
     files: dict[Path, np.ndarray] = {}
     phases = [(ed_frame, "io"), *([] if es_frame is None else [(es_frame, "i")])]
     for frame, kinds in phases:
@@ -255,7 +303,7 @@ def write_sunnybrook(
                 files[Path(folder) / "contourfiles" / original / f"{kind}-contours" / name] = outline
     for path, outline in files.items():
         with atomic_path(path) as temporary:
-            # Counted from 1, as the data set has them.
+            # The data set counts pixels from 1.
             np.savetxt(temporary, outline + 1, fmt="%.2f")
     place = Path(folder) / "dicoms" / patient
     write_dicom(study, place)
@@ -267,11 +315,11 @@ def write_sunnybrook(
 
 
 def _as_int16(voxels: np.ndarray) -> tuple[np.ndarray, DSfloat, DSfloat]:
-    """Stored values, slope and intercept, the latter as DICOM's 16 characters can tell them."""
+    """Returns stored values, slope and intercept; the latter two rounded to the 16 characters of a DICOM number."""
     low, high = float(voxels.min()), float(voxels.max())
     if low >= -(2**15) and high < 2**15 and (voxels == np.rint(voxels)).all():
         return voxels.astype(np.int16), DSfloat(1), DSfloat(0)
-    # Upwards, so that the highest value stays within 16 bit after rounding.
+    # Rounded upwards, so that the largest value fits into 16 bits.
     slope = DSfloat(max((high - low) / 65535 * (1 + 1e-9), 1e-30), auto_format=True)
     intercept = DSfloat((low + high) / 2, auto_format=True)
     stored = np.rint((voxels.astype(np.float64) - intercept) / slope)
@@ -283,9 +331,11 @@ def _uid(case: str, what: str) -> UID:
 
 
 def _outline(mask: np.ndarray, study: Study) -> np.ndarray:
-    """(N, 2) column and row of the line around a mask, without its holes."""
-    # Padded, so that the line closes where the mask touches the border of the image.
+    """Returns (N, 2) column and row of the outline of a mask, whose holes are filled."""
+    # Padded, so that the outline is closed if the mask touches the border of the image.
     lines = contour_generator(z=np.pad(ndimage.binary_fill_holes(mask).astype(float), 1)).lines(0.5)
     if len(lines) != 1:
-        raise InputError("layout", f"{study.name}: a mask in {len(lines)} pieces; a contour goes around one")
+        raise InputError(
+            "layout", f"{study.name}: a mask has {len(lines)} components, but a contour encloses one; remove the others"
+        )
     return np.asarray(lines[0], float) - 1

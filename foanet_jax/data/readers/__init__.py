@@ -1,1 +1,1 @@
-"""One module for each data set that a training can read."""
+"""Readers of data sets, one module per data set."""

@@ -1,4 +1,4 @@
-"""ACDC: short-axis stacks at end diastole and end systole, with a clinical group for each patient."""
+"""Reader of ACDC: short-axis stacks at end diastole and end systole, with the clinical group of each patient."""
 
 import functools
 import os
@@ -16,7 +16,7 @@ from foanet_jax.data.study import ACDC_CLASSES, Grid, Study
 from foanet_jax.system.errors import InputError
 
 _INDEX_OF = {0: 0, 1: 1, 2: 2, 3: 3}
-# The official archive has the last two levels above its patients, copies of it often fewer.
+# Folders of patients inside the data set: the official archive has the last two; copies often have fewer levels.
 _PARENTS = ("", "training", "testing", "database/training", "database/testing")
 
 Frames = Literal["labelled", "cine"]
@@ -25,17 +25,18 @@ Frames = Literal["labelled", "cine"]
 def list_acdc(
     root: str | os.PathLike[str], *, frames: Frames = "labelled", problems: list[str] | None = None
 ) -> list[StudyRef]:
-    """One study for each labelled frame of each patient, or one for each 4D cine, in order of name.
+    """Lists one study for each labelled frame of each patient, or for each 4D cine, in order of name.
 
     Args:
-        root: a folder of patientXXX folders, the official one with training/ and testing/, or one patient's.
-        frames: "labelled": the volumes at end diastole and end systole with their labels; "cine": the file
-            patientXXX_4d.nii.gz, all frames and without labels, of the patients that have it.
-        problems: where given, problems of single patients are added here instead of raised.
+        root: a folder with folders patientXXX, the official folder with training/ and testing/, or one patient's
+            folder.
+        frames: "labelled": the volumes at end diastole and end systole with their labels; "cine": all frames without
+            labels, from patientXXX_4d.nii.gz, for the patients that have this file.
+        problems: if given, problems of single patients are appended to it instead of being raised.
 
     Raises:
-        InputError: the folder is missing or has no patients (for "cine": none with a 4D file), or "incomplete"
-            with every missing file named.
+        InputError: the folder is missing or has no patients (for "cine", no 4D files); or "incomplete", which lists all
+            missing files.
     """
     if frames not in ("labelled", "cine"):
         raise InputError("frames", f"frames is {frames!r}; choose 'labelled' or 'cine'")
@@ -70,7 +71,7 @@ def list_acdc(
             absent = [stem for stem, path in ((case, image), (f"{case}_gt", labels)) if path is None]
             if image is None or labels is None:
                 collected.append(
-                    f"{folder}: no {' and no '.join(f'{stem}.nii.gz' for stem in absent)}; copy the folder again"
+                    f"{folder}: {' and '.join(f'{stem}.nii.gz' for stem in absent)} missing; copy the folder again"
                 )
             else:
                 load = functools.partial(_load, image, labels, patient, case, group)
@@ -83,17 +84,17 @@ def list_acdc(
 
 
 def read_acdc(root: str | os.PathLike[str]) -> Iterator[Study]:
-    """The studies that list_acdc lists, loaded one after the other.
+    """Loads the studies that `list_acdc` lists, one after the other.
 
     Raises:
-        InputError: as list_acdc, and for a file that cannot be used or labels that do not fit their image.
+        InputError: as for `list_acdc`; or a file cannot be used, or labels do not fit their image.
     """
     for ref in list_acdc(root):
         yield ref.load()
 
 
 def _parts_of(image: Path) -> tuple[Callable[[], np.ndarray], Callable[[], Grid]]:
-    """How to read the voxels alone, and the header alone."""
+    """Returns functions that read only the voxels, and only the header."""
     return functools.partial(read_voxels, image), functools.partial(read_grid, image)
 
 
@@ -117,7 +118,7 @@ def _load_cine(path: Path, patient: str, group: str | None) -> Study:
 
 
 def _patient_folders(root: Path) -> list[Path]:
-    # Resolved, because the folder may have been passed as `.`.
+    # Resolved, because the folder can be given as `.`, which has no name.
     if _is_patient(root.resolve()):
         return [root.resolve()]
     return [
@@ -142,11 +143,11 @@ def _nifti_file(folder: Path, stem: str) -> Path | None:
 
 
 def _read_info(path: Path) -> tuple[set[int], str | None]:
-    """The ED and ES frames, counted from 1, and the group."""
+    """Reads the frames ED and ES, counted from 1, and the group."""
     try:
-        # Whatever else has this name, such as a pipe, could be read for ever.
+        # Something else than a file, such as a pipe, could block the reading for ever.
         if path.exists() and not path.is_file():
-            raise InputError("missing-info", f"{path}: not a file; copy it again")
+            raise InputError("missing-info", f"{path}: is not a file; copy it again")
         with open(path, "rb") as file:
             text = file.read(65536).decode("utf-8", errors="replace")
     except OSError as error:
@@ -156,6 +157,6 @@ def _read_info(path: Path) -> tuple[set[int], str | None]:
     for key in ("ED", "ES"):
         value = info.get(key, "")
         if not re.fullmatch(r"[0-9]{1,4}", value) or int(value) < 1:
-            raise InputError("info", f"{path}: {key} is {value!r}; expected the number of a frame, from 1")
+            raise InputError("info", f"{path}: {key} is {value!r}; it must be a frame number, counted from 1")
         frames.add(int(value))
     return frames, info.get("Group") or None

@@ -1,4 +1,4 @@
-"""Your own studies: a folder of NIfTI files and a dataset.json that says what they are (docs/formats.md)."""
+"""Reader of a user's own studies: a folder of NIfTI files with a dataset.json that describes it (docs/formats.md)."""
 
 import dataclasses
 import functools
@@ -24,10 +24,10 @@ FORMAT = "foanet"
 _LARGEST_JSON = 2**20
 _LONGEST_TEXT = 256
 _MOST_CLASSES = 64
-_LARGEST_LABEL = 2**24  # Labels are read as float32, which holds every integer up to here.
+_LARGEST_LABEL = 2**24  # Labels are read as float32, which holds all integers up to this value exactly.
 _KEYS = ("format", "classes", "images", "labels", "third_axis", "slice_axis", "patient", "groups", "note")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-# A small part of regular expressions, in which nothing repeated is repeated again: no pattern takes for ever.
+# The accepted subset of regular expressions. Repeats cannot be nested, so that no pattern takes exponential time.
 _ATOM = r"(?:[A-Za-z0-9_.=@ -]|\\[dDwW.+-]|\[\^?[A-Za-z0-9_. -]+\])(?:(?:[+*?]|\{\d{1,2}(?:,\d{0,2})?\})\??)?"
 _PATIENT = re.compile(rf"\^?(?:{_ATOM})*\((?:{_ATOM})+\)(?:{_ATOM})*\$?")
 _MOST_REPEATS = 4
@@ -35,15 +35,15 @@ _MOST_REPEATS = 4
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How the files of a data set are to be read, whatever they are called.
+    """How the files of a data set are read, independent of their names.
 
     Attributes:
-        classes: names by index; 0 is the background.
-        index_of: class index of each value of the label files.
-        third_axis: what the third axis of 3D files is.
-        slice_axis: reorient volumes and slice them along this axis of the world; None: as they are.
-        patient: finds the patient in a case's id with its one group; None: every case is a patient.
-        groups: clinical group of each patient, where known.
+        classes: class names by index; 0 is the background.
+        index_of: class index of each value in the label files.
+        third_axis: meaning of the third axis of 3D files.
+        slice_axis: world axis along which volumes are reoriented and sliced; None: they are not reoriented.
+        patient: regular expression whose group finds the patient in a case's id; None: each case is a patient.
+        groups: clinical group of each patient, if known.
     """
 
     classes: tuple[str, ...]
@@ -54,17 +54,17 @@ class Layout:
     groups: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def ref(self, image: Path, labels: Path | None, name: str, case: str, *, patient: str = "") -> StudyRef:
-        """The study of an image and its labels.
+        """Makes the reference to a study.
 
         Args:
-            image: the image's file.
-            labels: the labels' file, None for a study without.
-            name: what the case is called in its files.
-            case: the same as a safe id.
-            patient: where it is known without the pattern.
+            image: file of the image.
+            labels: file of the labels; None for a study without labels.
+            name: name of the case in its files.
+            case: the name as a safe id.
+            patient: id of the patient, if it is known without the pattern.
 
         Raises:
-            InputError: "patient" where the pattern does not fit the name.
+            InputError: "patient", if the pattern does not match the name.
         """
         patient = patient or self.patient_of(name, image)
         load = functools.partial(_load, image, labels, patient, case, self)
@@ -72,14 +72,18 @@ class Layout:
         return StudyRef(patient, case, self.groups.get(patient), load, voxels)
 
     def patient_of(self, name: str, image: Path) -> str:
-        """The patient whose case is called `name`."""
+        """Returns the patient of the case `name`.
+
+        Raises:
+            InputError: "patient", if the pattern does not match the name.
+        """
         if self.patient is None:
             return name
         match = self.patient.fullmatch(name)
         if match is None or not match[1]:
             raise InputError(
                 "patient",
-                f"{shown(image)}: the case {name!r} does not fit the pattern of patients {self.patient.pattern!r}; "
+                f"{shown(image)}: the case {name!r} does not match the pattern of patients {self.patient.pattern!r}; "
                 "correct the pattern or rename the file",
             )
         return match[1]
@@ -87,19 +91,19 @@ class Layout:
 
 @dataclasses.dataclass(frozen=True)
 class Template:
-    """Where the files of a data set lie: a path inside its folder with `{case}`, and `{patient}` if need be."""
+    """The path of a data set's files, relative to its folder, with the placeholders `{case}` and `{patient}`."""
 
     text: str
 
     @property
     def literal(self) -> int:
-        """How many characters are fixed: of two templates for one file, the one that says more is meant."""
+        """The number of characters that are not placeholders; if two templates fit a file, the larger one is used."""
         return len(_PLACEHOLDER.sub("", self.text))
 
     def find(self, root: Path, problems: list[str]) -> Iterator[tuple[tuple[str, str], Path]]:
-        """(patient, case) as the names have them, and the file, for every file that fits.
+        """Yields (patient, case) and the path of each file that fits the template.
 
-        Files that lead out of the folder and names that cannot be printed are added to `problems`.
+        Links that lead out of the folder, and names that cannot be printed, are appended to `problems`.
         """
         yield from self._walk(root, root, PurePosixPath(self.text).parts, {}, problems)
 
@@ -115,16 +119,16 @@ class Template:
             return
         for name in names:
             match = pattern.fullmatch(name)
-            # macOS leaves `._x` beside x.
+            # macOS creates files `._x` beside x; hidden files are ignored.
             if match is None or (name.startswith(".") and not parts[0].startswith(".")):
                 continue
             path = folder / name
             if not _is_text(name):
-                problems.append(f"{shown(path)}: a name with a control character or not in UTF-8; rename it")
+                problems.append(f"{shown(path)}: the name has a control character or is not in UTF-8; rename it")
             elif not _inside(path, root):
                 problems.append(
-                    f"{shown(path)}: a link that leads out of {shown(root)}, in a circle or nowhere; "
-                    "put the file itself there"
+                    f"{shown(path)}: is a link that leads out of {shown(root)}, in a circle or to nothing; "
+                    "replace the link by the file itself"
                 )
             elif len(parts) > 1:
                 if path.is_dir():
@@ -137,16 +141,16 @@ class Template:
 def list_folder(
     root: str | os.PathLike[str], *, unlabelled: bool = False, problems: list[str] | None = None
 ) -> list[StudyRef]:
-    """The labelled studies of a folder of NIfTI files with a dataset.json of this project's own kind.
+    """Lists the labelled studies of a folder of NIfTI files with a dataset.json in this project's format.
 
     Args:
-        root: the folder; `docs/formats.md` tells what its dataset.json holds.
-        unlabelled: also list the images that have no labels.
-        problems: where given, problems of single files are added here instead of raised.
+        root: the folder; `docs/formats.md` describes its dataset.json.
+        unlabelled: also list images without labels.
+        problems: if given, problems of single files are appended to it instead of being raised.
 
     Raises:
-        InputError: the folder is missing or has no such files, "dataset-json" with everything that is wrong
-            with the description, or "incomplete" with everything that is wrong with the files.
+        InputError: the folder is missing or has no such files; "dataset-json", which lists all errors in the
+            description; or "incomplete", which lists all problems of the files.
     """
     root = require_root(Path(root))
     layout, images, labels = read_folder_description(root)
@@ -168,7 +172,7 @@ def list_folder(
         if label is not None or unlabelled:
             refs.append(ref)
     collected += [
-        f"{shown(root / DESCRIPTION)}: groups names {patient!r}, but no image is of this patient; correct the name"
+        f"{shown(root / DESCRIPTION)}: groups names {patient!r}, but this patient has no image; correct the name"
         for patient in layout.groups
         if patient not in patients
     ]
@@ -176,8 +180,8 @@ def list_folder(
         wanted = labels.text if labels else "labels"
         raise InputError(
             "no-labels",
-            f"{shown(root)}: {len(found)} images, none with labels ({wanted}); training needs labels, and images "
-            "alone are segmented with --mode predict",
+            f"{shown(root)}: none of the {len(found)} images has labels ({wanted}); training needs labels; add them, "
+            "or segment images without labels with --mode predict",
         )
     if problems is None:
         raise_problems(Path(shown(root)), collected)
@@ -185,14 +189,14 @@ def list_folder(
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file of at most 1 MiB, strict: no NaN, no key twice, no text that is not Unicode.
+    """Reads the object in a JSON file strictly: at most 1 MiB, no NaN, no duplicate keys, only valid Unicode.
 
     Raises:
-        InputError: "dataset-json" in every other case.
+        InputError: "dataset-json", if the file is missing or not such a file.
     """
     try:
         if not path.is_file():
-            raise InputError("dataset-json", f"{shown(path)}: no such file; docs/formats.md tells what it holds")
+            raise InputError("dataset-json", f"{shown(path)}: no such file; write it as docs/formats.md describes")
         with open(path, "rb") as file:
             content = file.read(_LARGEST_JSON + 1)
     except OSError as error:
@@ -200,55 +204,69 @@ def read_json(path: Path) -> dict[str, Any]:
             "dataset-json", f"{shown(path)}: cannot be read ({error.strerror}); check its permissions"
         ) from None
     if len(content) > _LARGEST_JSON:
-        raise InputError("dataset-json", f"{shown(path)}: over {_LARGEST_JSON} bytes; a description takes far fewer")
+        raise InputError(
+            "dataset-json", f"{shown(path)}: has more than {_LARGEST_JSON} bytes; write a shorter description"
+        )
     try:
         value = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_constant)
     except RecursionError:
-        raise InputError("dataset-json", f"{shown(path)}: nested too deeply; correct it") from None
-    except ValueError as error:  # JSON's and Unicode's errors are ValueErrors.
-        raise InputError("dataset-json", f"{shown(path)}: not sound JSON in UTF-8 ({error}); correct it") from None
+        raise InputError("dataset-json", f"{shown(path)}: is nested too deeply; correct it") from None
+    except ValueError as error:  # Errors of JSON and of Unicode are ValueErrors.
+        raise InputError("dataset-json", f"{shown(path)}: is not valid JSON in UTF-8 ({error}); correct it") from None
     if not isinstance(value, dict):
         raise InputError("dataset-json", f"{shown(path)}: holds {brief(value)}; expected an object {{…}}")
     return value
 
 
 def read_class_values(value: Any, wrong: list[str]) -> tuple[tuple[str, ...], dict[int, int]]:
-    """Names of the classes and the index of each label value, from {"background": 0, "cavity": [3, 4], …}.
+    """Reads the classes of a description, such as {"background": 0, "cavity": [3, 4], …}.
 
-    Classes keep the file's order after the background. What is wrong is added to `wrong`.
+    Args:
+        value: the JSON value.
+        wrong: a list to which errors are appended.
+
+    Returns:
+        The class names, background first, then in the order of the file; and the class index of each label value.
     """
     if not isinstance(value, dict) or not 2 <= len(value) <= _MOST_CLASSES:
         wrong.append(f"the classes are {brief(value)}; expected 2 to {_MOST_CLASSES} names with their values")
         return (), {}
     names = sorted(value, key=lambda name: name != "background")
     if "background" not in value:
-        wrong.append("there is no class background; name the values that are none of the others, as a rule 0")
+        wrong.append("there is no class background; add it with the label value of the background, usually 0")
     index_of: dict[int, int] = {}
     for index, name in enumerate(names):
         _text(name, f"the class name {brief(name)}", wrong)
         values = value[name] if isinstance(value[name], list) else [value[name]]
         if not values or not all(type(v) is int and 0 <= v < _LARGEST_LABEL for v in values):
-            wrong.append(f"class {name!r} is {brief(value[name])}; expected a label's value from 0, or a list of them")
+            wrong.append(
+                f"class {name!r} is {brief(value[name])}; expected a label value, an integer from 0, or a list of them"
+            )
             continue
         for v in values:
             if v in index_of:
-                wrong.append(f"label {v} is both {names[index_of[v]]!r} and {name!r}; give it to one of them")
+                wrong.append(f"label {v} is both {names[index_of[v]]!r} and {name!r}; assign it to one of them")
             index_of[v] = index
     return tuple(names), index_of
 
 
 def read_options(value: Mapping[str, Any], wrong: list[str]) -> dict[str, Any]:
-    """The fields third_axis, slice_axis, patient and groups of a Layout, those that `value` has."""
+    """Reads the fields third_axis, slice_axis, patient and groups of a Layout, if `value` has them.
+
+    Args:
+        value: the JSON object.
+        wrong: a list to which errors are appended.
+    """
     options: dict[str, Any] = {}
     for key, choices in (("third_axis", ("slice", "time")), ("slice_axis", ("sagittal", "coronal", "axial", None))):
         if key in value:
-            # Not `in`, for which True is 1 and lists cannot be compared with None.
+            # Types are compared too, because True equals 1.
             if not any(type(value[key]) is type(choice) and value[key] == choice for choice in choices):
                 wrong.append(f"{key} is {brief(value[key])}; choose one of {', '.join(map(str, choices))}")
             else:
                 options[key] = value[key]
     if options.get("third_axis") == "time" and options.get("slice_axis"):
-        wrong.append("third_axis is time and slice_axis is set, but frames have no third axis in space; drop one")
+        wrong.append("third_axis is time and slice_axis is set, but frames have no third axis in space; remove one")
     if value.get("patient") is not None:
         options["patient"] = _patient_pattern(value["patient"], wrong)
     groups = value.get("groups")
@@ -264,19 +282,19 @@ def read_options(value: Mapping[str, Any], wrong: list[str]) -> dict[str, Any]:
 
 
 def raise_wrong(path: Path, wrong: Sequence[str]) -> None:
-    """Raises one InputError "dataset-json" that names everything wrong with a description, if there is anything."""
+    """Raises one InputError "dataset-json" that lists all errors in a description, if there are any."""
     if wrong:
         listed = "\n".join(f"- {what}" for what in wrong)
-        raise InputError("dataset-json", f"{shown(path)}: {len(wrong)} to put right:\n{listed}")
+        raise InputError("dataset-json", f"{shown(path)}: correct these errors ({len(wrong)}):\n{listed}")
 
 
 def shown(path: Path) -> str:
-    """A path as it can be printed on one line, with control characters and bytes that are not UTF-8 escaped."""
+    """Returns a path as printable text on one line: control characters and bytes that are not UTF-8 are escaped."""
     return "".join(letter if _is_text(letter) else letter.encode("unicode_escape").decode() for letter in str(path))
 
 
 def brief(value: object) -> str:
-    """A value in a message, cut where it is long."""
+    """Returns a short text for a value in a message."""
     if isinstance(value, str):
         value = value[:_LONGEST_TEXT]
     elif isinstance(value, dict | list):
@@ -288,10 +306,13 @@ def brief(value: object) -> str:
 
 
 def read_folder_description(root: Path) -> tuple[Layout, Template, Template | None]:
-    """What a folder's dataset.json says: how to read the files, where images are, and where labels are, if any.
+    """Reads the dataset.json of a folder.
+
+    Returns:
+        How the files are read, the path template of the images, and that of the labels, or None if there are none.
 
     Raises:
-        InputError: "dataset-json" with everything that is wrong with it.
+        InputError: "dataset-json", which lists all errors in the description.
     """
     path = root / DESCRIPTION
     value = read_json(path)
@@ -300,7 +321,7 @@ def read_folder_description(root: Path) -> tuple[Layout, Template, Template | No
         wrong.append(
             f"format is {brief(value.get('format'))}; expected {FORMAT!r}"
             + (
-                ": for nnU-Net's layout choose the data set nnunet"
+                "; for the layout of nnU-Net, use the data set nnunet"
                 if "labels" in value and "format" not in value
                 else ""
             )
@@ -308,27 +329,30 @@ def read_folder_description(root: Path) -> tuple[Layout, Template, Template | No
     unknown = [key for key in value if key not in _KEYS]
     if unknown:
         wrong.append(f"unknown {', '.join(map(brief, unknown[:8]))}; known are {', '.join(_KEYS)}")
-    wrong += [f"no {key}; docs/formats.md tells what it holds" for key in ("classes", "images") if key not in value]
+    wrong += [f"{key} is missing; docs/formats.md describes it" for key in ("classes", "images") if key not in value]
     classes, index_of = read_class_values(value["classes"], wrong) if "classes" in value else ((), {})
     images = _template(value["images"], "images", wrong) if "images" in value else None
     labels = _template(value["labels"], "labels", wrong) if value.get("labels") is not None else None
     if images and labels:
         if images == labels:
-            wrong.append("images and labels are the same path; labels need one of their own")
+            wrong.append("images and labels are the same path; use different paths")
         elif _placeholders(images.text) != _placeholders(labels.text):
             wrong.append("images and labels have different placeholders; use {case} (and {patient}) in both or neither")
     options = read_options(value, wrong)
     if images and "patient" in _placeholders(images.text) and options.get("patient"):
-        wrong.append("images has {patient} and there is a pattern for patient; one of them is enough")
+        wrong.append("images has {patient} and there is a pattern for patient; remove one of them")
     raise_wrong(path, wrong)
-    assert images is not None  # Its absence is among what is wrong.
+    assert images is not None  # Otherwise `raise_wrong` has raised an error.
     return Layout(classes, index_of, **options), images, labels
 
 
 def _pair(
     root: Path, images: Template, labels: Template | None, problems: list[str]
 ) -> dict[tuple[str, str], tuple[Path, Path | None]]:
-    """The image and labels of each (patient, case); a file that fits both templates is the more literal one's."""
+    """Returns the image and the labels of each (patient, case).
+
+    A file that fits both templates belongs to the one with more literal characters.
+    """
     found: list[dict[tuple[str, str], Path]] = []
     for template in (images, labels):
         place: dict[tuple[str, str], Path] = {}
@@ -340,7 +364,9 @@ def _pair(
         both = set(image_of.values()) & set(labels_of.values())
         loser = image_of if labels.literal > images.literal else labels_of
         if both and labels.literal == images.literal:
-            problems += [f"{shown(path)}: fits both images and labels; choose other names" for path in sorted(both)]
+            problems += [
+                f"{shown(path)}: fits the paths of both images and labels; choose other names" for path in sorted(both)
+            ]
         for key in [key for key, path in loser.items() if path in both]:
             del loser[key]
     for key, path in labels_of.items():
@@ -356,7 +382,7 @@ def _load(image_path: Path, label_path: Path | None, patient: str, case: str, la
     if label_path is not None:
         labels = read_nifti(label_path, third_axis=layout.third_axis)
         require_same_grid(image, labels)
-        # By the image's affine, so that the two are reordered alike even where theirs differ in the last digits.
+        # The image's affine is used for both, so that they are reordered alike even if the affines differ by rounding.
         labels = dataclasses.replace(labels, affine=image.affine)
     if layout.slice_axis is not None:
         image = to_canonical(image, layout.slice_axis)
@@ -375,16 +401,16 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         twice = next(key for place, (key, _) in enumerate(pairs) if key in dict(pairs[:place]))
-        raise ValueError(f"{brief(twice)} twice in one object")
+        raise ValueError(f"the key {brief(twice)} occurs twice in one object")
     return value
 
 
 def _constant(name: str) -> None:
-    raise ValueError(f"{name} is not a number of JSON")
+    raise ValueError(f"{name} is not a valid JSON number")
 
 
 def _is_text(text: str) -> bool:
-    """Whether a name can be printed and written: no surrogates (bytes that are not UTF-8), no control characters."""
+    """Returns whether a text can be printed: no surrogates (bytes that are not UTF-8), no control characters."""
     return not any("\ud800" <= letter <= "\udfff" or letter < " " or letter == "\x7f" for letter in text)
 
 
@@ -397,7 +423,7 @@ def _text(value: Any, what: str, wrong: list[str]) -> bool:
 
 def _id(value: Any, what: str, wrong: list[str]) -> None:
     if _text(value, what, wrong) and (value in (".", "..") or "/" in value or "\\" in value):
-        wrong.append(f"{what} is a path; an id has no / and no \\")
+        wrong.append(f"{what} is a path; an id must not contain / or \\")
 
 
 def _placeholders(text: str) -> set[str]:
@@ -419,7 +445,7 @@ def _template(value: Any, key: str, wrong: list[str]) -> Template | None:
 
 
 def _component_pattern(part: str, found: Mapping[str, str]) -> re.Pattern[str]:
-    """Matches the names that fit one component of a template; what was found in folders above is fixed."""
+    """Returns the pattern of one component of a template; placeholders found in the folders above have fixed values."""
     pieces = []
     seen: set[str] = set()
     for place, piece in enumerate(_PLACEHOLDER.split(part)):
@@ -430,17 +456,17 @@ def _component_pattern(part: str, found: Mapping[str, str]) -> re.Pattern[str]:
         elif piece in seen:
             pieces.append(f"(?P={piece})")
         else:
-            # The shortest, so that {patient} ends where the text after it first occurs.
+            # A non-greedy match, so that {patient} ends at the first occurrence of the text after it.
             pieces.append(f"(?P<{piece}>.+?)")
             seen.add(piece)
     return re.compile("".join(pieces), re.DOTALL)
 
 
 def _inside(path: Path, root: Path) -> bool:
-    """Whether a path leads to something inside the root, links followed."""
+    """Returns whether a path, with all links resolved, exists and lies inside the root."""
     real = os.path.realpath(path)
     home = os.path.realpath(root)
-    # What is left to be a link after all links were followed is part of a circle, or leads nowhere.
+    # A resolved path that is still a link is part of a circle, or leads to nothing.
     return os.path.commonpath([real, home]) == home and not os.path.islink(real) and os.path.exists(real)
 
 
@@ -456,9 +482,9 @@ def _patient_pattern(value: Any, wrong: list[str]) -> re.Pattern[str] | None:
         return None
     try:
         with warnings.catch_warnings():
-            # Such as of [a--z], which a later Python may read as something else.
+            # For example, [a--z] gives a warning, because a later Python version may read it differently.
             warnings.simplefilter("error")
             return re.compile(value)
     except (re.error, FutureWarning) as error:
-        wrong.append(f"patient is {brief(value)}; not a regular expression ({error})")
+        wrong.append(f"patient is {brief(value)}, which is not a valid regular expression ({error})")
         return None

@@ -1,4 +1,4 @@
-"""LVQuan19: one 2D+t short-axis cine of 20 frames a patient, in MAT files."""
+"""Reader of LVQuan19: one 2D+t short-axis cine of 20 frames per patient, in MAT files."""
 
 import functools
 import os
@@ -14,7 +14,7 @@ from foanet_jax.data.refs import StudyRef, empty_root, raise_problems, require_r
 from foanet_jax.data.study import LV_CLASSES, Study, validate_study
 from foanet_jax.system.errors import InputError
 
-# Names that have been seen or are likely, in lower case; the first is the data set's own.
+# Known or likely names of the arrays, in lower case; the first one is that of the data set.
 _ALIASES = {
     "image": ("image", "images", "img"),
     "endo": ("endo", "endo_mask", "endomask"),
@@ -29,15 +29,15 @@ _INDEX_ROWS = {"areas": 2, "dims": 3, "rwt": 6}
 
 
 def list_lvquan19(root: str | os.PathLike[str], *, problems: list[str] | None = None) -> list[StudyRef]:
-    """One labelled study for each patientN.mat in a folder, in order of N.
+    """Lists one labelled study for each patientN.mat in a folder, in order of N.
 
     Args:
         root: the folder.
-        problems: where given, problems of single files are added here instead of raised.
+        problems: if given, problems of single files are appended to it instead of being raised.
 
     Raises:
-        InputError: the folder is missing or has no such file, or "incomplete" with every patient who has two;
-            loading raises what read_lvquan19 does.
+        InputError: the folder is missing or has no such file; or "incomplete", which lists all patients with two files.
+            Loading a study raises the errors of `read_lvquan19`.
     """
     root = require_root(Path(root))
     paths = [path for path in visible(root.glob("*.mat")) if re.fullmatch(r"patient\d+\.mat", path.name)]
@@ -68,13 +68,21 @@ def _load_voxels(path: Path) -> np.ndarray:
 
 
 def read_lvquan19(path: str | os.PathLike[str], *, case: str, require_labels: bool = True) -> Study:
-    """The cine of one file: voxels (T, 1, H, W), classes LV_CLASSES, slice distance 1 for want of a thickness.
+    """Reads the cine of one file.
 
-    The cavity is the endocardial mask and the myocardium is what the epicardial mask has besides; masks of
-    0 and 1 and of 0 and 255 mean the same.
+    The cavity is the endocardial mask, and the myocardium is the rest of the epicardial mask. Masks can have the values
+    0 and 1 or 0 and 255. The files have no slice thickness; the slice distance is set to 1 mm.
+
+    Args:
+        path: the file.
+        case: id of patient and study.
+        require_labels: whether missing masks are an error.
+
+    Returns:
+        Voxels (T, 1, H, W), labels of LV_CLASSES.
 
     Raises:
-        InputError: an array is missing, of an unusable shape, negative in a mask, or not finite.
+        InputError: an array is missing, has a wrong shape, has values that are not finite, or a mask has negative ones.
     """
     path = Path(path)
     arrays = _by_own_name(read_mat(path), path)
@@ -84,7 +92,8 @@ def read_lvquan19(path: str | os.PathLike[str], *, case: str, require_labels: bo
         missing += [name for name in ("endo", "epi") if name not in arrays]
     if missing:
         raise InputError(
-            "missing-array", f"{path}: no {', '.join(missing)} among its arrays; pass a file of LVQuan19's layout"
+            "missing-array",
+            f"{path}: no {', '.join(missing)} among its arrays; pass a file with the layout of LVQuan19",
         )
     image = _as_frames(arrays["image"], "image", path)
     labels = None
@@ -93,7 +102,7 @@ def read_lvquan19(path: str | os.PathLike[str], *, case: str, require_labels: bo
         labels = np.where(endo, LV_CLASSES.index("cavity"), np.where(epi, LV_CLASSES.index("myocardium"), 0))
         labels = labels.astype(np.uint8)
     row_mm, column_mm = _spacing(arrays["pix_spacing"], path)
-    # Values beyond float32 become infinite, and validate_study refuses those.
+    # Values outside the range of float32 become infinite; validate_study refuses them.
     with np.errstate(over="ignore"):
         voxels = np.ascontiguousarray(image, np.float32)
     return validate_study(
@@ -111,14 +120,14 @@ def read_lvquan19(path: str | os.PathLike[str], *, case: str, require_labels: bo
 
 
 def read_indices(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The LV indices that a file has, as it has them: their unit is not documented; `index_units` finds it.
+    """Reads the LV indices of a file, in their own unit, which is not documented (see `index_units`).
 
     Returns:
-        Of these the ones that are in the file, float64: areas (2, T) of cavity and myocardium, dims (3, T) of
-        IS-AL, I-A and IL-AS, rwt (6, T) of IS, I, IL, AL, A and AS, lv_phase (T,), 1 in systole and 0 in diastole.
+        The indices that the file has, float64: areas (2, T) of cavity and myocardium; dims (3, T) of IS-AL, I-A and
+        IL-AS; rwt (6, T) of IS, I, IL, AL, A and AS; lv_phase (T,), 1 in systole and 0 in diastole.
 
     Raises:
-        InputError: an index has an unusable shape, or is not finite.
+        InputError: an index has a wrong shape or values that are not finite.
     """
     path = Path(path)
     arrays = _by_own_name(read_mat(path), path)
@@ -130,13 +139,16 @@ def read_indices(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
                 values = values.T
             if values.ndim != 2 or values.shape[0] != rows:
                 raise InputError(
-                    "shape", f"{path}: {name} of shape {values.shape}; expected ({rows}, frames): correct the file"
+                    "shape",
+                    f"{path}: {name} has the shape {values.shape}; expected ({rows}, frames): correct the file",
                 )
             indices[name] = values
     if "lv_phase" in arrays:
         phase = arrays["lv_phase"].astype(np.float64)
         if phase.size != max(phase.shape):
-            raise InputError("shape", f"{path}: lv_phase of shape {phase.shape}; expected one value a frame")
+            raise InputError(
+                "shape", f"{path}: lv_phase has the shape {phase.shape}; expected one value per frame: correct the file"
+            )
         indices["lv_phase"] = phase.ravel()
     for name, values in indices.items():
         if not np.isfinite(values).all():
@@ -145,37 +157,39 @@ def read_indices(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def index_units(indices: Mapping[str, np.ndarray], study: Study) -> dict[str, str]:
-    """The units of areas, dims and rwt, found by comparing them with the study's masks.
+    """Finds the units of areas, dims and rwt by comparing them with the study's masks.
 
-    Areas are compared with the masks' own, diameters and wall thicknesses with those of circles of the same areas,
-    as the median over the frames in which the masks show anything. Where there are areas, they decide for all three:
-    a diameter in mm is too close to one in pixels of a millimetre.
+    Areas are compared with the areas of the masks; diameters and wall thicknesses with those of circles of the same
+    area. The median over all frames with non-empty masks is used. If there are areas, their unit is used for all three,
+    because a diameter in mm is too similar to one in pixels of about 1 mm.
 
     Args:
-        indices: from read_indices.
-        study: the same file's, with labels.
+        indices: from `read_indices`.
+        study: the labelled study of the same file.
 
     Returns:
-        For each of the three that there are: "mm", "cm", "px" or "image", a fraction of the image's mean side; of
-        areas their squares, "image" being the fraction of the image's area.
+        The unit of each of these indices in the file: "mm", "cm", "px" or "image", a fraction of the mean side of the
+        image; for areas the squares of these units, where "image" is a fraction of the image's area.
 
     Raises:
-        InputError: the study has no labels or another number of frames, or not one unit alone makes an index agree
-            with the masks: areas to 10 %, the others to 30 %.
+        InputError: the study has no labels or another number of frames; or there is not exactly one unit with which an
+            index agrees with the masks (areas to 10 %, the others to 30 %).
     """
     return {name: unit for name, (unit, _) in _units(indices, study).items()}
 
 
 def indices_in_mm(indices: Mapping[str, np.ndarray], study: Study) -> dict[str, np.ndarray]:
-    """The indices with areas in mm², dims and rwt in mm; arguments and errors as for index_units."""
+    """Converts areas to mm², and dims and rwt to mm; arguments and errors as for `index_units`."""
     units = _units(indices, study)
     return {name: values * units[name][1] if name in units else values for name, values in indices.items()}
 
 
 def _units(indices: Mapping[str, np.ndarray], study: Study) -> dict[str, tuple[str, float]]:
-    """The unit of each index and its size in mm or mm²."""
+    """Returns the unit of each index and its size in mm or mm²."""
     if study.labels is None:
-        raise InputError("no-labels", f"{study.name}: no masks to compare the indices with")
+        raise InputError(
+            "no-labels", f"{study.name}: has no masks to compare the indices with; pass a study with labels"
+        )
     _, row_mm, column_mm = study.spacing_mm
     height, width = study.voxels.shape[-2:]
     cavity, myocardium = (
@@ -191,23 +205,27 @@ def _units(indices: Mapping[str, np.ndarray], study: Study) -> dict[str, tuple[s
         values, expected = indices[name], of_masks[name]
         if values.shape[1] != expected.shape[1]:
             raise InputError(
-                "shape", f"{study.name}: {name} of {values.shape[1]} frames, images of {expected.shape[1]}"
+                "shape",
+                f"{study.name}: {name} has {values.shape[1]} frames, but the image has {expected.shape[1]}; correct "
+                "the file",
             )
         if name != "areas":
             values = values.mean(axis=0, keepdims=True)
         shown = (expected > 0) & (values > 0)
         if not shown.any():
-            raise InputError("index-unit", f"{study.name}: no frame to compare {name} with; the masks are empty")
+            raise InputError(
+                "index-unit", f"{study.name}: the masks are empty, so that the unit of {name} cannot be found"
+            )
         power, tolerance = (2, 0.1) if name == "areas" else (1, 0.3)
         candidates = [found["areas"][0]] if "areas" in found else list(sides)
         ratios = {u: np.median(values[shown] * sides[u] ** power / expected[shown]) for u in candidates}
         fitting = [unit for unit, ratio in ratios.items() if abs(ratio - 1) <= tolerance]
-        # Pixels of a millimetre are millimetres.
+        # Units of the same size are equivalent, such as mm and px for pixels of 1 mm.
         if len({round(sides[unit], 6) for unit in fitting}) != 1:
-            told = ", ".join(f"{ratio:.3g} in {unit}" for unit, ratio in ratios.items())
+            listed = ", ".join(f"{ratio:.3g} in {unit}" for unit, ratio in ratios.items())
             raise InputError(
                 "index-unit",
-                f"{study.name}: {name} in {' or '.join(fitting) or 'no known unit'}; relative to the masks {told}: "
+                f"{study.name}: {name} fits {' or '.join(fitting) or 'no known unit'}; ratios to the masks: {listed}; "
                 "correct the file",
             )
         found[name] = (fitting[0], sides[fitting[0]] ** power)
@@ -226,9 +244,11 @@ def _by_own_name(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndar
 
 
 def _as_frames(array: np.ndarray, name: str, path: Path) -> np.ndarray:
-    """(H, W[, T]) → (T, 1, H, W); MATLAB drops a last axis of length 1."""
+    """Moves the axes from (H, W[, T]) to (T, 1, H, W); MATLAB drops a last axis of length 1."""
     if array.ndim not in (2, 3) or not array.size:
-        raise InputError("shape", f"{path}: {name} of shape {array.shape}; expected (rows, columns, frames)")
+        raise InputError(
+            "shape", f"{path}: {name} has the shape {array.shape}; expected (rows, columns, frames): correct the file"
+        )
     frames = array if array.ndim == 3 else array[..., None]
     return np.moveaxis(frames, 2, 0)[:, None]
 
@@ -238,22 +258,23 @@ def _as_mask(array: np.ndarray, name: str, shape: tuple[int, ...], path: Path) -
     if mask.shape != shape:
         raise InputError(
             "shape-mismatch",
-            f"{path}: image {shape} and {name} {mask.shape} differ in shape (T, Z, H, W); correct the file",
+            f"{path}: the shapes (T, Z, H, W) of image {shape} and {name} {mask.shape} differ; correct the file",
         )
     if not np.isfinite(mask).all() or (mask < 0).any():
         raise InputError(
-            "unknown-label", f"{path}: {name} has values that are negative or not finite; expected 0 and 1"
+            "unknown-label",
+            f"{path}: {name} has values that are negative or not finite; expected 0 and 1: correct the file",
         )
     return mask > 0
 
 
 def _spacing(array: np.ndarray, path: Path) -> tuple[float, float]:
-    """(row, column) in mm, from one value for both or one for each."""
+    """Returns the (row, column) spacing in mm, from one value for both axes or one for each."""
     values = [float(value) for value in array.ravel()]
     low, high = SPACING_RANGE_MM
     if len(values) not in (1, 2) or not all(low <= value <= high for value in values):
         raise InputError(
             "spacing",
-            f"{path}: pix_spacing is {values[:8]}; expected one or two values from {low:g} to {high:g} mm a pixel",
+            f"{path}: pix_spacing is {values[:8]}; expected one or two values from {low:g} to {high:g} mm per pixel",
         )
     return values[0], values[-1]

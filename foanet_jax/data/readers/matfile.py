@@ -1,7 +1,7 @@
-"""A strict reader of numeric arrays in MAT files, version 5 to 7.3.
+"""A strict reader of numeric arrays in MAT files of versions 5 to 7.3.
 
-The layout is MathWorks' "MAT-File Format". scipy.io.loadmat is not used, because damaged files can crash the
-interpreter in it; here every size is compared with the bytes that are left before anything is read.
+The format is described in MathWorks' document "MAT-File Format". scipy.io.loadmat is not used, because a damaged file
+can crash the interpreter there. This reader compares each size with the remaining bytes before it reads.
 """
 
 import dataclasses
@@ -39,23 +39,24 @@ _MAX_DIMENSIONS = 32
 
 
 def read_mat(path: str | os.PathLike[str], *, budget_bytes: int = DEFAULT_BUDGET_BYTES) -> dict[str, np.ndarray]:
-    """The real numeric and logical arrays of a MAT file by name; anything else in it is passed over.
-
-    Arrays have MATLAB's shape, at least two axes, and MATLAB's class as dtype (logical: bool).
+    """Reads the real numeric and logical arrays of a MAT file; everything else is ignored.
 
     Args:
         path: a MAT file of version 5, 6, 7 or 7.3.
-        budget_bytes: the most that the file's contents may take in memory.
+        budget_bytes: limit of the memory that the content may take.
+
+    Returns:
+        The arrays by name, with MATLAB's shape (at least two axes) and MATLAB's class as dtype (logical: bool).
 
     Raises:
-        InputError: the file is missing, no MAT file of these versions, damaged, or over the budget.
+        InputError: the file is missing, not a MAT file of these versions, damaged, or too large.
     """
     path = Path(path)
     try:
         if not path.exists():
             raise InputError("missing-file", f"{path}: no such file; check the path")
         if not path.is_file():
-            raise InputError("not-a-file", f"{path}: a folder or device, not a file; pass a .mat file")
+            raise InputError("not-a-file", f"{path}: is a folder or a device; pass a .mat file")
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             head = file.read(520)
@@ -68,7 +69,7 @@ def read_mat(path: str | os.PathLike[str], *, budget_bytes: int = DEFAULT_BUDGET
             "unreadable", f"{path}: cannot be read ({error.strerror or error}); check its permissions and the disk"
         ) from None
     if size == 0:
-        raise InputError("empty-file", f"{path}: empty; copy or export the file again")
+        raise InputError("empty-file", f"{path}: is empty; copy or export the file again")
     if is_hdf5:
         return _read_hdf5(path, budget_bytes)
     return _read_version5(content, path, budget_bytes)
@@ -76,7 +77,7 @@ def read_mat(path: str | os.PathLike[str], *, budget_bytes: int = DEFAULT_BUDGET
 
 @dataclasses.dataclass
 class _Cursor:
-    """A place in bytes that can only be moved over what is there."""
+    """A reading position in a byte buffer that cannot move beyond its end."""
 
     content: memoryview
     endianness: str
@@ -89,7 +90,7 @@ class _Cursor:
 
     def take(self, count: int, what: str) -> memoryview:
         if count > self.left:
-            raise _corrupt(self.path, f"{what} of {count} bytes where {self.left} are left")
+            raise _corrupt(self.path, f"{what} should have {count} bytes, but only {self.left} are left")
         part = self.content[self.at : self.at + count]
         self.at += count
         return part
@@ -99,12 +100,12 @@ class _Cursor:
         return int.from_bytes(self.take(4, what), order)  # type: ignore[arg-type]
 
     def element(self, what: str) -> tuple[int, memoryview]:
-        """The type and contents of the next data element inside a matrix, padding passed over."""
+        """Reads the type and the content of the next data element of a matrix and skips its padding."""
         word = self.unsigned(f"the tag of {what}")
         small = word >> 16
         if small:
             if small > 4:
-                raise _corrupt(self.path, f"{what}: a small element of {small} bytes, more than 4")
+                raise _corrupt(self.path, f"{what}: a small element has {small} bytes, but at most 4 are allowed")
             return word & 0xFFFF, self.take(4, what)[:small]
         size = self.unsigned(f"the tag of {what}")
         part = self.take(size, what)
@@ -117,7 +118,7 @@ def _read_version5(content: bytes, path: Path, budget: int) -> dict[str, np.ndar
     version = content[124:126] if endianness == ">" else content[124:126][::-1]
     if endianness is None or version != b"\x01\x00":
         raise InputError(
-            "not-mat", f"{path}: not a MAT file of version 5 to 7.3; in MATLAB, save(…, '-v7') writes one that is"
+            "not-mat", f"{path}: is not a MAT file of version 5 to 7.3; save it in MATLAB with save(…, '-v7')"
         )
     arrays: dict[str, np.ndarray] = {}
     cursor = _Cursor(memoryview(content), endianness, path, at=128)
@@ -129,85 +130,85 @@ def _read_version5(content: bytes, path: Path, budget: int) -> dict[str, np.ndar
         if kind == _COMPRESSED:
             part = _decompress(part, endianness, path, budget - used)
         elif kind != _MATRIX:
-            raise _corrupt(path, f"an element of type {kind} where an array should be")
+            raise _corrupt(path, f"expected an array, found an element of type {kind}")
         used += len(part)
         name, array = _read_matrix(_Cursor(part, endianness, path), budget - used)
         if array is not None:
             if name in arrays:
-                raise _corrupt(path, f"two arrays called {name!r}")
+                raise _corrupt(path, f"two arrays are named {name!r}")
             used += array.nbytes
             arrays[name] = array
     return arrays
 
 
 def _decompress(part: memoryview, endianness: str, path: Path, budget: int) -> memoryview:
-    """The contents of the one matrix in a compressed element; zlib's checksum is checked."""
+    """Decompresses an element that holds one matrix, and verifies zlib's checksum."""
     stream = zlib.decompressobj()
     try:
         tag = stream.decompress(part, 8)
         if len(tag) < 8:
-            raise _corrupt(path, "a compressed array that ends in its tag")
+            raise _corrupt(path, "a compressed array ends inside its tag")
         inner = _Cursor(memoryview(tag), endianness, path)
         kind, size = inner.unsigned("a tag"), inner.unsigned("a tag")
         if kind != _MATRIX:
-            raise _corrupt(path, f"a compressed element of type {kind} where an array should be")
+            raise _corrupt(path, f"expected a compressed array, found a compressed element of type {kind}")
         if size > budget:
             raise _too_large(path, size, budget)
-        # One byte more than declared shows whether there is more; 0 would mean "no limit" to zlib.
+        # One byte more than declared, to detect longer content, and because zlib reads 0 as "no limit".
         body = stream.decompress(stream.unconsumed_tail, size + 1)
     except zlib.error as error:
-        raise _corrupt(path, f"an array that does not decompress ({error})") from None
+        raise _corrupt(path, f"an array cannot be decompressed ({error})") from None
     if len(body) != size or not stream.eof or stream.unused_data:
-        raise _corrupt(path, f"a compressed array that is not the {size} bytes it declares")
+        raise _corrupt(path, f"a compressed array does not have the {size} bytes that it declares")
     return memoryview(body)
 
 
 def _read_matrix(cursor: _Cursor, budget: int) -> tuple[str, np.ndarray | None]:
-    """The name of a matrix and its array, None where its class is not numeric and real."""
+    """Reads the name and the values of a matrix; the values are None if its class is not real and numeric."""
     path = cursor.path
     if not cursor.left:
         return "", None  # MATLAB's way to write an empty cell
     kind, flags = cursor.element("array flags")
     if kind != 6 or len(flags) != 8:
-        raise _corrupt(path, f"array flags of type {kind} and {len(flags)} bytes")
+        raise _corrupt(path, f"the array flags have type {kind} and {len(flags)} bytes")
     word = _Cursor(flags, cursor.endianness, path).unsigned("array flags")
     array_class = word & 0xFF
     if array_class in _OTHER_CLASSES:
         return "", None
     if array_class not in _CLASSES:
-        raise _corrupt(path, f"an array of the unknown class {array_class}")
+        raise _corrupt(path, f"an array has the unknown class {array_class}")
 
     kind, sizes = cursor.element("dimensions")
     if kind != 5 or len(sizes) % 4 or not 2 <= len(sizes) // 4 <= _MAX_DIMENSIONS:
-        raise _corrupt(path, f"dimensions of type {kind} and {len(sizes)} bytes")
+        raise _corrupt(path, f"the dimensions have type {kind} and {len(sizes)} bytes")
     shape = [int(size) for size in np.frombuffer(sizes, f"{cursor.endianness}i4")]
     if min(shape) < 0:
-        raise _corrupt(path, f"an array of the shape {shape}")
+        raise _corrupt(path, f"an array has the shape {shape}")
 
     kind, text = cursor.element("a name")
     if kind not in (1, 2, 16) or len(text) > 1024:
-        raise _corrupt(path, f"a name of type {kind} and {len(text)} bytes")
+        raise _corrupt(path, f"a name has type {kind} and {len(text)} bytes")
     name = bytes(text).rstrip(b"\0").decode("utf-8", errors="replace")
-    # MATLAB keeps its function workspace in an array without a name.
+    # MATLAB stores its function workspace as an array without a name.
     if word & _COMPLEX or not name:
         return name, None
 
     kind, values = cursor.element(f"the values of {name!r}")
     if kind not in _STORED:
-        raise _corrupt(path, f"{name!r}: values of the unknown type {kind}")
+        raise _corrupt(path, f"{name!r}: the values have the unknown type {kind}")
     stored = np.dtype(f"{cursor.endianness}{_STORED[kind]}")
     count = math.prod(shape)
     if count * stored.itemsize != len(values):
-        raise _corrupt(path, f"{name!r}: {len(values)} bytes of values for the shape {shape} of {stored}")
+        raise _corrupt(path, f"{name!r}: {len(values)} bytes of values do not fit the shape {shape} of type {stored}")
     wanted = np.dtype(_CLASSES[array_class])
     if count * wanted.itemsize > budget:
         raise _too_large(path, count * wanted.itemsize, budget)
     array = np.frombuffer(values, stored)
     if wanted.kind != "f" and array.size:
-        # MATLAB stores an array in the smallest type that holds it, never in one that does not fit its class.
+        # MATLAB stores an array in the smallest type that holds its values, so that they always fit the array's class.
         limits = np.iinfo(wanted)
         if stored.kind == "f" or int(array.min()) < limits.min or int(array.max()) > limits.max:
-            raise _corrupt(path, f"{name!r}: values of {stored} that do not fit {wanted}")
+            raise _corrupt(path, f"{name!r}: the stored values of type {stored} do not fit the class {wanted}")
     with np.errstate(over="ignore", invalid="ignore"):
         converted = array.astype(wanted).reshape(shape, order="F")
     return name, converted != 0 if word & _LOGICAL else converted
@@ -219,13 +220,13 @@ def _read_hdf5(path: Path, budget: int) -> dict[str, np.ndarray]:
     try:
         with h5py.File(path, "r", locking=False) as file:
             for name in file:
-                # Soft and external links lead elsewhere, and so do external and virtual storage.
+                # Soft and external links, and external and virtual storage, refer to other places and are ignored.
                 if not isinstance(file.get(name, getlink=True), h5py.HardLink):
                     continue
                 dataset = file[name]
                 if not isinstance(dataset, h5py.Dataset) or hdf5.leads_elsewhere(dataset):
                     continue
-                # Looked up once each, which in h5py takes time.
+                # Each is looked up only once, because h5py is slow.
                 attributes, dtype, shape = dataset.attrs, dataset.dtype, dataset.shape
                 matlab_class = attributes.get("MATLAB_class", b"")
                 matlab_class = matlab_class.decode() if isinstance(matlab_class, bytes) else str(matlab_class)
@@ -236,16 +237,16 @@ def _read_hdf5(path: Path, budget: int) -> dict[str, np.ndarray]:
                 if filters := hdf5.refused_filters(dataset):
                     raise InputError(
                         "hdf5-filter",
-                        f"{path}: {name!r} is packed with HDF5's filters {filters}; only 1, deflate, and 2, shuffle, "
-                        "can be read: save it again",
+                        f"{path}: {name!r} uses the HDF5 filters {filters}, but only 1 (deflate) and 2 (shuffle) can "
+                        "be read; save it again with these",
                     )
                 unpacked = hdf5.unpacked_bytes(dataset)
                 if unpacked > budget - used:
                     raise _too_large(path, unpacked, budget - used)
                 if (stored := hdf5.stored_bytes_lacking(dataset)) is not None:
-                    raise _corrupt(path, f"{name!r}: {unpacked} bytes of values, of which {stored} are stored")
+                    raise _corrupt(path, f"{name!r}: has {unpacked} bytes of values, but only {stored} are stored")
                 used += math.prod(shape) * dtype.itemsize
-                # HDF5 has MATLAB's axes in reverse order, and of other writers also fewer than two.
+                # In HDF5, MATLAB's axes are in reverse order. Files of other programs can have fewer than two axes.
                 array = np.atleast_2d(np.asarray(dataset[()])).T
                 array = array.astype(array.dtype.newbyteorder("="))
                 arrays[name] = array != 0 if matlab_class == "logical" else array
@@ -263,5 +264,6 @@ def _corrupt(path: Path, what: str) -> InputError:
 def _too_large(path: Path, size: int, budget: int) -> InputError:
     return InputError(
         "too-large",
-        f"{path}: {size} bytes, over the {max(0, budget)} left of the budget; raise it or crop the file",
+        f"{path}: needs {size} bytes, more than the {max(0, budget)} that are left of the memory limit; raise the "
+        "limit or crop the study",
     )

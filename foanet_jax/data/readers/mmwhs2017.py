@@ -1,4 +1,4 @@
-"""MM-WHS2017: whole-heart MR volumes in orientations of their own."""
+"""Reader of MM-WHS2017: whole-heart MR volumes with different orientations."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ from foanet_jax.system.errors import InputError
 
 # The value of each class in label files, in the order of WHOLE_HEART_CLASSES.
 LABEL_VALUES = (0, 205, 420, 500, 550, 600, 820, 850)
-# 421 occurs in case 1010 and means 420, the left atrium.
+# The value 421 occurs in case 1010 and means 420, the left atrium.
 _INDEX_OF = {value: index for index, value in enumerate(LABEL_VALUES)} | {421: LABEL_VALUES.index(420)}
 _IMAGE_NAME = re.compile(r"(mr_train_\d+)_image(\.nii(?:\.gz)?)")
 
@@ -23,15 +23,15 @@ _IMAGE_NAME = re.compile(r"(mr_train_\d+)_image(\.nii(?:\.gz)?)")
 def list_mmwhs2017(
     root: str | os.PathLike[str], *, slice_axis: SliceAxis = "axial", problems: list[str] | None = None
 ) -> list[StudyRef]:
-    """One study for each mr_train_10XX_image.nii.gz and its labels, in a folder or its folder mr_train.
+    """Lists one study for each mr_train_10XX_image.nii.gz and its labels.
 
     Args:
-        root: the folder.
-        slice_axis: the axis of the world along which the reoriented volumes are sliced.
-        problems: where given, problems of single cases are added here instead of raised.
+        root: the folder of these files, or its parent with the folder mr_train.
+        slice_axis: world axis along which the reoriented volumes are sliced.
+        problems: if given, problems of single cases are appended to it instead of being raised.
 
     Raises:
-        InputError: the folder is missing or has no such files, or "incomplete" with every image without labels.
+        InputError: the folder is missing or has no such files; or "incomplete", which lists all images without labels.
     """
     if slice_axis not in ("sagittal", "coronal", "axial"):
         raise InputError("slice-axis", f"slice_axis is {slice_axis!r}; choose sagittal, coronal or axial")
@@ -50,7 +50,7 @@ def list_mmwhs2017(
             if case in seen:
                 collected.append(f"{image}: a second image of {case}; remove one of them")
             elif labels is None:
-                collected.append(f"{image}: no {candidates[0].name} beside it; add it or remove the image")
+                collected.append(f"{image}: {candidates[0].name} is missing; add it or remove the image")
             else:
                 load = functools.partial(_load, image, labels, case, slice_axis)
                 voxels = functools.partial(read_voxels, image, slice_axis=slice_axis)
@@ -67,7 +67,7 @@ def _load(image_path: Path, label_path: Path, case: str, slice_axis: SliceAxis) 
     image = read_nifti(image_path)
     labels = read_nifti(label_path)
     require_same_grid(image, labels)
-    # By the image's affine, so that the two are reordered alike even where theirs differ in the last digits.
+    # The image's affine is used for both, so that they are reordered alike even if their affines differ by rounding.
     labels = to_canonical(dataclasses.replace(labels, affine=image.affine), slice_axis)
     return study_from_volume(
         to_canonical(image, slice_axis),

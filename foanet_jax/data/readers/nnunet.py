@@ -1,4 +1,4 @@
-"""nnU-Net's layout, version 1 and 2, as it is: imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz, dataset.json."""
+"""Reader of the layout of nnU-Net versions 1 and 2: imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz, dataset.json."""
 
 import os
 import re
@@ -27,19 +27,19 @@ _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
 
 def list_nnunet(root: str | os.PathLike[str], *, problems: list[str] | None = None) -> list[StudyRef]:
-    """The training studies of one data set in nnU-Net's layout, the folder DatasetXXX_NAME or TaskXXX_NAME.
+    """Lists the training studies of a data set in nnU-Net's layout, a folder DatasetXXX_NAME or TaskXXX_NAME.
 
-    nnU-Net knows no patients: every case is one, unless dataset.json has an object "foanet" of this project's
-    fields third_axis, slice_axis, patient and groups (docs/formats.md), which nnU-Net passes over.
+    nnU-Net has no patients. Each case counts as a patient, unless dataset.json has an object "foanet" with this
+    project's fields third_axis, slice_axis, patient and groups (docs/formats.md), which nnU-Net ignores.
 
     Args:
         root: the folder with dataset.json, imagesTr and labelsTr.
-        problems: where given, problems of single files are added here instead of raised.
+        problems: if given, problems of single files are appended to it instead of being raised.
 
     Raises:
-        InputError: the folder is missing or has no such files, "dataset-json" with everything that is wrong
-            with the description or that is not read (regions, an ignored label, other files than NIfTI), or
-            "incomplete" with everything that is wrong with the files, such as a second channel.
+        InputError: the folder is missing or has no such files; "dataset-json", which lists all errors and unsupported
+            features in the description (regions, an ignored label, other files than NIfTI); or "incomplete", which
+            lists all problems of the files, such as a second channel.
     """
     root = require_root(Path(root))
     layout, ending, declared = read_nnunet_description(root)
@@ -62,7 +62,9 @@ def list_nnunet(root: str | os.PathLike[str], *, problems: list[str] | None = No
         labels = labels_of.get(case)
         if labels is None:
             expected = root / LABELS / f"{case}{ending}"
-            collected.append(f"{shown(image)}: no labels, {shown(expected)}; add them or move the image to imagesTs")
+            collected.append(
+                f"{shown(image)}: its labels {shown(expected)} are missing; add them or move the image to imagesTs"
+            )
             continue
         try:
             refs.append(layout.ref(image, labels, case, safe_case(case, taken)))
@@ -80,15 +82,15 @@ def list_nnunet(root: str | os.PathLike[str], *, problems: list[str] | None = No
 
 
 def _first_channels(root: Path, files: Mapping[str, Path], ending: str, problems: list[str]) -> dict[str, Path]:
-    """The file of channel 0000 of each case that has no other channel."""
+    """Returns the file of channel 0000 of each case that has no other channel."""
     image_of: dict[str, Path] = {}
     others: dict[str, list[Path]] = {}
     for stem, path in files.items():
         match = _CHANNEL.fullmatch(stem)
         if match is None:
             problems.append(
-                f"{shown(path)}: no channel in its name; rename it to {shown(Path(stem))}_0000{ending} (a data set of "
-                "the Medical Segmentation Decathlon: nnU-Net's own converter does that)"
+                f"{shown(path)}: its name has no channel; rename it to {shown(Path(stem))}_0000{ending} (for data sets "
+                "of the Medical Segmentation Decathlon, nnU-Net has a converter)"
             )
         elif match[2] == "0000":
             image_of[match[1]] = path
@@ -97,24 +99,29 @@ def _first_channels(root: Path, files: Mapping[str, Path], ending: str, problems
     for case, paths in others.items():
         names = ", ".join(shown(path) for path in paths)
         if image_of.pop(case, None) is None:
-            problems.append(f"{names}: a channel of {case}, but no {case}_0000{ending} is there; add it")
+            problems.append(f"{names}: is a channel of {case}, but {case}_0000{ending} is missing; add it")
         else:
-            problems.append(f"{names}: a second channel of {case}; one is read: remove all but {case}_0000{ending}")
+            problems.append(
+                f"{names}: is a second channel of {case}, but only one is supported; remove all but {case}_0000{ending}"
+            )
     return image_of
 
 
 def read_nnunet_description(root: Path) -> tuple[Layout, str, int | None]:
-    """How to read the files, how their names end, and how many cases there should be, where that is said.
+    """Reads the dataset.json of a folder.
+
+    Returns:
+        How the files are read, the suffix of their names, and the declared number of cases, None if there is none.
 
     Raises:
-        InputError: "dataset-json" with everything that is wrong with dataset.json or is not read.
+        InputError: "dataset-json", which lists all errors and unsupported features.
     """
     path = root / DESCRIPTION
     value = read_json(path)
     wrong: list[str] = []
-    ending = value.get("file_ending", ".nii.gz")  # Version 1 knows no other.
+    ending = value.get("file_ending", ".nii.gz")  # Version 1 does not have this field.
     if ending not in (".nii.gz", ".nii"):
-        wrong.append(f"file_ending is {brief(ending)}; .nii.gz and .nii are read: convert the files")
+        wrong.append(f"file_ending is {brief(ending)}; only .nii.gz and .nii are supported: convert the files")
     channels = value.get("channel_names", value.get("modality"))
     if channels is not None and (not isinstance(channels, dict) or not channels):
         wrong.append(f"channel_names is {brief(channels)}; expected {{number: name}}")
@@ -124,7 +131,7 @@ def read_nnunet_description(root: Path) -> tuple[Layout, str, int | None]:
         declared = None
     classes, index_of = _classes(value.get("labels"), wrong)
     if "regions_class_order" in value:
-        wrong.append("regions_class_order: labels made of regions are not read; give each label a value of its own")
+        wrong.append("regions_class_order: regions are not supported; give each label its own value")
     options: dict[str, Any] = {}
     own = value.get("foanet", {})
     if not isinstance(own, dict):
@@ -139,30 +146,30 @@ def read_nnunet_description(root: Path) -> tuple[Layout, str, int | None]:
 
 
 def _classes(labels: Any, wrong: list[str]) -> tuple[tuple[str, ...], dict[int, int]]:
-    """Classes in the order of their values, from {"LV": 1} (version 2) or {"1": "LV"} (version 1)."""
+    """Reads the classes in the order of their values, from {"LV": 1} (version 2) or {"1": "LV"} (version 1)."""
     if not isinstance(labels, dict) or not labels:
-        wrong.append(f"labels is {brief(labels)}; expected the classes' names and values")
+        wrong.append(f"labels is {brief(labels)}; expected names and values of the classes")
         return (), {}
     regions = [name for name, value in labels.items() if isinstance(value, list)]
     if regions:
         listed = ", ".join(map(brief, regions[:8]))
-        wrong.append(f"labels: {listed}: regions (lists of values) are not read; give each label a value of its own")
+        wrong.append(f"labels: {listed}: regions (lists of values) are not supported; give each label its own value")
         return (), {}
     if all(isinstance(value, str) for value in labels.values()):
         turned: dict[str, Any] = {}
         for value, name in labels.items():
             if not re.fullmatch(r"[0-9]{1,8}", value):
-                wrong.append(f"labels: {brief(value)} of {brief(name)}; expected a number from 0")
+                wrong.append(f"labels: the value of {brief(name)} is {brief(value)}; expected an integer from 0")
             elif name in turned:
-                wrong.append(f"labels: two values are called {brief(name)}; give each class a name of its own")
+                wrong.append(f"labels: two values have the name {brief(name)}; give each class its own name")
             else:
                 turned[name] = int(value)
         labels = turned
     if "ignore" in labels:
-        wrong.append("labels: an ignored label is not read; label these voxels, or leave its cases out")
+        wrong.append("labels: an ignored label is not supported; label these voxels, or remove the cases that have it")
         return (), {}
     if labels.get("background", 0) != 0:
-        wrong.append(f"labels: background is {brief(labels['background'])}; nnU-Net's is 0")
+        wrong.append(f"labels: background is {brief(labels['background'])}; in nnU-Net it must be 0")
     numbers = {name: value for name, value in labels.items() if type(value) is int}
     by_value = {name: labels[name] for name in sorted(numbers, key=numbers.__getitem__)}
     return read_class_values({**by_value, **labels}, wrong)

@@ -1,9 +1,10 @@
-"""Sunnybrook Cardiac Data: short-axis cines in DICOM and expert contours of the left ventricle at ED and ES.
+"""Reader of Sunnybrook Cardiac Data: short-axis cines in DICOM, expert contours of the left ventricle at ED and ES.
 
-Contours count pixels from 1: (1, 1) is the centre of the first pixel, as in MATLAB. No document says so; the images
-do, those of SC-HF-I-1 and SC-HF-I-4: the 38 inner contours lie on the steepest edges at (−1.1 ± 0.1, −1.0 ± 0.2) px,
-and the 19 pairs at end diastole tell cavity from myocardium best at −1 px (Fisher's ratio of 1.97, against 1.82 at 0
-and 1.74 at −2). Points are multiples of half a pixel, so that a quarter of a pixel is as close as this can come.
+The contours count pixels from 1: (1, 1) is the centre of the first pixel, as in MATLAB. This is not documented. It was
+found from the images of SC-HF-I-1 and SC-HF-I-4: the 38 inner contours fit the steepest edges best when they are
+shifted by (−1.1 ± 0.1, −1.0 ± 0.2) px. With the 19 pairs of contours at end diastole, cavity and myocardium are
+separated best at a shift of −1 px (Fisher's ratio of 1.97, against 1.82 at 0 and 1.74 at −2). Points are multiples of
+half a pixel, so that the accuracy of this estimate is limited to a quarter of a pixel.
 """
 
 import csv
@@ -39,11 +40,11 @@ class Contour:
 
     Attributes:
         kind: the inner (i) or the outer (o) border of the myocardium.
-        frame: its frame t in the cine.
-        slice: its slice z in the cine.
-        points: (N, 2) float64, column and row of each point in px, 0 at the centre of the first pixel: what the file
-            has, less 1. The last point is joined to the first.
-        path: the contour's file.
+        frame: index t of the frame in the cine.
+        slice: index z of the slice in the cine.
+        points: (N, 2) float64, column and row of each point in px, with 0 at the centre of the first pixel (the values
+            in the file minus 1). The contour is closed: the last point is connected to the first.
+        path: file of the contour.
     """
 
     kind: Kind
@@ -55,7 +56,7 @@ class Contour:
 
 @dataclasses.dataclass(frozen=True)
 class _Patient:
-    """Where a patient's files are: image and contour files by the number in their names."""
+    """The files of a patient: images and contours by the number in their names."""
 
     patient: str
     images: dict[int, Path]
@@ -70,24 +71,25 @@ class _Patient:
 def list_sunnybrook(
     root: str | os.PathLike[str], *, frames: Frames = "labelled", problems: list[str] | None = None
 ) -> list[StudyRef]:
-    """One study for each patient with contours: the labelled slices at end diastole, or the whole cine.
+    """Lists one study for each patient with contours: the labelled slices at end diastole, or the whole cine.
 
-    A labelled study is (1, Z, H, W): of each slice with both contours its frame of end diastole, the one with the
-    larger cavity where there are two. Experts drew the outer contour at end diastole only, so that nothing else has
-    a myocardium; read_contours has the inner ones at end systole. Slices have to follow each other: of several runs
-    of labelled slices the longest is taken, and the others are logged.
+    A labelled study has the shape (1, Z, H, W). It contains, for each slice with both contours, the frame at end
+    diastole; if there are two such frames, the one with the larger cavity. The experts drew the outer contour at end
+    diastole only, so that other frames have no label of the myocardium; `read_contours` returns the inner contours at
+    end systole. The slices must be consecutive: of several runs of labelled slices, the longest is used, and the others
+    are named in the log.
 
-    Patients are called by their original ids, as SC-HF-I-1, and grouped by them: HF-I, HF-NI, HYP or N.
+    Patients have their original ids, such as SC-HF-I-1, which also give their group: HF-I, HF-NI, HYP or N.
 
     Args:
-        root: of the layout dicoms/<patient>/N.dcm, contourfiles/<original>/{i,o}-contours/ and link.csv, or of the
-            official one, [SCD_IMAGES_XX/]<patient>/CINESAX_N/IM-XXXX-NNNN.dcm, SCD_ManualContours/<original>/
-            contours-manual/IRCCI-expert/ and scd_patientdata.csv. Contour IM-0001-NNNN belongs to image NNNN.
+        root: a folder with dicoms/<patient>/N.dcm, contourfiles/<original>/{i,o}-contours/ and link.csv; or with the
+            official layout, [SCD_IMAGES_XX/]<patient>/CINESAX_N/IM-XXXX-NNNN.dcm, SCD_ManualContours/<original>/
+            contours-manual/IRCCI-expert/ and scd_patientdata.csv. The contour IM-0001-NNNN belongs to the image NNNN.
         frames: "labelled", or "cine" for all frames of all slices without labels.
-        problems: where given, problems of single patients are added here instead of raised.
+        problems: if given, problems of single patients are appended to it instead of being raised.
 
     Raises:
-        InputError: the folder is missing or has no patients, or "incomplete" with every missing file named.
+        InputError: the folder is missing or has no patients; or "incomplete", which lists all missing files.
     """
     if frames not in ("labelled", "cine"):
         raise InputError("frames", f"frames is {frames!r}; choose 'labelled' or 'cine'")
@@ -110,48 +112,55 @@ def _load_voxels(load: Callable[[], Study]) -> np.ndarray:
 
 
 def read_sunnybrook_cine(root: str | os.PathLike[str], patient: str) -> Study:
-    """The whole cine (T, Z, H, W) of a patient, without labels, to predict on.
+    """Reads the whole cine (T, Z, H, W) of a patient without labels, for predictions.
 
     Args:
-        root: as in list_sunnybrook.
-        patient: the original id, as SC-HF-I-1.
+        root: as for `list_sunnybrook`.
+        patient: the original id, such as SC-HF-I-1.
 
     Raises:
-        InputError: there is no such patient, or its images cannot be used.
+        InputError: the patient does not exist, or the images cannot be used.
     """
     return _read_cine(_find(root, patient))
 
 
 def read_contours(root: str | os.PathLike[str], patient: str) -> list[Contour]:
-    """All contours of a patient, in order of slice and frame: both kinds at end diastole, the inner at end systole.
+    """Reads all contours of a patient, sorted by slice and frame: both kinds at ED, the inner ones at ES.
+
+    Args:
+        root: as for `list_sunnybrook`.
+        patient: the original id, such as SC-HF-I-1.
 
     Raises:
-        InputError: there is no such patient, a contour belongs to no image, or its file cannot be used.
+        InputError: the patient does not exist, a contour has no image, or a file cannot be used.
     """
     found = _find(root, patient)
     return _contours(found, _read_cine(found))
 
 
 def fill_contour(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The (H, W) mask of pixels whose centres lie inside a closed polygon, by the even-odd rule.
+    """Fills a closed polygon: returns the mask of the pixels whose centres lie inside, by the even-odd rule.
 
-    A centre on the outline counts as inside to the left of the polygon and above it, outside to the right and below,
-    so that no pixel is counted twice or missed where two polygons meet, and areas come out unbiased. Where an outline
-    runs through centres all around, its mask lies half a pixel further left and up than it does.
+    A pixel centre exactly on the outline counts as inside on the left and upper sides of the polygon, and as outside on
+    the right and lower sides. Adjacent polygons therefore neither share nor miss pixels, and areas are unbiased. If an
+    outline runs through pixel centres everywhere, the mask is shifted by half a pixel to the left and upwards.
 
     Args:
-        points: (N, 2) column and row in px, 0 at the centre of the first pixel.
+        points: (N, 2) column and row in px, with 0 at the centre of the first pixel.
         shape: (H, W).
+
+    Returns:
+        (H, W) boolean.
     """
     height, width = shape
     x, y = points[:, 0], points[:, 1]
     next_x, next_y = np.roll(x, -1), np.roll(y, -1)
     rows = np.arange(height)[:, None]
-    # Half-open, so that a row through a corner crosses its two edges once or twice, never one and a half times.
+    # Half-open intervals, so that a row through a corner crosses an even number of edges in total.
     row, edge = np.nonzero((y <= rows) != (next_y <= rows))
     crossing = x[edge] + (row - y[edge]) * (next_x - x)[edge] / (next_y - y)[edge]
     flips = np.zeros((height, width + 1), np.int64)
-    # A crossing flips all columns to its left.
+    # Each crossing inverts all pixels to its left.
     np.add.at(flips, (row, np.clip(np.ceil(crossing), 0, width).astype(int)), 1)
     to_the_right = np.cumsum(flips[:, ::-1], axis=1)[:, ::-1]
     return to_the_right[:, 1:] % 2 == 1
@@ -181,13 +190,15 @@ def _read_labelled(found: _Patient) -> Study:
     if not frame_of:
         raise InputError(
             "no-labels",
-            f"{cine.name}: no image with an inner and an outer contour; copy {found.patient}'s contours again",
+            f"{cine.name}: no image has both an inner and an outer contour; copy the contours of {found.patient} again",
         )
     runs = np.split(np.array(sorted(frame_of)), np.flatnonzero(np.diff(sorted(frame_of)) > 1) + 1)
     chosen = max(runs, key=len).tolist()
     if len(runs) > 1:
         left_out = [z + 1 for run in runs for z in run.tolist() if z not in chosen]
-        LOGGER.warning("%s: labelled slices %s do not follow the others and are left out", found.patient, left_out)
+        LOGGER.warning(
+            "%s: the labelled slices %s are not adjacent to the others and are left out", found.patient, left_out
+        )
     voxels = np.stack([cine.voxels[frame_of[z], z] for z in chosen])[None]
     labels = np.zeros(voxels.shape, np.uint8)
     for place, z in enumerate(chosen):
@@ -221,7 +232,7 @@ def _contours(found: _Patient, cine: Study) -> list[Contour]:
     for (kind, number), path in found.contours.items():
         if number not in found.images:
             raise InputError(
-                "missing-image", f"{path}: no image {number} beside {cine.name}; copy the patient's images again"
+                "missing-image", f"{path}: image {number} of {cine.name} is missing; copy the patient's images again"
             )
         t, z = place_of[found.images[number]]
         contours.append(Contour(_KINDS[kind], t, z, _read_contour(path, (shape[0], shape[1])), path))
@@ -229,10 +240,10 @@ def _contours(found: _Patient, cine: Study) -> list[Contour]:
 
 
 def _read_contour(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """(N, 2) column and row in px, counted from 0.
+    """Reads a contour file: (N, 2) column and row in px, counted from 0.
 
     Raises:
-        InputError: not lines of two numbers, fewer than three points, or one of them outside the image.
+        InputError: a line does not have two numbers, there are fewer than three points, or one is outside the image.
     """
     text = _read_text(path)
     points = []
@@ -246,7 +257,7 @@ def _read_contour(path: Path, shape: tuple[int, int]) -> np.ndarray:
             raise InputError(
                 "contour", f"{path}: line {number} is {line[:40]!r}; expected two numbers, x and y: copy the file again"
             ) from None
-        # Written so that NaN fails too.
+        # This form of the condition also refuses NaN.
         if not (0.5 <= x <= shape[1] + 0.5 and 0.5 <= y <= shape[0] + 0.5):
             raise InputError(
                 "contour",
@@ -257,22 +268,25 @@ def _read_contour(path: Path, shape: tuple[int, int]) -> np.ndarray:
     distinct = len(set(points))
     if distinct < 3:
         raise InputError(
-            "contour", f"{path}: {distinct} different points; a contour has 3 or more: copy the file again"
+            "contour",
+            f"{path}: has {distinct} different points, but a contour needs at least 3; copy the file again",
         )
     return np.array(points)
 
 
 def _read_text(path: Path) -> str:
     try:
-        # Whatever else has this name, such as a pipe, could be read for ever.
+        # Something else than a file, such as a pipe, could block the reading for ever.
         if path.exists() and not path.is_file():
-            raise InputError("unreadable", f"{path}: not a file; copy it again")
+            raise InputError("unreadable", f"{path}: is not a file; copy it again")
         with open(path, "rb") as file:
             content = file.read(_LARGEST_TEXT + 1)
     except OSError as error:
         raise InputError("unreadable", f"{path}: cannot be read ({error.strerror}); check its permissions") from None
     if len(content) > _LARGEST_TEXT:
-        raise InputError("too-large", f"{path}: more than {_LARGEST_TEXT} bytes; expected a short text file")
+        raise InputError(
+            "too-large", f"{path}: has more than {_LARGEST_TEXT} bytes, but should be a short text file; copy it again"
+        )
     return content.decode("utf-8-sig", errors="replace")
 
 
@@ -287,12 +301,12 @@ def _find(root: str | os.PathLike[str], patient: str) -> _Patient:
     known = ", ".join(found.patient for found in patients)
     raise InputError(
         "unknown-patient",
-        f"{root}: no patient {patient!r}{': ' if about else ''}{'; '.join(about)}; there are {known or 'none'}",
+        f"{root}: no patient {patient!r}{': ' if about else ''}{'; '.join(about)}; the patients are {known or 'none'}",
     )
 
 
 def _patients(root: Path, problems: list[str]) -> list[_Patient]:
-    """All patients with contours, in order of the table that ties images to contours."""
+    """Finds all patients with contours, in the order of the table that links images and contours."""
     link = next((root / name for name in _LINKS if (root / name).is_file()), None)
     if link is None:
         raise empty_root(root, f"{' or '.join(_LINKS)} beside the folders of images and contours")
@@ -304,7 +318,7 @@ def _patients(root: Path, problems: list[str]) -> list[_Patient]:
     seen: set[str] = set()
     for patient_id, original in _read_links(link):
         key = _folder_key(original)
-        # The official table lists patients without contours too.
+        # The official table also lists patients without contours.
         if key not in contour_folders:
             continue
         if key in seen:
@@ -321,37 +335,40 @@ def _patients(root: Path, problems: list[str]) -> list[_Patient]:
             continue
         numbers = {number for _, number in contours}
         series = [_image_files(folder) for folder in image_folders[patient_id]]
-        # Of several short-axis series the contours belong to the one that has all of their numbers.
+        # If there are several short-axis series, the contours belong to the one that has all of their numbers.
         images = next((files for files in series if numbers <= files.keys()), None)
         if images is None:
             most = max(series, key=len, default={})
             absent = ", ".join(map(str, sorted(numbers - most.keys())[:8]))
-            problems.append(f"{image_folders[patient_id][0].parent}: no images {absent} of {original}'s contours")
+            place = image_folders[patient_id][0].parent
+            problems.append(
+                f"{place}: no images {absent}, which the contours of {original} need; copy the images again"
+            )
             continue
         patients.append(_Patient(original, images, contours))
     for key in contour_folders.keys() - seen:
-        problems.append(f"{contour_folders[key]}: not in {link.name}; add its line")
+        problems.append(f"{contour_folders[key]}: is not in {link.name}; add a line for it")
     return patients
 
 
 def _read_links(link: Path) -> list[tuple[str, str]]:
-    """(id of the images, original id) of each line."""
-    # Line by line and cut, because csv raises errors of its own on stray line ends and on endless fields.
+    """Reads (id of the images, original id) from each line."""
+    # Each line is parsed separately and cut off, because `csv` fails on stray line ends and on very long fields.
     rows = [row for line in _read_text(link).splitlines() for row in csv.reader([line[:1000]])]
     header = [re.sub(r"[^a-z]", "", name.lower()) for name in rows[0]] if rows else []
     if "patientid" not in header or "originalid" not in header:
-        raise InputError("link", f"{link}: no columns patient_id and original_id; copy the file again")
+        raise InputError("link", f"{link}: has no columns patient_id and original_id; copy the file again")
     columns = header.index("patientid"), header.index("originalid")
     pairs = [tuple(row[column].strip() for column in columns) for row in rows[1:] if len(row) > max(columns)]
     for pair in pairs:
         # Ids become names of folders and files.
         if not all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name) for name in pair):
-            raise InputError("link", f"{link}: {pair[0][:40]!r}, {pair[1][:40]!r} are no ids; correct the line")
+            raise InputError("link", f"{link}: {pair[0][:40]!r}, {pair[1][:40]!r} are not valid ids; correct the line")
     return [(pair[0], pair[1]) for pair in pairs]
 
 
 def _folder_key(original: str) -> str:
-    """SC-HF-I-1 and SC-HF-I-01 are the same patient: the official contour folders have leading zeros."""
+    """Normalises an original id: official contour folders have leading zeros, as in SC-HF-I-01 for SC-HF-I-1."""
     return re.sub(r"0*(\d+)$", r"\1", original.upper())
 
 
@@ -367,7 +384,7 @@ def _contour_folders(root: Path) -> dict[str, Path]:
 
 
 def _contour_files(folder: Path) -> tuple[dict[tuple[str, int], Path], list[str]]:
-    """Files by kind and number, and what is wrong with them."""
+    """Returns the contour files by kind and number, and a list of problems."""
     places = [folder / "i-contours", folder / "o-contours", folder / "contours-manual" / "IRCCI-expert"]
     files: dict[tuple[str, int], Path] = {}
     problems = []
@@ -383,7 +400,7 @@ def _contour_files(folder: Path) -> tuple[dict[tuple[str, int], Path], list[str]
 
 
 def _image_folders(root: Path) -> dict[str, list[Path]]:
-    """The folders of short-axis images of each patient."""
+    """Returns the folders of short-axis images of each patient."""
     parents: Sequence[Path] = [root / "dicoms", root, *(path for path in visible(root.glob("SCD_*")) if path.is_dir())]
     found: dict[str, list[Path]] = {}
     for parent in parents:
@@ -395,7 +412,7 @@ def _image_folders(root: Path) -> dict[str, list[Path]]:
 
 
 def _image_files(folder: Path) -> dict[int, Path]:
-    """Images by number: N.dcm or IM-XXXX-NNNN.dcm."""
+    """Returns the images by number: N.dcm or IM-XXXX-NNNN.dcm."""
     files = {}
     for path in visible(folder.iterdir()):
         match = re.fullmatch(r"(?:IM-\d+-)?0*(\d{1,6})\.dcm", path.name, re.IGNORECASE)

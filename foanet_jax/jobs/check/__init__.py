@@ -1,4 +1,4 @@
-"""Everything that is wrong or odd with a data set, found in one reading, and a picture of it on one page."""
+"""Check of a data set: all errors and warnings in one pass, and an overview picture on one page."""
 
 from foanet_jax.jobs.check.facts import CheckReport, Finding, Severity, StudyFacts
 from foanet_jax.jobs.check.picture import draw_check

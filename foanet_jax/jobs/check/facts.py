@@ -1,4 +1,4 @@
-"""What a check finds: the numbers of each study, and what is wrong or odd."""
+"""Results of a check: facts about each study, and findings (errors and warnings)."""
 
 import dataclasses
 import math
@@ -15,13 +15,13 @@ Severity = Literal["error", "warning"]
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One thing to put right (an error: training would stop or go wrong) or to look at (a warning).
+    """An error, with which a training would fail or give wrong results, or a warning, which should be looked at.
 
     Attributes:
         severity: "error" or "warning".
-        code: a short stable word for programs, an InputError's own where there is one.
-        message: for people: file or cases, value, remedy.
-        cases: ids of the studies concerned; empty where it is the data set as a whole.
+        code: a short stable word for programs; for an InputError, its code.
+        message: text with the file or the cases, the value and the remedy.
+        cases: ids of the studies concerned; empty if it is the whole data set.
     """
 
     severity: Severity
@@ -32,18 +32,18 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class StudyFacts:
-    """The numbers of one study.
+    """Facts about one study.
 
     Attributes:
         patient: id of the patient.
         case: id of the study.
-        group: clinical group, where known.
-        source: the image's file.
+        group: clinical group; None if it is unknown.
+        source: file of the image.
         shape: (T, Z, H, W).
         spacing_mm: (slice, row, column).
-        orientation: where columns, rows and slices run to, as "LPS".
+        orientation: directions of columns, rows and slices, such as "LPS".
         intensity: smallest, mean and largest value.
-        volumes_ml: volume of each foreground class, the mean over the frames with labels; None without labels.
+        volumes_ml: volume of each foreground class, mean over the frames with labels; None without labels.
     """
 
     patient: str
@@ -59,16 +59,16 @@ class StudyFacts:
 
 @dataclasses.dataclass(frozen=True)
 class CheckReport:
-    """What check_data_set found.
+    """The result of `check_data_set`.
 
     Attributes:
-        name: of the data set.
-        classes: names by index, as the first study that could be read has them; empty where none could.
-        patients: ids in the order of the list, of readable studies and of others.
+        name: name of the data set.
+        classes: class names by index, of the first study that could be read; empty if none could.
+        patients: ids of all listed patients, also of those whose studies could not be read.
         studies: the studies that could be read.
-        findings: errors first.
-        thumbnails: (THUMBNAIL_PX, THUMBNAIL_PX, 3) uint8 of at most THUMBNAILS patients, None where none of a
-            patient's studies could be read.
+        findings: all findings, errors first.
+        thumbnails: (THUMBNAIL_PX, THUMBNAIL_PX, 3) uint8 for at most THUMBNAILS patients; None for a patient whose
+            studies could not be read.
         patient_of: the patient of each listed case.
     """
 
@@ -81,12 +81,12 @@ class CheckReport:
     patient_of: Mapping[str, str]
 
     def count(self, severity: Severity) -> int:
-        """How many findings are of one severity."""
+        """Returns the number of findings of one severity."""
         return sum(finding.severity == severity for finding in self.findings)
 
 
 def facts_of(study: Study) -> StudyFacts:
-    """The numbers of a study that was read."""
+    """Returns the facts about a study."""
     volumes_ml = None
     if study.labels is not None:
         drawn = study.labels.reshape(len(study.labels), -1)
@@ -109,5 +109,5 @@ def facts_of(study: Study) -> StudyFacts:
 
 
 def volumes(study: StudyFacts) -> Mapping[str, float]:
-    """The volume of each foreground class in ml, none without labels."""
+    """Returns the volume of each foreground class in ml; empty without labels."""
     return study.volumes_ml or {}

@@ -1,4 +1,4 @@
-"""The data set on one page."""
+"""The overview picture of a data set."""
 
 import math
 import os
@@ -28,14 +28,14 @@ from foanet_jax.pages.drawing.style import (
 
 
 def draw_check(report: CheckReport, path: str | os.PathLike[str]) -> None:
-    """One page: a labelled middle slice of each patient, and how spacing, size and volumes are spread.
+    """Draws one page with a labelled middle slice of each patient, and histograms of spacing, size and volumes.
 
-    Every tile shows 160 × 160 mm around the labels, so that a wrong spacing shows as a heart of the wrong size.
-    A red frame is a patient with an error, a yellow one with a warning of single studies.
+    Each tile shows 160 × 160 mm around the labels. A wrong spacing is therefore visible as a heart of the wrong size.
+    A red frame marks a patient with an error, a yellow frame one with a warning about single studies.
 
     Args:
-        report: of a data set; an empty one makes a page that says so.
-        path: the picture to write; its suffix chooses the format, .png by default.
+        report: result of `check_data_set`; it may be empty.
+        path: the picture; its suffix determines the format, .png by default.
     """
     shown = list(report.thumbnails)
     across = min(10, max(5, math.ceil(math.sqrt(1.3 * len(shown)))))
@@ -47,7 +47,7 @@ def draw_check(report: CheckReport, path: str | os.PathLike[str]) -> None:
     figure = Figure(figsize=(page / DPI, height / DPI), dpi=DPI, facecolor=PAGE)
 
     def write(x: float, y: float, text: str, size: float, colour: str = INK, **style: Any) -> None:
-        # Patient ids are text, not mathematics: a $ in them must stay a $.
+        # Patient ids are plain text: a $ must not start mathematics.
         text = text.encode("utf-8", "backslashreplace").decode()
         figure.text(x / page, 1 - y / height, text, fontsize=size, color=colour, parse_math=False, **style)
 
@@ -104,9 +104,9 @@ def draw_check(report: CheckReport, path: str | os.PathLike[str]) -> None:
 
 def _severity_of_patients(report: CheckReport) -> dict[str, Severity]:
     severities: dict[str, Severity] = {}
-    for finding in reversed(report.findings):  # Errors come last, and stay.
+    for finding in reversed(report.findings):  # In this order, errors come last and replace warnings.
         patients = {report.patient_of[case] for case in finding.cases}
-        if len(patients) < max(2, len(report.patients)):  # What all have marks none.
+        if len(patients) < max(2, len(report.patients)):  # A finding about all patients marks none of them.
             severities |= dict.fromkeys(patients, finding.severity)
     return severities
 
@@ -114,7 +114,7 @@ def _severity_of_patients(report: CheckReport) -> dict[str, Severity]:
 def _draw_histograms(
     figure: Figure, report: CheckReport, colours: Mapping[str, str], share: float, height: int
 ) -> None:
-    """Spacing, size and volumes in the lowest `share` of a page `height` px high."""
+    """Draws histograms of spacing, size and volumes in the lowest `share` of a page that is `height` px high."""
     bottom, top = 58 / height, share - 62 / height
     width = 0.2
     lefts = [0.035 + place * 0.25 for place in range(4)]
@@ -157,7 +157,7 @@ def _draw_histograms(
         axes = figure.add_axes((lefts[3], top - (place + 0.86) * step, width, step * 0.86))
         _style(axes, "volume of each class [ml], studies" if place == 0 else "")
         axes.hist(values, bins=bins, color=colours[name], alpha=0.85)
-        # 16 px above the bars: a name in the colour of its bars cannot be read in front of one.
+        # 16 px of free space above the bars: in front of a bar, a name in the same colour cannot be read.
         axes.set_ylim(0, max(np.histogram(values, bins)[0]) / (1 - 16 / (0.86 * step * height)))
         axes.text(
             0.99,

@@ -1,4 +1,4 @@
-"""Reading a whole data set once, one study at a time."""
+"""Reading and checking of a whole data set, one study at a time."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -27,15 +27,15 @@ THUMBNAILS = 100
 
 
 def check_data_set(listing: Listing, *, name: str = "data set") -> CheckReport:
-    """Reads every study of a data set, one at a time, and reports all that is wrong or odd at once.
+    """Reads all studies of a data set, one at a time, and reports all errors and warnings.
 
-    Only numbers and thumbnails are kept, so that the memory is that of the largest study. Bit flips in files
-    without a checksum (.nii rather than .nii.gz) show only where they make a value absurd.
+    Only facts and thumbnails are kept, so that the largest study determines the memory. In files without a checksum
+    (.nii, unlike .nii.gz), bit errors are found only if they make a value implausible.
 
     Args:
-        listing: the studies, or a function that lists them and adds to the list it is given what it could not
-            list, such as `lambda problems: open_catalogue("acdc", root, problems=problems)`.
-        name: what the report calls the data set.
+        listing: the studies; or a function that returns them and appends problems to the list that it gets, such as
+            `lambda problems: open_catalogue("acdc", root, problems=problems)`.
+        name: name of the data set in the report.
     """
     problems: list[str] = []
     findings: list[Finding] = []
@@ -61,7 +61,10 @@ def check_data_set(listing: Listing, *, name: str = "data set") -> CheckReport:
             study = ref.load()
             classes = classes or study.classes
             if study.classes != classes:
-                raise InputError("classes", f"{study.name}: classes {study.classes}, but others have {classes}")
+                raise InputError(
+                    "classes",
+                    f"{study.name}: has the classes {study.classes}, but others have {classes}; correct its labels",
+                )
             require_contrast(study)
         except InputError as error:
             findings.append(Finding("error", error.code, str(error), (ref.case,)))
@@ -89,13 +92,13 @@ def check_data_set(listing: Listing, *, name: str = "data set") -> CheckReport:
     findings += label_findings(studies, classes)
     findings += geometry_findings(studies, directions, affine_off)
     findings += blank_findings(blank)
-    findings.sort(key=lambda finding: finding.severity)  # "error" comes before "warning"; the order stays otherwise.
+    findings.sort(key=lambda finding: finding.severity)  # "error" before "warning"; otherwise the order stays the same.
     patient_of = {ref.case: ref.patient for ref in refs}
     return CheckReport(name, classes, patients, tuple(studies), tuple(findings), thumbnails, patient_of)
 
 
 def _affine_differs(study: Study) -> bool:
-    """Whether the sides of a voxel are others in the affine than in the spacing (in mm; more than 2 %)."""
+    """Returns whether the voxel sizes of affine and spacing differ by more than 2 %."""
     sides = np.linalg.norm(study.affine[:3, :3], axis=0)
     spacing = np.array(study.spacing_mm[::-1])
     axes = 2 if study.voxels.shape[1] == 1 else 3

@@ -1,4 +1,4 @@
-"""The rules: what is wrong or odd with studies beside each other."""
+"""The rules of the check: comparisons of studies with plausible values and with each other."""
 
 import math
 import statistics
@@ -10,16 +10,16 @@ import numpy as np
 from foanet_jax.data.refs import StudyRef
 from foanet_jax.jobs.check.facts import Finding, StudyFacts, volumes
 
-# What the heart is imaged at, with room on both sides; beyond it a header is more likely wrong than the scan odd.
+# Usual spacings of cardiac MR, with a wide tolerance. Outside these ranges, the header is probably wrong.
 _IN_PLANE_MM = (0.3, 4.0)
 _SLICE_MM = (0.3, 20.0)
-_OUTLIER = 2.5  # times the median, or one part in so many of it
-_LEAST_COSINE = 0.5  # between an axis and that of a typical study
+_OUTLIER = 2.5  # a value is an outlier above the median times this, or below the median divided by this
+_LEAST_COSINE = 0.5  # smallest cosine of the angle between an axis and that of a typical study
 _SHOWN_CASES = 6
 
 
 def list_findings(refs: Sequence[StudyRef]) -> list[Finding]:
-    """Cases that are listed twice, and patients in two groups."""
+    """Finds cases that are listed twice, and patients in two groups."""
     findings = []
     for case, times in Counter(ref.case for ref in refs).items():
         if times > 1:
@@ -30,7 +30,7 @@ def list_findings(refs: Sequence[StudyRef]) -> list[Finding]:
     for patient, its in groups.items():
         if len(its) > 1:
             cases = tuple(ref.case for ref in refs if ref.patient == patient)
-            message = f"{patient}: in the groups {', '.join(sorted(its))}; a patient is in one, correct it"
+            message = f"{patient}: is in the groups {', '.join(sorted(its))}; give the patient one group"
             findings.append(Finding("error", "groups", message, cases))
     return findings
 
@@ -38,10 +38,14 @@ def list_findings(refs: Sequence[StudyRef]) -> list[Finding]:
 def duplicate_findings(
     voxels_of: Mapping[str, list[StudyRef]], labels_of: Mapping[str, list[StudyRef]]
 ) -> list[Finding]:
-    """Images and labels that are there twice; both arguments list the studies by a digest of their array."""
+    """Finds identical images and identical labels.
+
+    Args:
+        voxels_of, labels_of: the studies by the checksum of their voxels and of their labels.
+    """
     findings = []
     same = {tuple(ref.case for ref in refs) for refs in voxels_of.values() if len(refs) > 1}
-    # By patient, because two who share one study often share them all.
+    # One finding per set of patients, because patients who share one study often share all.
     shared: dict[tuple[str, ...], tuple[str, ...]] = {}
     for refs in voxels_of.values():
         cases = tuple(ref.case for ref in refs)
@@ -60,39 +64,39 @@ def duplicate_findings(
     for refs in labels_of.values():
         cases = tuple(ref.case for ref in refs)
         if len(refs) > 1 and cases not in same:
-            message = f"{', '.join(cases)}: the same labels on other images; check whose they are"
+            message = f"{', '.join(cases)}: the same labels for different images; check to which image they belong"
             findings.append(Finding("warning", "same-labels", message, cases))
     return findings
 
 
 def label_findings(studies: Sequence[StudyFacts], classes: tuple[str, ...]) -> list[Finding]:
-    """Labels and classes that are absent, and volumes that no heart has beside the others."""
+    """Finds missing labels, missing classes and volumes that differ much from the median."""
     findings = []
     bare = [study.case for study in studies if study.volumes_ml is None]
     if bare:
-        message = f"{_some(bare)}: no labels; not trained on, so add them or leave them for --mode predict"
+        message = f"{_some(bare)}: no labels, so that they are not used for training; add labels, or use --mode predict"
         findings.append(Finding("warning", "no-labels", message, tuple(bare)))
     labelled = [study for study in studies if study.volumes_ml is not None]
     for study in labelled:
         if not any(volumes(study).values()):
-            message = f"{study.source}: its labels are background alone; draw them, or remove the study"
+            message = f"{study.source}: its labels have only background; draw the labels, or remove the study"
             findings.append(Finding("error", "empty-labels", message, (study.case,)))
     drawn = [study for study in labelled if any(volumes(study).values())]
     for name in classes[1:]:
         without = [study.case for study in drawn if not volumes(study).get(name)]
         if drawn and len(without) == len(drawn):
-            message = f"class {name!r}: in none of {len(drawn)} labelled studies; correct the labels, or the classes"
+            message = f"class {name!r}: in none of the {len(drawn)} labelled studies; correct the labels or the classes"
             findings.append(Finding("error", "absent-class", message))
         elif without:
             message = f"{_some(without)}: no {name!r}, which {len(drawn) - len(without)} others have; check the labels"
             findings.append(Finding("warning", "missing-class", message, tuple(without)))
-        # One of ACDC's 600 volumes is so far from its median; a slip of the spacing easily is.
+        # Of ACDC's 600 volumes, only one differs so much from the median. A wrong spacing easily gives such a volume.
         amounts = {study.case: volumes(study)[name] for study in drawn if volumes(study).get(name)}
         middle = statistics.median(amounts.values()) if amounts else 0.0
         odd = [case for case, ml in amounts.items() if not middle / 10 <= ml <= 10 * middle]
         if odd:
             message = (
-                f"{_some(odd)}: {name!r} of {_span((amounts[case] for case in odd), 'ml')}, where the median is "
+                f"{_some(odd)}: {name!r} has {_span((amounts[case] for case in odd), 'ml')}, but the median is "
                 f"{middle:.3g} ml; check labels and spacing"
             )
             findings.append(Finding("warning", "volume", message, tuple(odd)))
@@ -102,11 +106,11 @@ def label_findings(studies: Sequence[StudyFacts], classes: tuple[str, ...]) -> l
 def geometry_findings(
     studies: Sequence[StudyFacts], directions: Sequence[np.ndarray], affine_off: Sequence[str]
 ) -> list[Finding]:
-    """Spacing, sizes and directions that are odd.
+    """Finds implausible spacings, sizes and orientations.
 
     Args:
-        studies: all that could be read.
-        directions: (3, 3) of each, unit vectors along columns, rows and slices as columns of the matrix.
+        studies: all studies that could be read.
+        directions: for each study a (3, 3) matrix, whose columns are the unit vectors along columns, rows and slices.
         affine_off: cases in which spacing and affine disagree.
     """
     findings: list[Finding] = []
@@ -126,8 +130,8 @@ def geometry_findings(
         warn(
             "spacing",
             [study.case for study in absurd],
-            f"{what} of {_span((value for study in absurd for value in pick(study)), 'mm')}, outside {low:g} to "
-            f"{high:g} mm; correct the header if that is not how it was scanned",
+            f"{what} of {_span((value for study in absurd for value in pick(study)), 'mm')}, outside the usual range "
+            f"of {low:g} to {high:g} mm; correct the header if it is wrong",
         )
         middle = statistics.median([max(pick(study)) for study in among]) if among else 1.0
         odd = [
@@ -138,23 +142,28 @@ def geometry_findings(
         warn(
             "spacing-differs",
             [study.case for study in odd],
-            f"{what} of {_span((max(pick(study)) for study in odd), 'mm')}, where the median is {middle:.3g} mm; "
+            f"{what} of {_span((max(pick(study)) for study in odd), 'mm')}, but the median is {middle:.3g} mm; "
             "check the header",
         )
     unit = [study.case for study in studies if set(study.spacing_mm) == {1.0} and study.shape[1] > 1]
-    warn("unit-spacing", unit, "spacing of 1 × 1 × 1 mm, which a lost header looks like; check it")
+    warn("unit-spacing", unit, "spacing of 1 × 1 × 1 mm, possibly because the header was lost; check it")
     size = statistics.median([max(study.shape[2:]) for study in studies]) if studies else 1
     odd_size = [study for study in studies if not size / _OUTLIER <= max(study.shape[2:]) <= size * _OUTLIER]
     warn(
         "size-differs",
         [study.case for study in odd_size],
-        f"longest side of {_span((max(study.shape[2:]) for study in odd_size), 'px')}, where the median is {size:g}; "
+        f"longest side of {_span((max(study.shape[2:]) for study in odd_size), 'px')}, but the median is {size:g} px; "
         "check the export",
     )
     single = [study.case for study in studies if study.shape[0] * study.shape[1] == 1]
-    warn("single-slice", single, "one slice alone, so that the temporal-like image repeats it; add its neighbours")
+    warn(
+        "single-slice",
+        single,
+        "only one slice, so that all channels of the temporal-like image are equal; add the neighbouring slices",
+    )
     if studies:
-        # Oblique slices turn by some ten degrees from patient to patient: the names of the axes say too little.
+        # The angles of oblique slices differ by tens of degrees between patients, so that names of axes, such as LPS,
+        # are not precise enough.
         columns = np.stack(directions)
         cosines = np.stack([columns[..., axis] @ columns[..., axis].T for axis in range(3)]).min(axis=0)
         typical = int(cosines.sum(axis=1).argmax())
@@ -162,27 +171,26 @@ def geometry_findings(
         warn(
             "orientation",
             [study.case for study in turned],
-            f"axes run {', '.join(sorted({study.orientation for study in turned}))}, over "
-            f"{math.degrees(math.acos(_LEAST_COSINE)):.0f}° away from those of {studies[typical].case} "
-            f"({studies[typical].orientation}) and others; if they are not turned or mirrored by "
-            "mistake, let training turn them too (augment.rotation_degrees=180)",
+            f"the axes ({', '.join(sorted({study.orientation for study in turned}))}) differ by more than "
+            f"{math.degrees(math.acos(_LEAST_COSINE)):.0f}° from those of {studies[typical].case} "
+            f"({studies[typical].orientation}) and others; if they are not rotated or mirrored by mistake, use "
+            "rotations in training too (augment.rotation_degrees=180)",
         )
     warn(
         "affine-spacing",
         affine_off,
-        "the affine's voxels have other sides than the spacing (pixdim), which is what counts here; check that it "
-        "is the true one",
+        "the voxel sizes of the affine and of the spacing (pixdim) differ; the spacing is used: check that it is right",
     )
     return findings
 
 
 def blank_findings(blank: Mapping[str, int]) -> list[Finding]:
-    """Studies with slices of one value alone; `blank` counts them by case."""
+    """Finds studies with constant slices; `blank` has the number of such slices by case."""
     if not blank:
         return []
     message = (
-        f"{_some(blank)}: slices in which every pixel is equal, {_span(blank.values(), 'a study')}; "
-        "remove padding slices, or export again if they should show something"
+        f"{_some(blank)}: slices in which all pixels are equal, {_span(blank.values(), 'per study')}; "
+        "remove them if they are padding, or export the study again"
     )
     return [Finding("warning", "constant-slice", message, tuple(blank))]
 

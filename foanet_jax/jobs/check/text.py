@@ -1,4 +1,4 @@
-"""The report as text and as JSON."""
+"""The report of a check as text and as JSON."""
 
 import dataclasses
 import json
@@ -14,7 +14,12 @@ from foanet_jax.system.escaping import markdown as escape_markdown
 
 
 def format_check(report: CheckReport, *, markdown: bool = False) -> str:
-    """The report as text: what is there, each class, then every error and warning."""
+    """Formats the report as text: a table of sizes and spacings, a table of classes, and all errors and warnings.
+
+    Args:
+        report: result of `check_data_set`.
+        markdown: format the text as Markdown.
+    """
     escape = escape_markdown if markdown else str
     errors, warnings = report.count("error"), report.count("warning")
     lines = [
@@ -35,16 +40,16 @@ def format_check(report: CheckReport, *, markdown: bool = False) -> str:
     if groups:
         lines += ["Groups: " + ", ".join(f"{escape(group)} {count}" for group, count in sorted(groups.items())), ""]
     for finding in report.findings:
-        # The lines of a longer message are indented, so that each finding stays one item.
+        # Further lines of a message are indented, so that each finding is one list item.
         message = "\n  ".join(map(escape, finding.message.splitlines()))
         lines.append(f"{'- **' if markdown else ''}{finding.severity}{'**' if markdown else ''} {message}")
     if not report.findings:
-        lines.append("Nothing to put right.")
+        lines.append("No errors and no warnings.")
     return "\n".join(lines)
 
 
 def write_check(report: CheckReport, folder: str | os.PathLike[str]) -> None:
-    """Writes check.json (strict JSON, every case of every finding) and check.md, each whole or not at all."""
+    """Writes check.json (strict JSON, with all cases of all findings) and check.md, each atomically."""
     content = {
         "name": report.name,
         "classes": report.classes,
@@ -60,7 +65,7 @@ def write_check(report: CheckReport, folder: str | os.PathLike[str]) -> None:
     }
     for file, text in texts.items():
         with atomic_path(Path(folder) / file) as temporary:
-            # Names of files may hold bytes that are no UTF-8.
+            # File names can contain bytes that are not UTF-8.
             Path(temporary).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 

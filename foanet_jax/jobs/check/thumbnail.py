@@ -1,4 +1,4 @@
-"""The small picture of a study."""
+"""Thumbnails of studies."""
 
 import numpy as np
 from matplotlib.colors import to_rgb
@@ -13,7 +13,11 @@ THUMBNAIL_MM = 160.0
 
 
 def thumbnail_of(study: Study) -> np.ndarray:
-    """(THUMBNAIL_PX, THUMBNAIL_PX, 3) uint8: the middle one of the labelled slices, classes filled and outlined."""
+    """Draws the middle one of a study's labelled slices, with filled and outlined classes.
+
+    Returns:
+        (THUMBNAIL_PX, THUMBNAIL_PX, 3) uint8.
+    """
     _, slices, height, width = study.voxels.shape
     labels = study.labels if study.labels is not None else np.zeros(study.voxels.shape, np.uint8)
     with_labels = np.argwhere(labels.any(axis=(2, 3)))

@@ -1,4 +1,4 @@
-"""The job `check`."""
+"""The job `check`: checks a data set."""
 
 import logging
 from pathlib import Path
@@ -10,9 +10,12 @@ LOGGER = logging.getLogger(__name__)
 
 
 def check(config: Config, workdir: Path) -> int:
-    """Reads the whole data set and reports all that is wrong or odd with it; returns how many errors there are.
+    """Reads the whole data set and reports all errors and warnings.
 
-    Leaves in `workdir/check`: check.json, check.md and check.png. Nothing is written where nothing could be listed.
+    It writes to `workdir/check`: check.json, check.md and check.png; nothing if no study could be listed.
+
+    Returns:
+        The number of errors.
     """
     report = check_data_set(lambda problems: list_studies(config, problems), name=config["data"]["name"])
     LOGGER.info("\n%s\n", format_check(report))

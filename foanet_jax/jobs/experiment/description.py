@@ -1,4 +1,4 @@
-"""A checkpoint's description: data of which every value is checked, since it may come from anyone."""
+"""Checks of a checkpoint's description, which is untrusted data."""
 
 import contextlib
 import json
@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from foanet_jax.data.nifti.orientation import SliceAxis
 from foanet_jax.settings import box_settings
-from foanet_jax.system.errors import InputError, telling_damage
+from foanet_jax.system.errors import InputError, as_input_error
 
 MOST_LETTERS = 2**20
 MOST_CLASSES = 256  # a mask's values are uint8
@@ -17,12 +17,16 @@ _NOTHING = object()
 
 
 def require_description(description: Any, place: Path) -> None:
-    """Checks what prediction takes from a checkpoint's description beside the networks' settings: it is data alone.
+    """Checks all values that a prediction reads from a checkpoint's description, except the networks' settings.
+
+    Args:
+        description: the description.
+        place: the checkpoint's folder or file, for the message.
 
     Raises:
-        InputError: a part of it is missing, or not what a training writes.
+        InputError: a value is missing, or is not a value that a training writes.
     """
-    # By dotted name: the types that a value may have, None where it may be left out as older versions did.
+    # Allowed types by dotted name; None: the value may be missing, as in older versions.
     expected: dict[str, tuple[type | None, ...]] = {
         "config": (dict,),
         "config.data": (dict,),
@@ -46,13 +50,13 @@ def require_description(description: Any, place: Path) -> None:
             what = "missing" if value is _NOTHING else f"a {type(value).__name__}"
             raise _damaged(place, f"{name} is {what} in its description")
     if len(json.dumps(description)) > MOST_LETTERS:
-        raise _damaged(place, f"its description has more than {MOST_LETTERS} letters")
+        raise _damaged(place, f"its description has more than {MOST_LETTERS} characters")
     classes = description.get("classes")
     named = isinstance(classes, list) and all(isinstance(name, str) and 0 < len(name) <= 256 for name in classes)
     if not named or not 2 <= len(classes) <= MOST_CLASSES or len(set(classes)) < len(classes):
         raise _damaged(place, f"its classes are not 2 to {MOST_CLASSES} different names")
     if description.get("slice_axis") not in (None, *SLICE_AXES):
-        raise _damaged(place, f"its slice_axis is none of {', '.join(SLICE_AXES)}")
+        raise _damaged(place, f"its slice_axis is not one of {', '.join(SLICE_AXES)}")
     for name, limits in description.get("training_range", {}).items():
         numbers = isinstance(limits, list) and all(type(limit) in (int, float) for limit in limits)
         if not numbers or len(limits) != 2:
@@ -65,8 +69,8 @@ def require_description(description: Any, place: Path) -> None:
 
 @contextlib.contextmanager
 def readable(place: Path) -> Iterator[None]:
-    """Tells whatever damage is met in a checkpoint as an InputError."""
-    with telling_damage(lambda what: _damaged(place, what)):
+    """Turns every exception of a block that reads a checkpoint into an InputError; `place` is for the message."""
+    with as_input_error(lambda what: _damaged(place, what)):
         yield
 
 

@@ -1,4 +1,4 @@
-"""The job `evaluate`, and the pictures of a prediction."""
+"""The job `evaluate`: segments the test patients, computes scores and draws overlays."""
 
 import logging
 import time
@@ -48,24 +48,28 @@ def evaluate(
     refs: Sequence[StudyRef] | None = None,
     command: Sequence[str] = (),
 ) -> Summary | None:
-    """Segments a fold's test patients, or all of a data set's, with checkpoints: scores, table, pictures.
+    """Evaluates checkpoints on the test patients of a fold, or on all patients of a data set.
 
-    Leaves in `workdir/evaluation`: scores.csv, patients.csv, sizes.csv, studies.csv, summary.json, table.md,
-    flags.json, timing.json, boxplots.png, overlays of the first studies, gallery.npz, from which a report draws;
-    indices.csv and indices.json, clinical indices beside the true ones; quality.csv and quality.json, what confidence
-    and verdict were worth. A run's evaluation in its own workdir also calibrates its confidence on the fold's
-    validation patients; where there is nobody to test, that is all it does, and None what it returns.
+    It writes to `workdir/evaluation`: scores.csv, patients.csv, sizes.csv, studies.csv, summary.json, table.md,
+    flags.json, timing.json, boxplots.png, overlays of the first studies, and gallery.npz with images for a report;
+    indices.csv and indices.json with predicted and true clinical indices; quality.csv and quality.json with an
+    assessment of confidence and verdicts. If `workdir` is the workdir of the training, the run's confidence is also
+    calibrated on the validation patients of the fold.
 
     Args:
         config: the configuration.
         workdir: where to write.
-        checkpoint: the workdir of the training, a weights file, or several that predict together, see `find_runs`.
-        refs: the configured data set, where the caller has listed it.
-        command: what the user typed, for the record of an evaluation elsewhere than in the training's workdir.
+        checkpoint: the workdir of the training, a weights file, or several of them as an ensemble, see `find_runs`.
+        refs: the studies of the configured data set, if they have been listed already.
+        command: the user's command line, recorded if `workdir` is not the workdir of the training.
+
+    Returns:
+        The summary of the scores. None if the fold has no test patients and `workdir` is the workdir of the training;
+        then only the confidence is calibrated.
 
     Raises:
-        InputError: the data set, the configuration or a checkpoint cannot be used, they do not go together, or there
-            is nobody to test elsewhere than in the training's workdir.
+        InputError: the data set, the configuration or a checkpoint cannot be used; they do not fit together; or there
+            are no test patients and `workdir` is not the workdir of the training.
     """
     start = time.monotonic()
     options, budget = config["evaluation"], memory_bytes(config)
@@ -103,11 +107,13 @@ def evaluate(
     for study in over(studies, desc="evaluating", unit="study"):
         if study.classes != model.classes:
             raise InputError(
-                "classes", f"{study.name}: classes {study.classes}, but the checkpoint knows {model.classes}"
+                "classes",
+                f"{study.name}: has the classes {study.classes}, but the checkpoint has {model.classes}; use a "
+                "checkpoint with the same classes",
             )
-        begun = time.monotonic()
+        started = time.monotonic()
         prediction = predict_study(study, model, memory_bytes=budget, tta=tta)
-        seconds[study.case] = time.monotonic() - begun
+        seconds[study.case] = time.monotonic() - started
         review = reviews[study.case] = review_study(study, prediction, expected)
         flagged[study.case] = all_flags(prediction, review)
         described = {
@@ -161,7 +167,7 @@ def evaluate(
 
 
 def draw_prediction(study: Study, prediction: Prediction, path: Path) -> None:
-    """An overlay of a study's prediction, with its truth where there is one."""
+    """Draws an overlay of a study's prediction and, if the study has labels, of the ground truth."""
     draw_overlay(
         study.voxels,
         prediction.mask,

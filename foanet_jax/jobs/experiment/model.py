@@ -1,4 +1,4 @@
-"""The networks of one or several runs, from their checkpoints or from weights files."""
+"""Loading of the networks of one or several runs, from checkpoints or from weights files."""
 
 import dataclasses
 import functools
@@ -30,12 +30,12 @@ Runs = Path | Sequence[Path]
 
 @dataclasses.dataclass(frozen=True)
 class RunFacts:
-    """What a prediction takes from a run besides its networks.
+    """The settings of a run that a prediction needs in addition to the networks.
 
     Attributes:
-        memory_bytes: what a forward pass may take.
-        tta: test-time augmentation.
-        slice_axis: axis of the world along which NIfTI volumes are sliced; None: as they are.
+        memory_bytes: memory limit of a forward pass.
+        tta: test-time augmentation, see `pipeline.probability_maps`.
+        slice_axis: world axis along which NIfTI volumes are sliced; None: the third axis of the file.
     """
 
     memory_bytes: int
@@ -44,20 +44,24 @@ class RunFacts:
 
 
 def describe_run(description: Mapping[str, Any]) -> RunFacts:
-    """What the description of a run's checkpoint tells of how it reads studies."""
+    """Returns the settings for predictions from the description of a run's checkpoint."""
     config = description["config"]
-    # Checkpoints of older versions do not tell it.
+    # Checkpoints of older versions do not have this entry.
     slice_axis: Any = description["slice_axis"] if "slice_axis" in description else slice_axis_of(config)
     return RunFacts(memory_bytes(config), test_time_augmentation(config), slice_axis)
 
 
 def find_runs(folders: Runs) -> list[Path]:
-    """The runs in folders: a training's workdir is one; a sweep's row, or a sweep of one row, those of its folds.
+    """Finds the runs in folders.
 
-    A weights file stands for the runs in it, and is left as it is.
+    The workdir of a training is one run. A row of a sweep, or a sweep with a single row, contains one run per fold. A
+    weights file is returned unchanged.
+
+    Args:
+        folders: workdirs, folders of sweeps and weights files.
 
     Raises:
-        InputError: a sweep of several rows.
+        InputError: a folder is a sweep with several rows.
     """
     named = [folders] if isinstance(folders, Path) else list(folders)
     return [run for folder in named for run in _runs_below(folder)]
@@ -69,7 +73,8 @@ def _runs_below(folder: Path) -> list[Path]:
     rows = sorted(path for path in (folder / "rows").glob("*") if path.is_dir())
     if len(rows) > 1:
         raise InputError(
-            "checkpoint", f"{folder}: a sweep of {len(rows)} rows; name one of them, such as --checkpoint={rows[0]}"
+            "checkpoint",
+            f"{folder}: is a sweep with {len(rows)} rows; choose one of them, such as --checkpoint={rows[0]}",
         )
     place = rows[0] if rows else folder
     folds = sorted(path.parents[1] for path in place.glob(f"fold*/segmentation/{FOLDER}"))
@@ -77,15 +82,17 @@ def _runs_below(folder: Path) -> list[Path]:
 
 
 def load_model(folders: Runs, *, which: Which = "best") -> Model:
-    """The networks of a run, or of several that predict together, from their checkpoints alone.
+    """Loads the networks of a run, or of several runs as an ensemble. It needs only the checkpoints.
+
+    A damaged checkpoint is skipped if there is another one.
 
     Args:
-        folders: what `find_runs` takes.
+        folders: as for `find_runs`.
         which: "best" by validation Dice, or "last".
 
     Raises:
-        InputError: there are no checkpoints, all of them are damaged or not of this program, or the runs do not go
-            together; a checkpoint that is damaged is passed over.
+        InputError: there are no checkpoints; all of them are damaged or not from this program; or the runs cannot form
+            an ensemble.
     """
     require_choice("evaluation.checkpoint", which, WHICH)
     networks: dict[str, list[Network]] = {stage: [] for stage in STAGES}
@@ -110,10 +117,10 @@ def load_model(folders: Runs, *, which: Which = "best") -> Model:
 
 
 def _require_alike(runs: Sequence[Path], descriptions: Sequence[Mapping[str, Any]]) -> None:
-    """Checks that the networks of several runs can be averaged.
+    """Checks that the predictions of several runs can be averaged.
 
     Raises:
-        InputError: naming what differs, and in which runs.
+        InputError: a setting differs; the message names it and the runs.
     """
 
     def shared(description: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,29 +145,35 @@ def _require_alike(runs: Sequence[Path], descriptions: Sequence[Mapping[str, Any
             if value != first[name]:
                 raise InputError(
                     "ensemble",
-                    f"{run}: {name} is {value}, but {first[name]} in {runs[0]}; choose runs that are alike in it",
+                    f"{run}: {name} is {value}, but {first[name]} in {runs[0]}; choose runs that have the same value",
                 )
 
 
 def require_unseen(runs: Sequence[Path], patients: Sequence[str]) -> None:
-    """Checks that no run was trained, or its best checkpoint chosen, on the patients that are to be its test.
+    """Checks that no run was trained or validated with its test patients.
+
+    Args:
+        runs: workdirs and weights files.
+        patients: the test patients.
 
     Raises:
-        InputError: one was, with the patient.
+        InputError: a run has seen a test patient; the message names both.
     """
     for run in runs:
         for number, known in seen_patients(run):
             if seen := sorted(known & set(patients)):
                 raise InputError(
                     "seen-patients",
-                    f"{run}: was trained with {len(seen)} of the test patients ({seen[0]} …); choose its own fold with "
-                    f"--config.data.fold={number}, runs that share their fold, or other data with "
-                    "evaluation.patients=all",
+                    f"{run}: was trained with {len(seen)} of the test patients ({seen[0]} …); use the fold of the run, "
+                    f"--config.data.fold={number}, runs of the same fold, or other data with evaluation.patients=all",
                 )
 
 
 def seen_patients(run: Path) -> list[tuple[int, set[str]]]:
-    """The fold of each run and the patients of its training and validation; of a folder that does not tell, nothing."""
+    """Returns the fold of each run and the patients of its training and validation sets.
+
+    The list is empty if the folder does not have this information.
+    """
     if is_weights(run):
         return [(member.fold, set(member.seen)) for member in read_weights(run).members]
     if not ((run / FOLDS).exists() and (run / "run.json").exists()):
@@ -171,7 +184,11 @@ def seen_patients(run: Path) -> list[tuple[int, set[str]]]:
 
 
 def load_description(run: Path, *, which: Which = "best") -> dict[str, Any]:
-    """What the segmentation network's checkpoint says of its training; of a weights file's runs, of the first one.
+    """Reads the description in the checkpoint of a run's segmentation network.
+
+    Args:
+        run: the workdir of a training, or a weights file, whose first run is used.
+        which: "best" or "last".
 
     Raises:
         InputError: there are no checkpoints, or all of them are damaged.
@@ -186,14 +203,14 @@ def load_description(run: Path, *, which: Which = "best") -> dict[str, Any]:
 
 
 def read_checkpoints(run: Path, *, which: Which = "best") -> list[dict[str, Checkpoint]]:
-    """The checkpoint of each network of a run, or of each run of a weights file, by the network's name.
+    """Reads the checkpoints of a run's networks, by the network's name; one dictionary per run.
 
     Args:
         run: the workdir of a training, or a weights file.
-        which: "best" or "last"; a weights file has the best alone.
+        which: "best" or "last"; a weights file has only the best.
 
     Raises:
-        InputError: as `load_model`, or a weights file is to tell its last checkpoints.
+        InputError: as for `load_model`; or "last" was requested of a weights file.
     """
     if not is_weights(run):
         segmentation = _read(run / "segmentation", which)
@@ -205,20 +222,24 @@ def read_checkpoints(run: Path, *, which: Which = "best") -> list[dict[str, Chec
 
 
 def describe_source(run: Path) -> str:
-    """Where networks came from, for the record of what they made: a run's folder, or a file and what it holds."""
+    """Describes the source of networks for records: the folder of a run, or a weights file and its content."""
     return f"{run.name} ({printable(read_weights(run).describe())})" if is_weights(run) else str(run)
 
 
 def _weights(path: Path, which: Which) -> Weights:
-    """A weights file whose descriptions are those of its networks."""
+    """Reads a weights file and checks that its descriptions match its networks."""
     if which != "best":
-        raise InputError("checkpoint", f"{path}: has no {which} checkpoints; leave evaluation.checkpoint out")
+        raise InputError(
+            "checkpoint", f"{path}: a weights file has no {which} checkpoints; leave out evaluation.checkpoint"
+        )
     weights = read_weights(path)
     for member in weights.members:
         for checkpoint in member.stages.values():
             require_description(checkpoint.description, path)
         if set(member.stages) != set(stages_of(member.stages["segmentation"].description["config"])):
-            raise InputError("damaged-weights", f"{path}: holds other networks than its configuration; copy it again")
+            raise InputError(
+                "damaged-weights", f"{path}: its networks do not match its configuration; copy the file again"
+            )
     return weights
 
 
@@ -240,5 +261,8 @@ def _network(stage: str, stored: Checkpoint) -> Network:
 
 @functools.cache
 def _shapes(spec: NetworkSpec) -> Any:
-    """Shapes and types of a network's variables: tracing takes as long as all else, and runs are often alike."""
+    """Returns the shapes and dtypes of a network's variables.
+
+    The result is cached, because tracing is slow and the runs of an ensemble often have the same network.
+    """
     return jax.eval_shape(lambda: init_network(jax.random.key(0), spec))

@@ -1,4 +1,4 @@
-"""Parts of a configuration that several jobs read."""
+"""Options of a configuration that several jobs read."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,12 @@ WHOM = ("test", "all")
 
 
 def require_settings(config: Config) -> None:
-    """Checks the settings of networks, box, prediction and evaluation, so that no training ends in a refusal.
+    """Checks the settings of networks, box, prediction and evaluation before a training starts.
+
+    Without this check, an evaluation could fail after a long training.
 
     Raises:
-        InputError: the first of them that cannot be used, with its place in the configuration.
+        InputError: a setting cannot be used; the message names the first one.
     """
     for stage in stages_of(config):
         stage_settings(config, stage, classes=2)
@@ -27,12 +29,12 @@ def require_settings(config: Config) -> None:
 
 
 def memory_bytes(config: Config) -> int:
-    """What a forward pass of prediction and validation may take.
+    """Returns the memory limit of a forward pass in prediction and validation, in bytes.
 
     Raises:
-        InputError: the configuration says less than 1 MiB.
+        InputError: `prediction.memory_mb` is less than 1.
     """
-    # Checkpoints of older versions do not tell it.
+    # Checkpoints of older versions do not have this field.
     memory_mb = config["prediction"].get("memory_mb", MEMORY_BYTES // 2**20)
     if memory_mb < 1:
         raise InputError("configuration", f"prediction.memory_mb is {memory_mb}; it must be at least 1")
@@ -40,16 +42,17 @@ def memory_bytes(config: Config) -> int:
 
 
 def test_time_augmentation(config: Config) -> str:
-    """Over which turned images a prediction is averaged: "none", "flips" or "turns".
+    """Returns the test-time augmentation: "none", "flips" or "turns", see `pipeline.probability_maps`.
 
     Raises:
-        InputError: the configuration says anything else.
+        InputError: `prediction.tta` has another value.
     """
-    tta = config["prediction"].get("tta", "none")  # Checkpoints of older versions do not tell it.
+    tta = config["prediction"].get("tta", "none")  # Checkpoints of older versions do not have this field.
     require_choice("prediction.tta", tta, tuple(SYMMETRIES))
     return tta
 
 
 def require_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raises InputError if the value of the configuration's field `name` is not one of the choices."""
     if value not in choices:
         raise InputError("configuration", f"config.{name} is {value!r}; choose {' or '.join(choices)}")

@@ -1,4 +1,4 @@
-"""The page of a predicted study, and its line among the others'."""
+"""The data for the page of a predicted study, and for its entry in the index of studies."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ from foanet_jax.pipeline import Prediction
 
 
 def study_result(study: Study, prediction: Prediction, review: Review, provenance: Mapping[str, Any]) -> StudyResult:
-    """What the page of a study tells.
+    """Collects the data that the page of a study shows.
 
     Args:
-        study: as it was read.
-        prediction: of it.
-        review: of the prediction.
-        provenance: what made it, by name.
+        study: the study as it was read.
+        prediction: the prediction of the study.
+        review: the review of the prediction.
+        provenance: how the prediction was made: names and values, such as the checkpoint and the version.
     """
     boxes = () if prediction.object_box is None else (prediction.object_box, prediction.box)
     confidence = None
@@ -44,11 +44,11 @@ def study_result(study: Study, prediction: Prediction, review: Review, provenanc
 
 
 def index_entry(result: StudyResult, page: str) -> IndexEntry:
-    """A study's line among the others'.
+    """Returns the entry of a study in the index of studies.
 
     Args:
-        result: of the study.
-        page: path of its page, relative to the index.
+        result: data of the study's page.
+        page: path of the page, relative to the index.
     """
     return IndexEntry(
         case=result.study.case,

@@ -1,4 +1,4 @@
-"""Which planes of an evaluated study are kept."""
+"""Choice of the image planes of an evaluated study that are kept for the report."""
 
 from typing import Any
 
@@ -14,13 +14,13 @@ SEVERAL = 6
 
 
 def choose_planes(study: Study, prediction: Prediction, model: Model, *, several: bool = False) -> list[Plane]:
-    """The plane with most of the true object on it, and the one on which the prediction is furthest from the truth.
+    """Returns the plane with the largest true object and the plane with the worst prediction.
 
     Args:
-        study: with labels.
-        prediction: of that study.
-        model: what predicted.
-        several: keep planes spread over the whole object as well, with their neighbours and δ.
+        study: the labelled study.
+        prediction: its prediction.
+        model: the model that predicted it.
+        several: also return planes evenly spread over the object, with their neighbours and δ.
     """
     assert study.labels is not None
     shape = study.voxels.shape
@@ -62,6 +62,6 @@ def choose_planes(study: Study, prediction: Prediction, model: Model, *, several
 
 
 def grey_levels(voxels: np.ndarray, plane: np.ndarray) -> np.ndarray:
-    """A plane as uint8 grey levels in the intensity window of the whole study's voxels."""
+    """Converts a plane to uint8 grey levels, in the intensity window of the whole study."""
     low, high = intensity_window(voxels)
     return np.clip(np.round((plane - low) * (255 / max(high - low, 1e-12))), 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""What a run writes down about itself, and how."""
+"""The record of a run, `run.json`, and the writing of text and JSON files."""
 
 import json
 import platform
@@ -16,13 +16,13 @@ from foanet_jax.system.determinism import promise
 
 
 def save_run(config: Config, workdir: Path, command: Sequence[str], *, checkpoint: str = "") -> None:
-    """Writes `run.json`: configuration, command line, versions, devices, what a repetition gives, and commit.
+    """Writes `run.json`: configuration, command line, versions, devices, reproducibility and git commit.
 
     Args:
         config: the configuration.
         workdir: where to write.
-        command: what the user typed.
-        checkpoint: that of other runs, where one is evaluated.
+        command: the user's command line.
+        checkpoint: for an evaluation outside a training's workdir, the checkpoints that are evaluated.
     """
     packages = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "nibabel")
     record = {
@@ -55,12 +55,12 @@ def _commit() -> str | None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text whole or not at all, and its folder where there is none."""
+    """Writes a text file atomically; a missing folder is created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         Path(temporary).write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a value as JSON, as `write_text` writes a text."""
+    """Writes a value to a JSON file atomically; a missing folder is created."""
     write_text(path, json.dumps(value, indent=1) + "\n")

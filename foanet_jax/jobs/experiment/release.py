@@ -1,4 +1,4 @@
-"""The job `release`: runs as one weights file."""
+"""The job `release`: writes runs to one weights file."""
 
 import copy
 import dataclasses
@@ -21,7 +21,7 @@ from foanet_jax.training.spec import STAGES
 from foanet_jax.training.weights import Member, Weights, is_weights, read_weights, write_weights
 
 LOGGER = logging.getLogger(__name__)
-TOLD = ("stage", "classes", "slice_axis", "training_range", "config")  # of a checkpoint's description
+KEPT = ("stage", "classes", "slice_axis", "training_range", "config")  # entries of the description that are released
 
 
 def release(
@@ -33,29 +33,36 @@ def release(
     citation: str = "",
     overwrite: bool = False,
 ) -> None:
-    """Writes the best networks of a run, or of several that predict together, as one weights file.
+    """Writes the best networks of a run, or of several runs that form an ensemble, to one weights file.
 
-    It holds what a prediction takes, the ids of the patients trained with, and no path of this machine.
+    The file holds everything that a prediction needs and the ids of the training patients. It holds no paths of this
+    machine.
 
     Args:
-        checkpoint: what `find_runs` takes.
-        output: the file, which ends in .safetensors.
-        dtype: "float32", which predicts the same masks, or "float16", half as large.
-        licence, citation: what those who use the file should know.
-        overwrite: replace a file that is there.
+        checkpoint: as for `find_runs`.
+        output: the file, with the suffix .safetensors.
+        dtype: "float32", which predicts the same masks as the run, or "float16", half the size.
+        licence, citation: information for the users of the file.
+        overwrite: replace an existing file.
 
     Raises:
-        InputError: no checkpoint, runs that do not go together, or a file that is there without `overwrite`.
+        InputError: there are no checkpoints; the runs cannot form an ensemble; or the file exists and `overwrite` is
+            false.
     """
     if output.exists() and not overwrite:
-        raise InputError("output-exists", f"{output}: exists; pass --overwrite or another --output")
+        raise InputError("output-exists", f"{output}: already exists; pass --overwrite or another --output")
     runs = find_runs(checkpoint)
-    load_model(runs)  # which checks that they go together
+    load_model(runs)  # checks that the runs can form an ensemble
     weights = Weights(tuple(member for run in runs for member in _members(run)), licence, citation)
     if any(member.calibration is None for member in weights.members):
-        LOGGER.warning("not calibrated: predictions will have no expected Dice; an evaluation of the run makes one")
+        LOGGER.warning(
+            "the run is not calibrated, so that predictions have no expected Dice; evaluate the run to calibrate it"
+        )
     if any("training_range" not in member.stages["segmentation"].description for member in weights.members):
-        LOGGER.warning("predictions will not tell images unlike those trained on: this run's version kept no range")
+        LOGGER.warning(
+            "predictions will not detect images that differ from the training images: the version that trained this "
+            "run did not save their range"
+        )
     size = write_weights(weights, output, dtype=dtype)
     LOGGER.info("%s: %.2f MB as %s: %s", output, size / 1e6, dtype, weights.describe())
 
@@ -74,12 +81,12 @@ def _members(run: Path) -> tuple[Member, ...]:
 
 
 def _without_paths(description: Mapping[str, Any]) -> dict[str, Any]:
-    """A description with what a prediction takes of it, and with names in the place of paths."""
-    told = {name: copy.deepcopy(description[name]) for name in TOLD if name in description}
-    told["slice_axis"] = describe_run(description).slice_axis
-    config = told["config"] = {name: value for name, value in told["config"].items() if name not in ("rows", "table")}
+    """Returns the entries of a description that a prediction needs, without any folders."""
+    kept = {name: copy.deepcopy(description[name]) for name in KEPT if name in description}
+    kept["slice_axis"] = describe_run(description).slice_axis
+    config = kept["config"] = {name: value for name, value in kept["config"].items() if name not in ("rows", "table")}
     config["data"] |= {"root": "", "folds_file": ""}
     for stage in STAGES:
         if train := config[stage].get("train"):
             train["pretrained"] = Path(train["pretrained"]).name
-    return told
+    return kept

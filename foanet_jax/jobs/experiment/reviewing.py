@@ -1,4 +1,4 @@
-"""Indices and quality control of an evaluation, and the calibration of a run's confidence."""
+"""Clinical indices and quality control in an evaluation, and calibration of a run's confidence."""
 
 import dataclasses
 import logging
@@ -25,11 +25,11 @@ LOGGER = logging.getLogger(__name__)
 
 
 def expectations(runs: Sequence[Path], description: Mapping[str, Any], *, checkpoint: str = "best") -> Expectations:
-    """What is expected of studies: the first run's training range, and of a run on its own its calibration.
+    """Returns what quality control compares studies with: the training range and, for a single run, its calibration.
 
     Args:
-        runs: the workdirs of trainings that predict together, or weights files.
-        description: of the first one's checkpoint; older ones do not tell the range.
+        runs: workdirs of trainings, or weights files; the training range is that of the first one.
+        description: of the first run's checkpoint; older versions did not save the range.
         checkpoint: "best" or "last".
     """
     calibration = run_calibration(runs[0], checkpoint=checkpoint) if len(runs) == 1 else None
@@ -37,7 +37,7 @@ def expectations(runs: Sequence[Path], description: Mapping[str, Any], *, checkp
 
 
 def run_calibration(run: Path, *, checkpoint: str = "best") -> Calibration | None:
-    """The calibration of a run, or of the one run of a weights file; None of several runs."""
+    """Returns the calibration of a run, or of a weights file with one run; None for several runs."""
     if not is_weights(run):
         return read_calibration(run, checkpoint=checkpoint)
     members = read_weights(run).members
@@ -47,22 +47,27 @@ def run_calibration(run: Path, *, checkpoint: str = "best") -> Calibration | Non
 def calibrate(
     model: Model, studies: Sequence[Study], run: Path, *, checkpoint: str, memory_bytes: int, tta: str = "none"
 ) -> Calibration | None:
-    """Fits confidence to Dice on validation studies and writes `RUN/calibration.json`; None, and no file, of too few.
+    """Fits the relation of confidence and Dice on validation studies and writes `RUN/calibration.json`.
+
+    The same studies selected the best checkpoint, so that the expected Dice may be slightly too high.
 
     Args:
-        model: of the run.
-        studies: with labels; those that the checkpoint was chosen by, so that what is fitted may be a little too good.
+        model: the networks of the run.
+        studies: labelled validation studies.
         run: the workdir of the training.
         checkpoint: "best" or "last".
-        memory_bytes: for a forward pass.
-        tta: test-time augmentation, as the evaluation has it.
+        memory_bytes: memory limit of a forward pass.
+        tta: test-time augmentation, the same as in the evaluation.
+
+    Returns:
+        The calibration; None, and no file, if there are too few studies.
     """
     confidence, dice = [], []
     if len(studies) >= FEWEST:
         for study in over(studies, desc="calibrating", unit="study"):
             prediction = predict_study(study, model, memory_bytes=memory_bytes, tta=tta)
             if prediction.confidence is None or math.isnan(prediction.confidence.foreground):
-                continue  # What nothing was found in is told without any confidence.
+                continue  # Without foreground there is no confidence; quality control reports the empty mask.
             scores = score_case(
                 prediction.mask,
                 study.labels,
@@ -76,14 +81,17 @@ def calibrate(
     fitted = fit_calibration(confidence, dice, checkpoint=checkpoint)
     if fitted is None:
         (run / NAME).unlink(missing_ok=True)
-        LOGGER.info("confidence is not calibrated: that takes %d validation studies", FEWEST)
+        LOGGER.info("confidence is not calibrated: at least %d validation studies are needed", FEWEST)
     else:
         write_json(run / NAME, dataclasses.asdict(fitted))
     return fitted
 
 
 def pair_study(study: Study, review: Review, true: StudyIndices) -> list[IndexPair]:
-    """A study's predicted indices beside the true ones; volumes where it is a single stack, no frame of a patient's."""
+    """Pairs the predicted indices of a study with the true ones.
+
+    Volumes are paired only if the study is a whole stack, not one of several frames of a patient (see `pair_patients`).
+    """
     whose = {"patient": study.patient, "case": study.case}
     pairs = []
     if review.indices.ventricles is not None and true.ventricles is not None:
@@ -109,7 +117,12 @@ def pair_study(study: Study, review: Review, true: StudyIndices) -> list[IndexPa
 def pair_patients(
     predicted: Mapping[str, StudyIndices], true: Mapping[str, StudyIndices], classes: Sequence[str]
 ) -> list[IndexPair]:
-    """The ventricles of patients whose frames are cases of their own, predicted beside true."""
+    """Pairs predicted and true ventricular indices of patients whose frames are separate cases.
+
+    Args:
+        predicted, true: indices by case.
+        classes: class names by index.
+    """
     found = join_frames(predicted, classes)
     return [
         pair
@@ -121,7 +134,7 @@ def pair_patients(
 def write_reviews(
     pairs: Sequence[IndexPair], scores: Mapping[str, IndexScore], rows: Sequence[QualityRow], folder: Path
 ) -> None:
-    """Writes indices.csv and indices.json, where there are indices, quality.csv and quality.json; tells the indices."""
+    """Writes quality.csv and quality.json and, if there are indices, indices.csv and indices.json, and logs them."""
     if pairs:
         write_pairs(pairs, folder / "indices.csv")
         write_json(
@@ -134,18 +147,18 @@ def write_reviews(
 
 
 def index_table(scores: Mapping[str, IndexScore]) -> str:
-    """The indices' scores as Markdown; empty where there are none."""
+    """Returns the scores of the indices as a Markdown table; empty if there are none."""
     return f"\n{format_scores(scores, markdown=True)}\n" if scores else ""
 
 
 def all_flags(prediction: Prediction, review: Review) -> list[str]:
-    """What the method itself says of a prediction, and the reasons found since, each once."""
+    """Returns the warnings of the pipeline and the reasons that the review found, each once."""
     since = dict.fromkeys(finding.code for finding in review.findings if finding.message not in prediction.flags)
     return [*prediction.flags, *(REASONS[code] for code in since)]
 
 
 def tell(case: str, review: Review) -> None:
-    """Warns of what is odd about a study: of each reason the first place."""
+    """Logs the findings about a study as warnings: for each reason the first finding and the number of others."""
     for finding, number in first_of_each(review.findings).values():
-        more = f", and {number - 1} more such" if number > 1 else ""
+        more = f", and {number - 1} more of this kind" if number > 1 else ""
         LOGGER.warning("%s: %s%s", case, finding, more)

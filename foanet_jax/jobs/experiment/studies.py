@@ -1,4 +1,4 @@
-"""The configured data set: its studies and their folds."""
+"""The data set of a configuration: its studies and folds."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -18,12 +18,15 @@ Config = Mapping[str, Any]
 
 
 def list_studies(config: Config, problems: list[str] | None = None) -> list[StudyRef]:
-    """The studies of the configured data set, the first `data.patients` patients of it (0: all).
+    """Lists the studies of the configured data set, of the first `data.patients` patients (0: all).
 
     Args:
         config: the configuration.
-        problems: where given, problems of single files are added here instead of raised, and images without labels
-            are listed as well.
+        problems: if given, problems of single files are appended to it instead of being raised, and images without
+            labels are listed too.
+
+    Raises:
+        InputError: the data set cannot be listed.
     """
     data = config["data"]
     name, seed = data["name"], config["seed"]
@@ -48,7 +51,7 @@ def list_studies(config: Config, problems: list[str] | None = None) -> list[Stud
 
 
 def slice_axis_of(config: Config) -> str | None:
-    """The axis of the world that the configured data set is reoriented to and sliced along; None: as files have it."""
+    """Returns the world axis along which the configured data set is sliced; None: the third axis of the files."""
     data = config["data"]
     if data["name"] == "mmwhs2017":
         return data["slice_axis"]
@@ -56,11 +59,16 @@ def slice_axis_of(config: Config) -> str | None:
 
 
 def open_folds(config: Config, refs: Sequence[StudyRef], *places: Path) -> Folds:
-    """The data set's folds: from `data.folds_file`, else from the first `folds.json` in `places`, else made anew.
+    """Returns the folds of the data set: from `data.folds_file`, else from a saved `folds.json`, else new ones.
+
+    Args:
+        config: the configuration.
+        refs: the studies of the data set.
+        places: folders in which `folds.json` is searched, in this order.
 
     Raises:
-        InputError: a file that does not fit the data set or was split otherwise than asked for, or a fold that there is
-            not.
+        InputError: a file does not fit the data set or has another split than the configuration, or `data.fold` does
+            not exist.
     """
     data = config["data"]
     saved = [place / FOLDS for place in places if (place / FOLDS).exists()]
@@ -70,8 +78,8 @@ def open_folds(config: Config, refs: Sequence[StudyRef], *places: Path) -> Folds
         if data["split"] not in ("random", folds.split):
             raise InputError(
                 "folds",
-                f"{path}: folds by {folds.split}, but data.split is {data['split']}; choose another --workdir, or "
-                "leave data.split out",
+                f"{path}: has folds by {folds.split}, but data.split is {data['split']}; choose another --workdir, or "
+                "leave out data.split",
             )
     else:
         folds = make_folds(
@@ -82,17 +90,22 @@ def open_folds(config: Config, refs: Sequence[StudyRef], *places: Path) -> Folds
             split=data["split"],
         )
     if not 0 <= data["fold"] < len(folds.folds):
-        raise InputError("folds", f"data.fold is {data['fold']}; there are folds 0 to {len(folds.folds) - 1}")
+        raise InputError("folds", f"data.fold is {data['fold']}; choose a fold from 0 to {len(folds.folds) - 1}")
     if folds.held_out:
-        LOGGER.info("fold %d leaves out %s", data["fold"], folds.held_out[data["fold"]])
+        LOGGER.info("fold %d holds out %s", data["fold"], folds.held_out[data["fold"]])
     return folds
 
 
 def load_studies(refs: Sequence[StudyRef], patients: Sequence[str], what: str) -> list[Study]:
-    """The studies of some patients.
+    """Loads the studies of some patients.
+
+    Args:
+        refs: the studies of the data set.
+        patients: ids of the patients.
+        what: name of the studies for the progress bar, such as "training studies".
 
     Raises:
-        InputError: naming every study that cannot be used, not only the first.
+        InputError: studies cannot be used; the message lists all of them.
     """
     studies, problems = [], []
     wanted = [ref for ref in refs if ref.patient in set(patients)]

@@ -1,4 +1,4 @@
-"""The job `train`."""
+"""The job `train`: trains the networks of a run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,18 +31,22 @@ def train(
     stages: Sequence[str] | None = None,
     refs: Sequence[StudyRef] | None = None,
 ) -> None:
-    """Trains the localization network, where the configuration has one, then the segmentation network.
+    """Trains the localization network, if the configuration has one, and then the segmentation network.
 
-    Leaves in `workdir`: `run.json`, `folds.json`, and a folder for each network, with its learning curves.
+    It writes to `workdir`: `run.json`, `folds.json`, and a folder for each network, with its learning curves.
 
     Args:
         config: the configuration.
         workdir: folder of the run.
-        resume: go on from the last checkpoints.
-        tensorboard: write TensorBoard events as well.
-        command: what the user typed, for the record.
-        stages: only these networks.
-        refs: the configured data set, where the caller has listed it.
+        resume: continue from the last checkpoints.
+        tensorboard: also write TensorBoard events.
+        command: the user's command line, for the record.
+        stages: train only these networks; None: all.
+        refs: the studies of the configured data set, if they have been listed already.
+
+    Raises:
+        InputError: the configuration, the data set or the workdir cannot be used.
+        Interrupted: the program received a signal to end; the state has been saved.
     """
     require_settings(config)
     budget = memory_bytes(config)
@@ -54,7 +58,7 @@ def train(
     classes, seen = training[0].classes, training_range(training)
 
     def record() -> None:
-        # Not before: a command that is refused must not change what the folder says of the training in it.
+        # Written only when the training starts: a refused command must not change the records in the folder.
         save_folds(folds, workdir / FOLDS)
         save_run(config, workdir, command)
 
@@ -76,15 +80,15 @@ def train(
             memory_bytes=budget,
             resume=resume,
             tensorboard=tensorboard,
-            begun=record,
+            on_start=record,
         )
-        if distributed.is_first():  # It alone has the log.
-            _draw_curves(workdir / stage, anew=trained)
+        if distributed.is_first():  # Only the first process has the log.
+            _draw_curves(workdir / stage, redraw=trained)
 
 
-def _draw_curves(folder: Path, *, anew: bool) -> None:
-    """Draws the learning curves of a network's log, unless they are there and are not wanted anew."""
-    if anew or not (folder / CURVES).exists():
+def _draw_curves(folder: Path, *, redraw: bool) -> None:
+    """Draws the learning curves of a network's log if they are missing or `redraw` is true."""
+    if redraw or not (folder / CURVES).exists():
         draw_learning_curves(read_log(folder), folder / CURVES)
 
 

@@ -1,4 +1,4 @@
-"""A trained model as a folder that needs nothing of this project: networks, facts and a small runtime."""
+"""Export of a trained model to a folder that works without this project: networks, settings and a small runtime."""
 
 import dataclasses
 import importlib.util
@@ -29,32 +29,36 @@ RUNTIME = "foanet_runtime.py"
 
 
 def export_model(run: Path, output: Path, *, kind: str = "stablehlo", overwrite: bool = False) -> None:
-    """Writes a run's networks so that they can be used without this project.
+    """Exports the networks of a run for use without this project.
 
-    Leaves in `output`: `localization` and `segmentation` as `.stablehlo` with weights in `.npz`, or as `.onnx`;
-    `model.json`, what the method needs to know besides; and `foanet_runtime.py`, which does the rest of it.
+    It writes to `output`: the networks `localization` and `segmentation` as `.stablehlo` with weights in `.npz`, or as
+    `.onnx`; `model.json` with the settings of the pipeline; and `foanet_runtime.py`, which implements the pipeline.
 
     Args:
         run: the workdir of a training, or a weights file of one run.
-        output: folder for what is written.
+        output: the output folder.
         kind: one of FORMATS.
-        overwrite: replace an export that is there.
+        overwrite: replace an existing export.
 
     Raises:
-        InputError: no checkpoint or several, an export that is already there without `overwrite`, a network that the
-            format cannot have, or the package that writes it is not installed.
+        InputError: there are no checkpoints or several runs; the export exists and `overwrite` is false; the format
+            does not support the network; or a package that is needed is not installed.
     """
     package, requirements = NEEDS[kind]
     if importlib.util.find_spec(package) is None:
-        raise InputError("missing-package", f"--format={kind} needs {package}; pip install -r {requirements}")
+        raise InputError(
+            "missing-package",
+            f"--format={kind} needs {package}, which is not installed; run pip install -r {requirements}",
+        )
     if (output / "model.json").exists() and not overwrite:
-        raise InputError("output-exists", f"{output}/model.json: exists; pass --overwrite or another --output")
+        raise InputError("output-exists", f"{output}/model.json: already exists; pass --overwrite or another --output")
     runs = find_runs(run)
     model = load_model(runs)
     if len(model.segmentation) > 1:
-        such = f", as {runs[0]}" if len(runs) > 1 else ""
+        such = f", such as {runs[0]}" if len(runs) > 1 else ""
         raise InputError(
-            "ensemble", f"{run}: {len(model.segmentation)} runs, of which an export holds one; name it{such}"
+            "ensemble",
+            f"{run}: has {len(model.segmentation)} runs, but only a single run can be exported; name one{such}",
         )
     networks = {"segmentation": model.segmentation[0]}
     if model.localization:
@@ -62,7 +66,9 @@ def export_model(run: Path, output: Path, *, kind: str = "stablehlo", overwrite:
     for name, network in networks.items():
         if kind == "onnx" and network.spec.norm in ("group", "instance"):
             raise InputError(
-                "onnx", f"{run}: {name}.network.norm is {network.spec.norm!r}, which ONNX cannot have; use stablehlo"
+                "onnx",
+                f"{run}: {name}.network.norm is {network.spec.norm!r}, which the ONNX export does not support; use "
+                "--format=stablehlo",
             )
     facts = {
         "version": foanet_jax.__version__,
@@ -79,7 +85,7 @@ def export_model(run: Path, output: Path, *, kind: str = "stablehlo", overwrite:
 
 
 def _write_stage(name: str, network: Network, output: Path, kind: str) -> dict[str, Any]:
-    """Writes a network, and returns what `model.json` tells of it."""
+    """Writes a network and returns its entry for `model.json`."""
     files = {"network": f"{name}.{kind}"}
     if kind == "onnx":
         from foanet_jax.jobs.export.onnx_graph import network_graph
@@ -101,10 +107,10 @@ def _write_stage(name: str, network: Network, output: Path, kind: str) -> dict[s
 
 
 def serialise(network: Network) -> bytes:
-    """A network as StableHLO of `jax.export`, for any number and size of images and every platform of JAX.
+    """Serialises a network as StableHLO with `jax.export`, for images of any number and size and for PLATFORMS.
 
-    It takes the weights by dotted name, (B, H, W, 3) float32 images, H and W multiples of 16, and (B, 2) int32, the
-    rows and columns of each that count; and gives (B, H, W, classes) probabilities.
+    Inputs of the exported function: the weights by dotted name; (B, H, W, 3) float32 images, H and W multiples of 16;
+    and (B, 2) int32, the rows and columns that belong to each image. Output: (B, H, W, classes) probabilities.
     """
     batch, rows, columns = export.symbolic_shape("batch, rows, columns")
     weights = {key: jax.ShapeDtypeStruct(value.shape, value.dtype) for key, value in dotted(network.variables).items()}

@@ -1,7 +1,8 @@
-"""The networks as ONNX graphs, written layer by layer from their parameters; an optional extra.
+"""Conversion of the networks to ONNX graphs, layer by layer, from their parameters. It needs the optional package onnx.
 
-Channels lead inside, as ONNX has them. What the project computes in a cheaper form stands here in ONNX's own: the
-bilinear up-convolution is a transposed convolution, and what lies beyond an image is multiplied away.
+Inside the graph, channels come first, as ONNX requires. Operations for which the project has faster forms are written
+with standard ONNX operators: the bilinear up-convolution is a transposed convolution, and the padding of an image is
+multiplied by zero.
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ CHANNELS_FIRST, CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 
 
 class Graph:
-    """A graph in the making: every method adds nodes and returns the name of what they give."""
+    """A graph under construction. Each method adds nodes and returns the name of their output."""
 
     def __init__(self, variables: Mapping[str, Any]):
         self.parameters = variables["params"]
@@ -42,7 +43,7 @@ class Graph:
         return name
 
     def mask_images(self, images: str, extent: str) -> str:
-        """The images, zero beyond their extents, and from here on `masks` of every stride."""
+        """Sets the padding of the images to zero and creates the `masks` of all strides."""
         shape, sizes = self.add("Shape", images), self.add("Cast", extent, to=TensorProto.INT64)
         inside = []
         for axis, lead in ((2, (1, 1, -1, 1)), (3, (1, 1, 1, -1))):
@@ -54,7 +55,7 @@ class Graph:
             inside.append(self.add("Less", places, size))
         self.masks[1] = self.add("Cast", self.add("And", *inside), to=TensorProto.FLOAT)
         for stride in STRIDES[1:]:
-            self.masks[stride] = self.pool(self.masks[stride // 2])  # A size halved and rounded up.
+            self.masks[stride] = self.pool(self.masks[stride // 2])  # halves the image size and rounds it up
         return self.clear(images, 1)
 
     def clear(self, maps: str, stride: int) -> str:
@@ -64,13 +65,13 @@ class Graph:
         return self.add("MaxPool", maps, kernel_shape=[2, 2], strides=[2, 2])
 
     def convolve(self, maps: str, kernel: np.ndarray, bias: np.ndarray | None = None, dilation: int = 1) -> str:
-        """Zero-padded convolution with a kernel (h, w, I, O)."""
+        """Adds a zero-padded convolution with a kernel (h, w, I, O)."""
         pad = dilation * (kernel.shape[0] // 2)
         weights = [self.constant(kernel.transpose(3, 2, 0, 1))] + ([] if bias is None else [self.constant(bias)])
         return self.add("Conv", maps, *weights, pads=[pad] * 4, dilations=[dilation] * 2)
 
     def conv_relu(self, maps: str, name: str, stride: int, dilation: int = 1) -> str:
-        """A layer of the base network, its batch normalisation folded into kernel and bias."""
+        """Adds a layer of the base network, with batch normalisation merged into kernel and bias."""
         layer = {key: np.asarray(value) for key, value in self.parameters[name].items()}
         kernel, bias = layer["kernel"], layer["bias"]
         if name in self.statistics:
@@ -80,17 +81,22 @@ class Graph:
         return self.clear(self.add("Relu", self.convolve(maps, kernel, bias, dilation)), stride)
 
     def upsample(self, maps: str, kernel: np.ndarray, stride: int) -> str:
-        """Up-convolution of every channel by itself with a kernel (2·stride, 2·stride, C)."""
+        """Adds an up-convolution of each channel separately, with a kernel (2·stride, 2·stride, C)."""
         weights = self.constant(kernel.transpose(2, 0, 1)[:, None])
         pads, channels = [stride // 2] * 4, kernel.shape[-1]
         return self.add("ConvTranspose", maps, weights, strides=[stride] * 2, pads=pads, group=channels)
 
 
 def network_graph(variables: Mapping[str, Any], spec: NetworkSpec) -> onnx.ModelProto:
-    """A network as ONNX: float32 `images` (B, H, W, 3) and int32 `extent` (B, 2) to `probabilities` (B, H, W, classes).
+    """Builds the ONNX model of a network.
 
-    H and W are any multiples of 16; what lies beyond the extent is ignored, and meaningless in the result. All of it is
-    float32, also where `spec.dtype` is another.
+    Inputs of the model: float32 `images` (B, H, W, 3), H and W multiples of 16, and int32 `extent` (B, 2), the rows and
+    columns that belong to each image. Output: `probabilities` (B, H, W, classes). The padding outside the extent is
+    ignored, and its probabilities are undefined. The model computes in float32, whatever `spec.dtype` is.
+
+    Args:
+        variables: the network's variables.
+        spec: the network.
     """
     graph = Graph(variables)
     images = graph.mask_images(graph.add("Transpose", "images", perm=CHANNELS_FIRST), "extent")
@@ -110,7 +116,7 @@ def network_graph(variables: Mapping[str, Any], spec: NetworkSpec) -> onnx.Model
 
 
 def _foanet(graph: Graph, images: str, spec: NetworkSpec) -> str:
-    """`network.foanet.FoaNet`: stages, side outputs, and their sum with the score's kernels in them."""
+    """Adds `network.foanet.FoaNet`: stages, and the sum of side outputs, whose kernels include those of `score`."""
     score = np.asarray(graph.parameters["score"]["kernel"]).reshape(len(STRIDES), spec.side_maps, spec.classes)
     sides = []
     stages = _stages(graph, images, spec)
@@ -124,7 +130,7 @@ def _foanet(graph: Graph, images: str, spec: NetworkSpec) -> str:
 
 
 def _stages(graph: Graph, images: str, spec: NetworkSpec) -> list[str]:
-    """`network.vgg.vgg16_stages`."""
+    """Adds `network.vgg.vgg16_stages`."""
     stages = []
     features = images
     for stage, stride in enumerate(STRIDES, start=1):
@@ -144,7 +150,7 @@ def _stages(graph: Graph, images: str, spec: NetworkSpec) -> list[str]:
 
 
 def _top_down(graph: Graph, stages: list[str], name: str) -> list[str]:
-    """`network.decoder.top_down`."""
+    """Adds `network.decoder.top_down`."""
     joined = [stages[-1]]
     for number in range(len(stages) - 1, 0, -1):
         layer = {key: np.asarray(value) for key, value in graph.parameters[f"{name}{number}"].items()}
@@ -162,7 +168,7 @@ def _pair(graph: Graph, features: str, name: str, stride: int) -> str:
 
 
 def _side(graph: Graph, features: str, kernel, bias, score, stride: int, spec: NetworkSpec) -> str:
-    """One side's part of the logits at full resolution; `score` (K, classes) is its part of the last convolution."""
+    """Adds one side's part of the logits at full resolution; `score` (K, classes) is its part of the last kernel."""
     scored, scored_bias = kernel @ score, bias @ score
     if stride == 1:
         return graph.convolve(features, scored, scored_bias)
@@ -185,7 +191,7 @@ def _side(graph: Graph, features: str, kernel, bias, score, stride: int, spec: N
 
 
 def _unet(graph: Graph, images: str) -> str:
-    """`network.unet.UNet`."""
+    """Adds `network.unet.UNet`."""
     skips = []
     features = images
     for level, stride in enumerate(STRIDES[:-1], start=1):

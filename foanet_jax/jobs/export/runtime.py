@@ -1,12 +1,12 @@
-"""FOANet without its project: a folder's two exported networks and, in NumPy, all that lies between them.
+"""Segmentation with exported FOANet networks, without the FOANet project. All other steps are computed with NumPy.
 
     import foanet_runtime
 
-    model = foanet_runtime.load()                    # this file's own folder; load(FOLDER) another
+    model = foanet_runtime.load()                    # from the folder of this file; load(FOLDER) from another one
     found = model.predict(voxels, (8.0, 1.4, 1.4))   # (T, Z, H, W); mm between slices, rows and columns
     found.mask                                       # (T, Z, H, W) uint8, indices into model.classes
 
-It needs numpy and scipy, and jax and flatbuffers for networks of StableHLO or onnxruntime for those of ONNX.
+It needs numpy and scipy; for StableHLO networks also jax and flatbuffers, for ONNX networks onnxruntime.
 """
 
 import functools
@@ -19,12 +19,13 @@ import numpy as np
 from scipy import ndimage
 
 MEMORY_BYTES = 2 * 2**30
-MOST_TOGETHER = 32  # slices a forward pass
-AGREEMENT = 0.75  # least overlap of a box and what was segmented in it, or it is segmented again there
+MOST_TOGETHER = 32  # largest number of slices per forward pass
+# Least intersection over union of the box and the box around the segmentation; below it, the study is segmented again.
+AGREEMENT = 0.75
 
 
 class Box(NamedTuple):
-    """Half-open pixel rectangle: rows top ≤ a < bottom, columns left ≤ b < right."""
+    """A rectangle of pixels, half-open: rows top ≤ a < bottom, columns left ≤ b < right."""
 
     top: int
     left: int
@@ -33,7 +34,7 @@ class Box(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A study's segmentation: class indices on its own grid, the box that was segmented, and warnings in words."""
+    """The segmentation of a study: class indices on its own grid, the box that was segmented, and warnings."""
 
     mask: np.ndarray
     box: Box
@@ -41,7 +42,7 @@ class Found(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """One network, (B, H, W, 3) images and (B, 2) extents to (B, H, W, C) probabilities, and what it reads."""
+    """A network, from (B, H, W, 3) images and (B, 2) extents to (B, H, W, C) probabilities, and its preprocessing."""
 
     network: Callable[[np.ndarray, np.ndarray], np.ndarray]
     prepare: dict[str, Any]
@@ -49,7 +50,10 @@ class Stage(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """(N, H, W) images on a network's grid, the rows and columns in use, and its map to the study's: scale, shift."""
+    """(N, H, W) images on a network's grid, the rows and columns that are not padding, and the map to the study's grid.
+
+    Pixel i of the network's grid lies at scale · i + shift of the study's grid.
+    """
 
     images: np.ndarray
     extent: tuple[int, int]
@@ -58,7 +62,7 @@ class Prepared(NamedTuple):
 
 
 class Model:
-    """Both networks of a folder that `--mode export` wrote; `facts` is its model.json."""
+    """The networks of a folder that `--mode export` wrote; `facts` is the content of model.json."""
 
     def __init__(self, folder: Path):
         self.facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
@@ -75,16 +79,20 @@ class Model:
         Args:
             voxels: (T, Z, H, W): T frames in time, Z slices.
             spacing_mm: distances between slices, rows and columns.
-            memory_bytes: what a forward pass may take.
+            memory_bytes: memory limit of a forward pass.
 
         Raises:
             ValueError: the array or the spacing cannot be used.
         """
         voxels = np.asarray(voxels, np.float32)
         if voxels.ndim != 4 or not voxels.size or not np.isfinite(voxels).all():
-            raise ValueError(f"voxels of shape {voxels.shape}; pass finite numbers of (T, Z, H, W), none of them 0")
+            raise ValueError(
+                f"voxels have the shape {voxels.shape}; pass finite numbers of shape (T, Z, H, W), without empty axes"
+            )
         if len(spacing_mm) != 3 or not all(np.isfinite(s) and s > 0 for s in spacing_mm):
-            raise ValueError(f"spacing {spacing_mm}; pass mm between slices, rows and columns, all positive")
+            raise ValueError(
+                f"spacing_mm is {spacing_mm}; pass the distances between slices, rows and columns in mm, all positive"
+            )
         everything = Box(0, 0, *voxels.shape[2:])
         if np.ptp(voxels) == 0:
             flag = f"every voxel is {float(voxels.flat[0]):g} (σ = 0): nothing can be segmented"
@@ -97,7 +105,7 @@ class Model:
             box, flags = self._localize(self._localization, frames, voxels.shape, spacing, memory_bytes)
         mask = self._segment(frames, voxels.shape, box, spacing, memory_bytes)
         for _ in range(self.facts["passes"] - 1 if self._localization is not None else 0):
-            # Where nothing was drawn it is looked for in twice the box.
+            # If nothing was segmented, the next pass searches in a box of twice the size.
             half = max(box.bottom - box.top, box.right - box.left) // 2
             better = self._box_of(mask) or widened(box, half, mask.shape[2:])
             if overlap(box, better) >= AGREEMENT:
@@ -109,7 +117,7 @@ class Model:
         return Found(mask, box, tuple(flags))
 
     def _localize(self, stage, frames, shape, spacing, memory_bytes) -> tuple[Box, list[str]]:
-        """The box around what the first network finds in all slices, with the margin, and what to tell of it."""
+        """Returns the box around the foreground that the first network finds, with the margin, and warnings."""
         height, width = shape[2:]
         triples = self._neighbours(stage, shape[0], shape[1])
         everything = Box(0, 0, height, width)
@@ -125,7 +133,7 @@ class Model:
         return box, ["the localized object touches the border of the image"] if at_border else []
 
     def _box_of(self, mask: np.ndarray) -> Box | None:
-        """The box around the foreground of (T, Z, H, W), with the margin; None where there is none."""
+        """Returns the box around the foreground of (T, Z, H, W), with the margin; None if there is no foreground."""
         rows, columns = (np.flatnonzero(mask.any(axis)) for axis in ((0, 1, 3), (0, 1, 2)))
         if not rows.size:
             return None
@@ -136,7 +144,7 @@ class Model:
         return neighbours(frames, slices, cyclic=self.facts["cyclic"], along=stage.prepare["neighbours"])
 
     def _segment(self, frames, shape, box: Box, spacing, memory_bytes) -> np.ndarray:
-        """Labels (T, Z, H, W) of the second network inside a box, of each frame the greatest component."""
+        """Segments inside a box with the second network and keeps the largest component of each frame: (T, Z, H, W)."""
         stage, slices = self._segmentation, shape[1]
         triples = self._neighbours(stage, len(frames) // slices, slices)
         prepared = prepare(frames, box, spacing, stage.prepare)
@@ -158,7 +166,7 @@ class Model:
 
 
 def load(folder: str | Path | None = None) -> Model:
-    """The model of an exported folder, by default of the folder that this file lies in."""
+    """Loads the model of an exported folder, by default of the folder of this file."""
     return Model(Path(__file__).parent if folder is None else Path(folder))
 
 
@@ -178,9 +186,10 @@ def _load_network(folder: Path, facts: dict[str, Any]) -> Callable[[np.ndarray, 
 
 
 def neighbours(frames: int, slices: int, *, cyclic: bool, along: str) -> np.ndarray:
-    """(T·Z, 3) indices of each slice and what lies before and after it.
+    """Returns (T·Z, 3) indices of the slice before, the slice itself and the slice after it.
 
-    `along` is "frames", "slices", "auto" for frames where there is more than one, or "none" for the slice itself.
+    `along` is "frames", "slices", "auto" (frames if there is more than one, else slices) or "none" (the slice three
+    times).
     """
     index = np.arange(frames * slices).reshape(frames, slices)
     if along == "none":
@@ -194,7 +203,7 @@ def neighbours(frames: int, slices: int, *, cyclic: bool, along: str) -> np.ndar
 
 
 def widened(box: Box, margin: int, shape: Sequence[int]) -> Box:
-    """The box with `margin` px more on each side, clipped to an image of `shape` rows and columns."""
+    """Returns the box with `margin` px added on each side, clipped to an image of `shape` rows and columns."""
     top, left, bottom, right = box
     return Box(
         max(0, top - margin), max(0, left - margin), min(shape[0], bottom + margin), min(shape[1], right + margin)
@@ -202,7 +211,7 @@ def widened(box: Box, margin: int, shape: Sequence[int]) -> Box:
 
 
 def overlap(one: Box, other: Box) -> float:
-    """The share of two boxes' union that both have."""
+    """Returns the intersection over union of two boxes."""
     rows = max(0, min(one.bottom, other.bottom) - max(one.top, other.top))
     columns = max(0, min(one.right, other.right) - max(one.left, other.left))
     areas = [(box.bottom - box.top) * (box.right - box.left) for box in (one, other)]
@@ -210,7 +219,7 @@ def overlap(one: Box, other: Box) -> float:
 
 
 def prepare(frames: np.ndarray, box: Box, spacing: np.ndarray, facts: dict[str, Any]) -> Prepared:
-    """A box of (N, H, W) frames resized, weighted by the focus of attention and Gauss-normalised, padded with zeros."""
+    """Crops (N, H, W) frames, resizes them, applies the focus of attention, Gauss-normalises and pads with zeros."""
     sides = np.array([box.bottom - box.top, box.right - box.left])
     target = np.full(2, facts["spacing_mm"]) if facts["spacing_mm"] else spacing
     extent = tuple(max(1, round(n * a / b)) for n, a, b in zip(sides.tolist(), spacing, target, strict=True))
@@ -229,7 +238,7 @@ def prepare(frames: np.ndarray, box: Box, spacing: np.ndarray, facts: dict[str, 
 
 
 def gauss_normalise(images: np.ndarray) -> np.ndarray:
-    """(I − μ)/σ over all pixels of all images; zeros where σ is 0 up to rounding."""
+    """Normalises to (I − μ)/σ over all pixels of all images; returns zeros if σ is 0 up to rounding."""
     mean, sigma = images.mean(dtype=np.float64), images.std(dtype=np.float64)
     if sigma <= 1e-6 * abs(mean):
         return np.zeros_like(images)
@@ -237,13 +246,13 @@ def gauss_normalise(images: np.ndarray) -> np.ndarray:
 
 
 def slices_together(stage: Stage, images: np.ndarray, count: int, memory_bytes: int) -> int:
-    """How many slices a forward pass takes: as even a share of `count` as stays within the memory, one at least."""
+    """Returns the number of slices per forward pass, within the memory limit; the passes are as equal as possible."""
     most = int(np.clip(memory_bytes // (stage.bytes_a_pixel * images[0].size), 1, MOST_TOGETHER))
     return -(-count // -(-count // most))
 
 
 def forward(stage: Stage, prepared: Prepared, triples: np.ndarray, together: int) -> Iterator[np.ndarray]:
-    """Probabilities of the slices, `together` at a time; the last pass is filled up so that one shape is compiled."""
+    """Yields the probabilities of `together` slices at a time; the last pass is filled up to compile only one shape."""
     extent = np.tile(np.array(prepared.extent, np.int32), (together, 1))
     for start in range(0, len(triples), together):
         chunk = triples[np.minimum(np.arange(start, start + together), len(triples) - 1)]
@@ -252,7 +261,7 @@ def forward(stage: Stage, prepared: Prepared, triples: np.ndarray, together: int
 
 
 def restore(maps: np.ndarray, prepared: Prepared, box: Box) -> np.ndarray:
-    """(N, *box) uint8: the likeliest class of each of the box's own pixels, of (N, H, W, C) maps resampled to them."""
+    """Resamples (N, H, W, C) maps to the box's own pixels and takes the most probable class: (N, *box) uint8."""
     rows, columns = prepared.extent
     shape = (box.bottom - box.top, box.right - box.left)
     shift = (np.array(box[:2]) - prepared.shift) / prepared.scale
@@ -261,7 +270,7 @@ def restore(maps: np.ndarray, prepared: Prepared, box: Box) -> np.ndarray:
 
 
 def resample(images: np.ndarray, scale, shift, shape: Sequence[int], method: str) -> np.ndarray:
-    """(N, H, W[, C]) images read at rows and columns scale · (0, 1, …) + shift; the border repeats beyond itself."""
+    """Resamples (N, H, W[, C]) images at rows and columns scale · (0, 1, …) + shift; border pixels are repeated."""
     for axis, size in enumerate(shape, start=1):
         at = np.float32(scale[axis - 1]) * np.arange(size, dtype=np.float32) + np.float32(shift[axis - 1])
         parts = (
@@ -274,7 +283,7 @@ def resample(images: np.ndarray, scale, shift, shape: Sequence[int], method: str
 
 
 def _taps(at: np.ndarray, method: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The pixels that are read for each coordinate, and their weights."""
+    """Returns the pixels that are read for each coordinate, and their weights."""
     if method == "nearest":
         return [(np.floor(at + np.float32(0.5)), np.ones_like(at))]
     base = np.floor(at)
@@ -291,7 +300,7 @@ def _taps(at: np.ndarray, method: str) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def keep_greatest(labels: np.ndarray) -> np.ndarray:
-    """Where each frame of labels (T, Z, H, W) is foreground of its greatest face-connected component."""
+    """Returns a mask of the largest face-connected foreground component of each frame of labels (T, Z, H, W)."""
     kept = np.zeros(labels.shape, bool)
     for frame, out in zip(labels, kept, strict=True):
         components, count = ndimage.label(frame > 0)

@@ -1,1 +1,1 @@
-"""Sweeps: an experiment, or the rows of its table, over the folds of its data set."""
+"""Sweeps: cross-validation of an experiment, or of all rows of its ablation table."""

@@ -1,4 +1,4 @@
-"""Folders in which one process works at a time."""
+"""Locks on folders, so that only one process at a time works in a folder."""
 
 import contextlib
 import logging
@@ -12,17 +12,17 @@ LOGGER = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """The folder, made where there is none, for this process alone; waits while another has it.
+    """Locks a folder for this process, and waits if another process has locked it.
 
-    The system takes the lock back from a process that ends, however it ends.
+    A missing folder is created. The system releases the lock when the process ends, even if it crashes.
     """
-    import fcntl  # which Windows has not; all but sweeps works without
+    import fcntl  # Windows does not have it; only sweeps need it.
 
     folder.mkdir(parents=True, exist_ok=True)
     with open_unlinked(folder / ".lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            LOGGER.info("%s: another process is at work there; waiting for it", folder)
+            LOGGER.info("%s: another process is working there; waiting for it", folder)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""What a sweep consists of: rows, folds, and the configuration of each run."""
+"""The plan of a sweep: its rows, its folds and the configuration of each run."""
 
 import dataclasses
 import hashlib
@@ -17,8 +17,8 @@ from foanet_jax.system.nesting import dotted
 from foanet_jax.training.resuming import FREE
 from foanet_jax.training.spec import STAGES
 
-# Where the data lie, when a training is saved and how predictions are made may differ between the machines that share a
-# sweep.
+# Fields that may differ between the machines that share a sweep: the paths of the data, when a training is saved, and
+# the memory of predictions.
 ELSEWHERE = (
     *("data.root", "data.fold", "data.folds_file", "prediction.memory_mb", "evaluation.overlays"),
     *(f"{stage}.{field}" for stage in STAGES for field in FREE),
@@ -27,7 +27,7 @@ ELSEWHERE = (
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One row on one fold."""
+    """One run of a sweep: one row on one fold."""
 
     row: str
     fold: int
@@ -38,15 +38,15 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A sweep.
+    """The plan of a sweep.
 
     Attributes:
-        name, title: of the experiment and its table.
-        class_name: the class that the table is about.
-        reference: the row that the others are compared with.
-        config: of the experiment, before the rows' changes.
-        rows: in the order of the table.
-        folds: their numbers, once they are known.
+        name, title: name of the experiment, and title of its table.
+        class_name: the class whose scores the table shows.
+        reference: the row that the other rows are compared with.
+        config: configuration of the experiment, without the rows' changes.
+        rows: the rows, in the order of the table.
+        folds: numbers of the folds; empty until they are known.
     """
 
     name: str
@@ -58,23 +58,26 @@ class Plan:
     folds: tuple[int, ...] = ()
 
     def config_of(self, job: Job) -> dict[str, Any]:
-        """The configuration of a run; its folds are those that the sweep saved."""
+        """Returns the configuration of a run. The run reads the folds that the sweep has saved."""
         of_the_run = {"row": job.row, "data.fold": job.fold, "data.folds_file": ""}
         return with_overrides(self.config, {**self.rows[job.row].change, **of_the_run})
 
     def require_rows(self, rows: Sequence[str]) -> None:
-        """Checks that there are such rows.
+        """Checks that the plan has these rows.
 
         Raises:
-            InputError: there is not.
+            InputError: a row does not exist.
         """
         _require("row", rows, self.rows, self.name)
 
     def jobs(self, rows: Sequence[str] = (), folds: Sequence[int] = ()) -> list[Job]:
-        """The runs of some rows and folds, of all by default; neighbours in the list are of different folds.
+        """Returns the runs of some rows and folds, row by row.
+
+        Args:
+            rows, folds: which rows and folds; all by default.
 
         Raises:
-            InputError: there is no such row or fold.
+            InputError: a row or a fold does not exist.
         """
         self.require_rows(rows)
         _require("fold", folds, self.folds, self.name)
@@ -91,21 +94,21 @@ def _require(what: str, asked: Sequence[Any], there: Collection[Any], name: str)
     unknown = [str(one) for one in asked if one not in there]
     if unknown:
         known = ", ".join(map(str, there))
-        raise InputError("arguments", f"{name}: no {what} {', '.join(unknown)}; there are {known}")
+        raise InputError("arguments", f"{name}: there is no {what} {', '.join(unknown)}; choose from {known}")
 
 
 def plan_cross_validation(config: Config) -> Plan:
-    """The experiment itself, or the row that was chosen of it, on all folds."""
+    """Plans the cross-validation of an experiment, or of the row that the configuration selects, on all folds."""
     name = config["row"] or config["name"]
     row = config["rows"].get(config["row"], {"title": config["name"], "paper": {}})
     return _plan(config, {name: Row(row["title"], {}, row["paper"])})
 
 
 def plan_ablation(config: Config) -> Plan:
-    """All rows of the experiment's table on all folds.
+    """Plans all rows of an experiment's table on all folds.
 
     Raises:
-        InputError: the configuration is that of a row already, or a row changes what there is not or the data.
+        InputError: the configuration already selects a row; or a row changes a field that does not exist, or the data.
     """
     table = config["table"]
     rows = {
@@ -119,13 +122,19 @@ def plan_ablation(config: Config) -> Plan:
         )
     if config["row"]:
         raise InputError(
-            "arguments", f"--config …:{config['row']}: --mode ablate runs all rows; choose some with --rows"
+            "arguments",
+            f"--config …:{config['row']}: --mode ablate runs all rows; leave out :{config['row']}, or select rows with "
+            "--rows",
         )
     for name, row in rows.items():
-        # Rows are compared patient by patient on the same folds of the same studies.
+        # Rows are compared patient by patient; they need the same studies and the same folds.
         of_the_data = [field for field in row.change if field.startswith("data.") and field != "data.cyclic"]
         if of_the_data:
-            raise InputError("configuration", f"row {name} changes {of_the_data[0]}; make it an experiment of its own")
+            raise InputError(
+                "configuration",
+                f"row {name} changes {of_the_data[0]}, but all rows must have the same data; make it a separate "
+                "experiment",
+            )
     plan = _plan(config, rows)
     for row in rows:
         plan.config_of(Job(row, 0))
@@ -135,7 +144,7 @@ def plan_ablation(config: Config) -> Plan:
 def _plan(config: Config, rows: Mapping[str, Row]) -> Plan:
     require_names(rows)
     if config["evaluation"]["patients"] != "test":
-        raise InputError("configuration", "config.evaluation.patients must be 'test' where folds are put together")
+        raise InputError("configuration", "config.evaluation.patients must be 'test' in a sweep")
     table = config["table"]
     return Plan(
         name=config["name"],
@@ -148,17 +157,17 @@ def _plan(config: Config, rows: Mapping[str, Row]) -> Plan:
 
 
 def localization_digest(config: Config) -> str:
-    """Eight letters that two configurations share where they train the same localization network."""
+    """Returns an eight-digit checksum that is equal for configurations that train the same localization network."""
     parts = {name: config[name] for name in ("localization", "data", "seed")}
     flat = {name: value for name, value in dotted(parts).items() if name not in ELSEWHERE}
     return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def require_same(plan: Plan, folder: Path) -> None:
-    """Checks that a folder holds nothing, or this sweep.
+    """Checks that a folder is empty or holds this sweep.
 
     Raises:
-        InputError: it holds another sweep, or a single run.
+        InputError: the folder holds another sweep or a single run.
     """
     if (folder / SWEEP).exists():
         differing = _differences(read_json(folder / SWEEP), _described(plan))
@@ -171,7 +180,13 @@ def require_same(plan: Plan, folder: Path) -> None:
 
 
 def save_plan(plan: Plan, folder: Path, rows: Sequence[str]) -> None:
-    """Writes sweep.json with the rows that are asked for (none: all), beside those that earlier calls asked for."""
+    """Writes sweep.json with the requested rows and those that earlier calls requested.
+
+    Args:
+        plan: the plan.
+        folder: folder of the sweep.
+        rows: the requested rows; empty: all.
+    """
     described = _described(plan)
     kept = {name: row for name, row in described["rows"].items() if not rows or name in rows}
     if (folder / SWEEP).exists():
@@ -181,17 +196,17 @@ def save_plan(plan: Plan, folder: Path, rows: Sequence[str]) -> None:
 
 
 def _described(plan: Plan) -> dict[str, Any]:
-    """The plan as it is read from its file."""
+    """Returns the plan in the form in which it is read from its file."""
     config = {name: value for name, value in plan.config.items() if name not in ("rows", "table")}
     return json.loads(json.dumps({**dataclasses.asdict(plan), "config": config}))
 
 
 def _differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Settings and rows of two sweeps that should be alike and are not, in words."""
+    """Describes the settings and rows that differ between two sweeps but should be equal."""
     old, new = dotted(there["config"]), dotted(now["config"])
     pairs = {
         f"config.{name}": (old.get(name), new.get(name)) for name in old.keys() | new.keys() if name not in ELSEWHERE
     }
     for row in there["rows"].keys() & now["rows"].keys():
         pairs[f"row {row}"] = (there["rows"][row]["change"], now["rows"][row]["change"])
-    return [f"{name} was {one} and is {other}" for name, (one, other) in sorted(pairs.items()) if one != other]
+    return [f"{name} was {one} and is now {other}" for name, (one, other) in sorted(pairs.items()) if one != other]

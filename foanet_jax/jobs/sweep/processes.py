@@ -1,4 +1,4 @@
-"""Runs of a sweep in processes of their own, each on a device of its own."""
+"""Runs of a sweep in separate processes, each on its own device."""
 
 import contextlib
 import importlib.util
@@ -23,13 +23,13 @@ from foanet_jax.system.atomic import open_unlinked
 from foanet_jax.system.progress import LINE
 
 LOGGER = logging.getLogger(__name__)
-Device = Mapping[str, str] | frozenset[int]  # environment variables that choose a GPU, or processor cores
+Device = Mapping[str, str] | frozenset[int]  # environment variables that select a GPU, or a set of processor cores
 OUTPUT = "output.log"
 CUDA_PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
 
 
 def visible_gpus() -> list[str]:
-    """The names by which CUDA_VISIBLE_DEVICES knows the GPUs that JAX would use, found without using them."""
+    """Returns the GPUs that JAX would use, by their names in CUDA_VISIBLE_DEVICES, without initialising them."""
     if os.environ.get("JAX_PLATFORMS", "cuda").split(",")[0] not in ("cuda", "gpu"):
         return []
     if not any(importlib.util.find_spec(plugin) for plugin in CUDA_PLUGINS):
@@ -44,10 +44,10 @@ def visible_gpus() -> list[str]:
 
 
 def devices_at_hand(processes: int) -> list[Device]:
-    """What each of the processes works on: a GPU or a part of one, where there are any, else a share of the cores.
+    """Returns the device of each process: a GPU or a part of one, or a share of the cores if there are no GPUs.
 
     Args:
-        processes: how many; 0: as many as there are GPUs, and 1 without.
+        processes: number of processes; 0: one per GPU, or one if there are no GPUs.
     """
     gpus = visible_gpus()
     if gpus:
@@ -62,9 +62,15 @@ def devices_at_hand(processes: int) -> list[Device]:
 
 
 def run_in_processes(jobs: Sequence[Job], folder: Path, *, devices: Sequence[Device], command: Sequence[str]) -> None:
-    """Does the jobs, as many at a time as there are devices; what a process says goes to output.log of its run.
+    """Runs jobs in processes, one at a time on each device. The output of a process is written to its run's output.log.
 
-    Interrupted or told to end, it lets its processes save and end as well; what they had begun can be taken up again.
+    When this program is interrupted, it asks its processes to save and end. Their runs can be resumed later.
+
+    Args:
+        jobs: the runs.
+        folder: folder of the sweep.
+        devices: one for each process that runs at a time.
+        command: arguments of the program; options that select one run are appended.
     """
     free: SimpleQueue[Device] = SimpleQueue()
     for device in devices:
@@ -96,7 +102,7 @@ def run_in_processes(jobs: Sequence[Job], folder: Path, *, devices: Sequence[Dev
 
 
 class _Processes:
-    """The processes that are running, until they are told to end."""
+    """The set of running processes, which can be ended together."""
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen] = set()
@@ -104,14 +110,14 @@ class _Processes:
         self._ended = False
 
     def end(self) -> None:
-        """Asks them all to save and end, and lets none begin."""
+        """Asks all processes to save and end, and prevents new ones from starting."""
         with self._lock:
             self._ended = True
             for process in self._running:
                 process.send_signal(interruption.ASKING)
 
     def run(self, job: Job, folder: Path, device: Device, command: Sequence[str]) -> bool:
-        """One job; False where it was ended from here."""
+        """Runs one job and waits for it; returns False if `end` stopped it."""
         place = run_folder(folder, job.row, job.fold)
         place.mkdir(parents=True, exist_ok=True)
         one = [f"--rows={job.row}", f"--folds={job.fold}", "--processes=1", f"--workdir={folder}"]
@@ -120,7 +126,7 @@ class _Processes:
             with self._lock:
                 if self._ended:
                     return False
-                # Of an option given twice the last one counts.
+                # If an option is given twice, the last one counts.
                 process = subprocess.Popen(
                     [sys.executable, *command, *one], env=environment, stdout=output, stderr=subprocess.STDOUT
                 )
@@ -134,7 +140,7 @@ class _Processes:
             if self._ended:
                 return False
         with locked(place):
-            # A process that ended by itself has said why; one that was killed could not.
+            # A process that failed has written its error; one that was killed could not, and is recorded here.
             if status and not (place / DONE).exists() and (status < 0 or not (place / FAILED).exists()):
                 error = f"the process ended with status {status}: {_last_line(place / OUTPUT)}"
                 write_json(place / FAILED, {"error": error, "traceback": ""})
@@ -142,6 +148,6 @@ class _Processes:
 
 
 def _last_line(path: Path) -> str:
-    """The last that a program said, but for its progress."""
+    """Returns the last line of a program's output that is not a progress bar."""
     lines = path.read_text(errors="replace").replace("\r", "\n").splitlines()
     return next((line.strip() for line in reversed(lines) if line.strip() and not LINE.search(line)), "no message")

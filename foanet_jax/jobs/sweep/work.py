@@ -1,4 +1,4 @@
-"""The runs of a sweep, done one after the other in this process, or by several processes."""
+"""Running of a sweep: one run after the other in this process, or in several processes."""
 
 import dataclasses
 import logging
@@ -48,20 +48,22 @@ def sweep(
     processes: int = 0,
     command: Sequence[str],
 ) -> int:
-    """Runs the experiment, or all rows of its table, on all folds; returns how many of the runs asked for failed.
+    """Runs an experiment, or all rows of its table, on all folds.
 
-    What is finished is not done again, and what was begun goes on from its last checkpoint, so that the same command
-    may be given any number of times, and on several machines that share the folder. A run that fails is told and
-    the rest go on. Once nothing is missing the report is made.
+    Finished runs are not repeated, and interrupted runs continue from their last checkpoint. The same command can
+    therefore be given several times, and on several machines that share the folder. If a run fails, the error is logged
+    and the others continue. When all runs are finished, the report is made.
 
     Args:
-        config: of the experiment.
-        folder: of the sweep; see `sweep.results` for what is in it.
-        ablation: all rows of the table, not only the experiment itself.
-        rows, folds: only these; all by default.
-        processes: how many runs at a time, each in a process and on a device of its own; 0: as many as there are GPUs,
-            and 1 on a CPU.
-        command: what the user typed; with `--rows` and `--folds` of one run it is what each process is given.
+        config: configuration of the experiment.
+        folder: folder of the sweep; `pages.report.results` describes its content.
+        ablation: run all rows of the table, not only the experiment itself.
+        rows, folds: run only these; all by default.
+        processes: number of runs at a time, each in its own process on its own device; 0: one per GPU, or one on a CPU.
+        command: the user's command-line arguments; each process gets them with the `--rows` and `--folds` of its run.
+
+    Returns:
+        The number of requested runs that failed.
 
     Raises:
         InputError: the data set or the configuration cannot be used, or the folder holds another sweep.
@@ -72,19 +74,20 @@ def sweep(
     refs = kept_in_memory(list_studies(config))
     found = _folds(config, refs, folder)
     if not all(fold.test for fold in found.folds):
-        raise InputError("folds", "one fold that all train with tests nobody; a sweep takes data.folds=2 or more")
+        raise InputError("folds", "a sweep needs test patients, but data.folds=1 has none; use data.folds=2 or more")
     plan = dataclasses.replace(plan, folds=tuple(range(len(found.folds))))
     jobs = plan.jobs(rows, folds)
-    for row in dict.fromkeys(job.row for job in jobs):  # What is saved could not be put right in the same folder.
+    # All settings are checked first: once a plan is saved, it cannot be corrected in the same folder.
+    for row in dict.fromkeys(job.row for job in jobs):
         require_settings(plan.config_of(Job(row, 0)))
     with locked(folder):
         require_same(plan, folder)
         save_folds(found, folder / FOLDS)
         save_plan(plan, folder, rows)
     waiting = [job for job in jobs if not _done(job, folder)]
-    # What ended its process before, without a word, may do so again: the others first.
+    # Runs whose process was killed before may be killed again. They are tried last.
     waiting.sort(key=lambda job: _attempts(run_folder(folder, job.row, job.fold)))
-    LOGGER.info("%s: %d runs, %d of them done", folder, len(jobs), len(jobs) - len(waiting))
+    LOGGER.info("%s: %d runs, %d of them already done", folder, len(jobs), len(jobs) - len(waiting))
     devices = devices_at_hand(processes)
     if len(devices) > 1:
         run_in_processes(waiting, folder, devices=devices, command=command)
@@ -100,7 +103,7 @@ def sweep(
     ]
     if missing:
         LOGGER.info(
-            "%s: %d runs are still to be done; --mode report makes a report of what is there", folder, len(missing)
+            "%s: %d runs are still missing; --mode report makes a report of the finished ones", folder, len(missing)
         )
     elif not _report_is_current(folder, everything):
         make_report(folder)
@@ -108,14 +111,15 @@ def sweep(
 
 
 def _folds(config: Config, refs: Sequence[StudyRef], folder: Path) -> Folds:
-    """The sweep's folds: those that it began with, else as the configuration says."""
+    """Returns the folds of the sweep: those that it was started with, else those of the configuration."""
     named = config["data"]["folds_file"]
     if not (folder / FOLDS).exists():
         return open_folds(config, refs)
     kept = load_folds(folder / FOLDS, refs)
     if named and load_folds(named, refs).folds != kept.folds:
         raise InputError(
-            "folds", f"{named}: not the folds that {folder} began with; choose another --workdir for other folds"
+            "folds",
+            f"{named}: differs from the folds that {folder} was started with; choose another --workdir for other folds",
         )
     return kept
 
@@ -125,12 +129,12 @@ def _done(job: Job, folder: Path) -> bool:
 
 
 def _attempts(place: Path) -> int:
-    """How often a run was begun and neither finished nor failed."""
+    """Returns how often a run was started but neither finished nor failed."""
     return len((place / ATTEMPTS).read_text()) if (place / ATTEMPTS).exists() else 0
 
 
 def _report_is_current(folder: Path, jobs: Sequence[Job]) -> bool:
-    """Whether the page, which is written last, is younger than every run."""
+    """Returns whether the report's page, which is written last, is newer than all runs."""
     page = folder / PAGE
     ends = [run_folder(folder, job.row, job.fold) / name for job in jobs for name in (DONE, FAILED)]
     return page.exists() and all(end.stat().st_mtime_ns <= page.stat().st_mtime_ns for end in ends if end.exists())
@@ -145,7 +149,7 @@ def _run_here(
     device: Device,
 ) -> None:
     if isinstance(device, Mapping):
-        os.environ.update(device)  # JAX has not looked for devices yet.
+        os.environ.update(device)  # JAX has not searched for devices yet.
     start = time.monotonic()
     for number, job in enumerate(waiting):
         left = (
@@ -153,7 +157,7 @@ def _run_here(
         )
         LOGGER.info("\n%s (%s): run %d of %d%s", job, plan.rows[job.row].title, number + 1, len(waiting), left)
         if number and job.row != waiting[number - 1].row:
-            jax.clear_caches()  # Another row compiles other programs; the old ones would stay in memory.
+            jax.clear_caches()  # The next row compiles other programs; the old ones would waste memory.
         run(plan, job, folder, refs, command)
 
 
@@ -162,9 +166,16 @@ def _duration(seconds: float) -> str:
 
 
 def run(plan: Plan, job: Job, folder: Path, refs: Sequence[StudyRef], command: Sequence[str]) -> None:
-    """One row on one fold, unless it is done: both networks trained, the test patients evaluated.
+    """Trains both networks of one run and evaluates its test patients, unless the run is already done.
 
-    Where it fails, failed.json says how.
+    If it fails, the error is written to failed.json.
+
+    Args:
+        plan: the plan of the sweep.
+        job: the run.
+        folder: folder of the sweep.
+        refs: the studies of the data set.
+        command: the user's command-line arguments, for the record.
     """
     place = run_folder(folder, job.row, job.fold)
     with locked(place):
@@ -180,7 +191,7 @@ def run(plan: Plan, job: Job, folder: Path, refs: Sequence[StudyRef], command: S
                 _share_localization(config, folder, place, refs, command)
             train(config, place, resume=True, tensorboard=False, command=command, stages=("segmentation",), refs=refs)
             evaluate(config, place, place, refs=refs)
-        except Exception as error:  # Whatever it is, the other runs go on.
+        except Exception as error:  # Any error: the other runs must continue.
             _note_failure(place, error)
         else:
             write_json(place / DONE, {"row": job.row, "fold": job.fold})
@@ -192,7 +203,7 @@ def _note_failure(place: Path, error: Exception) -> None:
     message = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
     LOGGER.error("%s: failed: %s", place, message)
     texts = {"error": message, "traceback": traceback.format_exc()}
-    # Names of files may hold bytes that are no UTF-8.
+    # File names can contain bytes that are not UTF-8.
     record = {name: text.encode(errors="backslashreplace").decode() for name, text in texts.items()}
     write_json(place / FAILED, record)
 
@@ -200,7 +211,7 @@ def _note_failure(place: Path, error: Exception) -> None:
 def _share_localization(
     config: Config, folder: Path, place: Path, refs: Sequence[StudyRef], command: Sequence[str]
 ) -> None:
-    """Trains the fold's localization network where no row with the same one has, and links it into the run."""
+    """Trains the localization network of a fold, unless another row has trained it, and links it to the run."""
     shared = folder / f"localization-{localization_digest(config)}" / f"fold{config['data']['fold']}"
     with locked(shared):
         if not (shared / DONE).exists():

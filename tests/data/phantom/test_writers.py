@@ -109,7 +109,7 @@ def test_studies_that_do_not_fit_the_layout(tmp_path):
         write_folder([unlabelled], tmp_path)
     with pytest.raises(InputError, match="classes"):
         write_folder([stack, heart], tmp_path)
-    with pytest.raises(InputError, match="one study a patient"):
+    with pytest.raises(InputError, match="one study per patient"):
         write_folder([Study("p", "c", stack.voxels, (1, 1, 1), LV_CLASSES, stack.labels)], tmp_path)
     with pytest.raises(InputError, match="no studies"):
         write_folder([], tmp_path)

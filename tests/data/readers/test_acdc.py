@@ -85,7 +85,7 @@ def test_all_problems_are_named_at_once(tmp_path):
     with pytest.raises(InputError) as caught:
         list_acdc(tmp_path)
     assert caught.value.code == "incomplete"
-    for named in ("patient001_frame01_gt", "patient002/Info.cfg", "ED is 'one'", "no patient004_frame12.nii.gz"):
+    for named in ("patient001_frame01_gt", "patient002/Info.cfg", "ED is 'one'", "patient004_frame12.nii.gz missing"):
         assert named in str(caught.value)
 
 

@@ -176,14 +176,14 @@ def test_every_problem_of_the_files_is_named_at_once(tmp_path):
     assert code == "incomplete"
     assert "8 to put right" in text
     for says in (
-        "images/q2.nii.gz: the case 'q2' does not fit the pattern of patients",
-        "images/p3.nii.gz: a link that leads out",
-        "images/p5.nii.gz: a link that leads out",
-        "images/p6.nii.gz: a link that leads out",
-        r"p\udcff7.nii.gz: a name with a control character or not in UTF-8; rename it",
-        r"p\n8.nii.gz: a name with a control character",
+        "images/q2.nii.gz: the case 'q2' does not match the pattern of patients",
+        "images/p3.nii.gz: is a link that leads out",
+        "images/p5.nii.gz: is a link that leads out",
+        "images/p6.nii.gz: is a link that leads out",
+        r"p\udcff7.nii.gz: the name has a control character or is not in UTF-8; rename it",
+        r"p\n8.nii.gz: the name has a control character",
         "labels/p4.nii.gz: labels without an image, images/p4.nii.gz; add it or remove the labels",
-        "groups names '77', but no image is of this patient",
+        "groups names '77', but this patient has no image",
     ):
         assert says in text, says
     problems = []
@@ -236,8 +236,8 @@ def test_labels_that_do_not_fit_their_image(tmp_path):
     ("changes", "says"),
     [
         ({"format": "leave out"}, "format is null; expected 'foanet'"),
-        ({"classes": "leave out"}, "no classes"),
-        ({"images": "leave out"}, "no images"),
+        ({"classes": "leave out"}, "classes is missing"),
+        ({"images": "leave out"}, "images is missing"),
         ({"colour": 1}, 'unknown "colour"'),
         ({"classes": {"background": 0}}, "expected 2 to 64 names"),
         ({"classes": {"a": 0, "b": 1}}, "no class background"),
@@ -267,7 +267,7 @@ def test_labels_that_do_not_fit_their_image(tmp_path):
         ({"third_axis": "depth"}, 'third_axis is "depth"; choose one of slice, time'),
         ({"third_axis": None}, "third_axis is null"),
         ({"slice_axis": ["axial"]}, "slice_axis is a list of 1"),
-        ({"third_axis": "time", "slice_axis": "axial"}, "drop one"),
+        ({"third_axis": "time", "slice_axis": "axial"}, "remove one"),
         ({"patient": "p1"}, "with one group"),
         ({"patient": "(a)(b)"}, "with one group"),
         ({"patient": "((a))"}, "with one group"),
@@ -275,13 +275,13 @@ def test_labels_that_do_not_fit_their_image(tmp_path):
         ({"patient": "(a|b)"}, "with one group"),
         ({"patient": "(?P<x>a)"}, "with one group"),
         ({"patient": ".*.*.*.*(.*)"}, "at most 4 repeats"),
-        ({"patient": "([a--z]+)"}, "not a regular expression (Possible set difference"),
-        ({"patient": "([z-a])"}, "not a regular expression"),
+        ({"patient": "([a--z]+)"}, "not a valid regular expression (Possible set difference"),
+        ({"patient": "([z-a])"}, "not a valid regular expression"),
         ({"patient": 7}, "patient: expected"),
         ({"groups": {"../p1": "NOR"}}, "is a path"),
         ({"groups": {"p1": 7}}, 'the group of "p1"'),
         ({"groups": []}, "groups is a list of 0"),
-        ({"images": "{patient}/{case}.nii.gz", "labels": None, "patient": "(a)"}, "one of them is enough"),
+        ({"images": "{patient}/{case}.nii.gz", "labels": None, "patient": "(a)"}, "remove one of them"),
     ],
 )
 def test_descriptions_that_are_wrong(tmp_path, changes, says):
@@ -301,15 +301,15 @@ def test_everything_wrong_with_a_description_is_named_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "not sound JSON"),
+        (b"", "not valid JSON"),
         (b"[1]", "a list of 1; expected an object"),
         (b"3", "holds 3"),
-        (b'{"format": NaN}', "NaN is not a number of JSON"),
-        (b'{"format": "foanet", "format": "foanet"}', '"format" twice'),
+        (b'{"format": NaN}', "NaN is not a valid JSON number"),
+        (b'{"format": "foanet", "format": "foanet"}', '"format" occurs twice'),
         (b'{"format": "\xff"}', "UTF-8"),
         (b"[" * 200_000, "nested too deeply"),
-        (b'{"classes": ' + b"9" * 10_000 + b"}", "not sound JSON"),
-        (b" " * (2**20 + 1), "over 1048576 bytes"),
+        (b'{"classes": ' + b"9" * 10_000 + b"}", "not valid JSON"),
+        (b" " * (2**20 + 1), "more than 1048576 bytes"),
     ],
 )
 def test_json_that_is_none(tmp_path, content, says):
@@ -332,7 +332,7 @@ def test_no_description(tmp_path):
 
 def test_nnunets_description_is_recognised(tmp_path):
     (tmp_path / "dataset.json").write_text('{"labels": {"background": 0, "LV": 1}, "numTraining": 2}')
-    assert "choose the data set nnunet" in error_of(list_folder, tmp_path)[1]
+    assert "use the data set nnunet" in error_of(list_folder, tmp_path)[1]
 
 
 def test_no_pattern_takes_for_ever(tmp_path):

@@ -165,20 +165,20 @@ def test_units_are_found_from_the_masks(unit, size_mm):
 
 def test_indices_that_do_not_fit_the_masks_are_refused():
     study, in_mm = rings()
-    with pytest.raises(InputError, match=r"areas in no known unit.* [23]\.?\d* in mm") as caught:
+    with pytest.raises(InputError, match=r"areas fits no known unit.* [23]\.?\d* in mm") as caught:
         index_units({"areas": 3 * in_mm["areas"]}, study)
     assert caught.value.code == "index-unit"
-    with pytest.raises(InputError, match="areas of 19 frames, images of 20"):
+    with pytest.raises(InputError, match="areas has 19 frames, but the image has 20"):
         index_units({"areas": in_mm["areas"][:, 1:]}, study)
     # Pixels of 1.25 mm are too close to millimetres for diameters to tell.
-    with pytest.raises(InputError, match="dims in mm or px"):
+    with pytest.raises(InputError, match="dims fits mm or px"):
         index_units({"dims": 0.9 * in_mm["dims"]}, study)
     assert index_units({"areas": in_mm["areas"], "dims": 0.9 * in_mm["dims"]}, study)["dims"] == "mm"
     assert index_units({"dims": in_mm["dims"] / 10}, study) == {"dims": "cm"}
     empty = dataclasses.replace(study, labels=np.zeros_like(study.labels))
-    with pytest.raises(InputError, match="no frame to compare"):
+    with pytest.raises(InputError, match="the masks are empty"):
         index_units(in_mm, empty)
-    with pytest.raises(InputError, match="no masks"):
+    with pytest.raises(InputError, match="has no masks"):
         index_units(in_mm, dataclasses.replace(study, labels=None))
 
 

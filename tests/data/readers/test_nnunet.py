@@ -81,11 +81,11 @@ def test_every_problem_of_the_files_is_named_at_once(tmp_path):
     code, text = error_of(list_nnunet, tmp_path)
     assert code == "incomplete"
     for says in (
-        "a_0001.nii.gz: a second channel of a; one is read: remove all but a_0000.nii.gz",
-        "b_0000.nii.gz: no labels, ",
-        "labelsTr/b.nii.gz; add them or move the image to imagesTs",
-        "c.nii.gz: no channel in its name; rename it to c_0000.nii.gz",
-        "e_0001.nii.gz: a channel of e, but no e_0000.nii.gz is there",
+        "a_0001.nii.gz: is a second channel of a, but only one is supported; remove all but a_0000.nii.gz",
+        "b_0000.nii.gz: its labels ",
+        "labelsTr/b.nii.gz are missing; add them or move the image to imagesTs",
+        "c.nii.gz: its name has no channel; rename it to c_0000.nii.gz",
+        "e_0001.nii.gz: is a channel of e, but e_0000.nii.gz is missing",
         "numTraining is 9, but imagesTr holds 2 cases",
         "labelsTr/c.nii.gz: labels without an image",
     ):
@@ -105,16 +105,16 @@ def test_declared_channels_without_files_do_no_harm(tmp_path):
     [
         ({"labels": "leave out"}, "labels is null"),
         ({"labels": {"background": 0, "heart": [1, 2], "cavity": 2}}, 'labels: "heart": regions'),
-        ({"labels": {"background": 0, "cavity": 1, "ignore": 2}}, "an ignored label is not read"),
-        ({"labels": {"background": 1, "cavity": 0}}, "background is 1; nnU-Net's is 0"),
+        ({"labels": {"background": 0, "cavity": 1, "ignore": 2}}, "an ignored label is not supported"),
+        ({"labels": {"background": 1, "cavity": 0}}, "background is 1; in nnU-Net it must be 0"),
         ({"labels": {"background": 0, "cavity": "1"}}, "class 'cavity' is \"1\""),
-        ({"labels": {"0": "background", "x": "cavity"}}, 'labels: "x" of "cavity"'),
-        ({"labels": {"0": "background", "1": "a", "2": "a"}}, 'two values are called "a"'),
+        ({"labels": {"0": "background", "x": "cavity"}}, 'labels: the value of "cavity" is "x"'),
+        ({"labels": {"0": "background", "1": "a", "2": "a"}}, 'two values have the name "a"'),
         ({"labels": {"cavity": 1, "myocardium": 2}}, "no class background"),
         ({"labels": {"background": 0, "cavity": None}}, "class 'cavity' is null"),
         ({"labels": [0, 1]}, "labels is a list of 2"),
         ({"regions_class_order": [1, 2]}, "regions_class_order"),
-        ({"file_ending": ".png"}, 'file_ending is ".png"; .nii.gz and .nii are read'),
+        ({"file_ending": ".png"}, 'file_ending is ".png"; only .nii.gz and .nii are supported'),
         ({"file_ending": "/../x.nii"}, "file_ending"),
         ({"file_ending": 1}, "file_ending is 1"),
         ({"channel_names": ["cine"]}, "channel_names is a list of 1"),

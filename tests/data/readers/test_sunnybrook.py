@@ -273,9 +273,9 @@ def test_what_is_missing_is_named_at_once(root):
     (root / "contourfiles" / "SC-X-1").mkdir()
     code, text = code_and_text(list_sunnybrook, root)
     assert code == "incomplete"
-    assert "no images 3 of SC-HF-I-1's contours" in text
+    assert "no images 3, which the contours of SC-HF-I-1 need" in text
     assert "no folder SCD0000901" in text
-    assert "SC-X-1: not in link.csv" in text
+    assert "SC-X-1: is not in link.csv" in text
     problems: list[str] = []
     assert open_catalogue("sunnybrook", root, problems=problems) == []
     assert len(problems) == 3

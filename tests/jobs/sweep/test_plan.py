@@ -32,7 +32,8 @@ def test_jobs_run_row_by_row_with_the_folds_inside():
 
 
 @pytest.mark.parametrize(
-    ("rows", "folds", "message"), [(["zz"], [], "no row zz; there are a, b"), ([], [3], "no fold 3")]
+    ("rows", "folds", "message"),
+    [(["zz"], [], "there is no row zz; choose from a, b"), ([], [3], "there is no fold 3")],
 )
 def test_a_row_or_fold_that_there_is_not(rows, folds, message):
     with pytest.raises(InputError, match=message):
@@ -48,7 +49,7 @@ def test_a_jobs_configuration_is_the_rows_on_its_fold():
 
 
 def test_an_ablation_starts_from_the_experiment_or_a_variant_but_not_from_a_row():
-    with pytest.raises(InputError, match=r":c: --mode ablate runs all rows; choose some with --rows"):
+    with pytest.raises(InputError, match=r":c: --mode ablate runs all rows; leave out :c, or select rows with --rows"):
         plan_ablation(lvquan19.get_config("c").to_dict())
     small = plan_ablation(acdc.get_config("small").to_dict())
     config = small.config_of(Job("cce", 0))
@@ -147,9 +148,9 @@ def changed(**fields):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"seed": 3}, "config.seed was 0 and is 3"),
-        ({"data__folds": 4}, "config.data.folds was 5 and is 4"),
-        ({"segmentation__train__epochs": 99}, "config.segmentation.train.epochs was 8 and is 99"),
+        ({"seed": 3}, "config.seed was 0 and is now 3"),
+        ({"data__folds": 4}, "config.data.folds was 5 and is now 4"),
+        ({"segmentation__train__epochs": 99}, "config.segmentation.train.epochs was 8 and is now 99"),
         ({"rows__c__change": {"localization": {"enabled": False}}}, "row c was"),
     ],
 )

@@ -212,7 +212,7 @@ def test_one_run_of_an_array_leaves_the_rest_to_others(swept, tmp_path, caplog):
     assert sweep(folder, folds=[1]) == 0
     result = read_sweep(folder)
     assert [row.missing for row in result.rows] == [(0,), (0,)]
-    assert "2 runs are still to be done" in caplog.text
+    assert "2 runs are still missing" in caplog.text
     assert not (folder / "report").exists()
 
 
@@ -244,7 +244,7 @@ def test_other_folds_are_refused_once_a_sweep_has_begun(swept, tmp_path):
     folds["folds"] = folds["folds"][::-1]
     (tmp_path / "other.json").write_text(json.dumps(folds))
     config = tiny(phantom.get_config(), **FOLDED, **{"data.folds_file": str(tmp_path / "other.json")})
-    with pytest.raises(InputError, match="not the folds that"):
+    with pytest.raises(InputError, match="differs from the folds that"):
         work.sweep(config, swept, ablation=True, rows=ROWS, processes=1, command=[])
 
 
