@@ -7,8 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import robustness, shifted, shifts
-from benchmarks.shifts import SHIFTS
+from benchmarks import robustness, shifted
+from foanet_jax.data import shifts
+from foanet_jax.data.shifts import SHIFTS
 from experiments import phantom
 from foanet_jax.data.phantom.short_axis import short_axis_stack
 from foanet_jax.data.study import LV_CLASSES, Study, validate_study
