@@ -1,5 +1,5 @@
-"""Measurements: `python -m benchmarks.networks`, `.scaling`, `.study` and `.gpu`; see README.md in this folder.
+"""Benchmarks: `python -m benchmarks.networks`, `.scaling`, `.study` and `.gpu`; see README.md in this folder.
 
-The package's own top is light on purpose: contestants run in their own processes, some under another interpreter,
-and share only `cases`, `program`, `flops` and `serve`, which need nothing but numpy.
+This module imports nothing, on purpose. Contestants run in their own processes, some with another interpreter. They
+share only `cases`, `program`, `flops` and `serve`, which need only NumPy.
 """

@@ -1,4 +1,4 @@
-"""Contestants in their own processes, and the rounds in which they take turns."""
+"""Runs the contestants in processes of their own, in rounds of turns."""
 
 import contextlib
 import dataclasses
@@ -17,28 +17,28 @@ import numpy as np
 from benchmarks.program import Settings
 
 ROOT = Path(__file__).parents[1]
-# OpenMP's threads spin for a moment after their work is done.
+# OpenMP's threads keep spinning for a moment after their work is done.
 PAUSE_S = 0.05
 
 
 class LeftOut(Exception):
-    """A contestant cannot take part; the message says why."""
+    """A contestant cannot take part; the message gives the reason."""
 
 
 class Contestant:
-    """A process that runs one program when asked."""
+    """A process that runs one program on request."""
 
     def __init__(self, settings: Settings, *, python: str, log: Path, environment: Mapping[str, str]):
-        """Starts the process and waits until its program is made.
+        """Starts the process and waits until its program is ready.
 
         Args:
-            settings: what it computes.
+            settings: what to compute.
             python: interpreter to start.
-            log: where what it writes to standard error goes.
-            environment: variables beside this process's own.
+            log: file for its standard error.
+            environment: environment variables in addition to those of this process.
 
         Raises:
-            LeftOut: the framework is not installed, or the program cannot be made.
+            LeftOut: the framework is not installed, or the program cannot be built.
         """
         self.settings = settings
         self.log = log
@@ -65,7 +65,7 @@ class Contestant:
             raise LeftOut(f"not installed ({ready['missing']})")
 
     def ask(self, request: str, **options) -> dict[str, Any]:
-        """What the process answers to a request."""
+        """Sends a request and returns the answer of the process."""
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps({"do": request, **options}) + "\n")
@@ -97,15 +97,15 @@ class Contestant:
 
 @dataclasses.dataclass
 class Entry:
-    """A contestant in the final, and what was measured of it.
+    """A contestant in the rounds, and its measurements.
 
     Attributes:
         contestant: the process.
-        first: the first step, with all compilation, s.
-        numbers: what the first step gave.
-        note: versions and the like.
-        steps: a turn.
-        seconds: a step, one value a round.
+        first: time of the first step in s, with all compilation.
+        numbers: results of the first step.
+        note: versions and other remarks.
+        steps: steps in each turn.
+        seconds: time of a step in s, one value for each round.
     """
 
     contestant: Contestant
@@ -121,7 +121,7 @@ class Entry:
 
 
 def enter(contestant: Contestant, folder: Path, *, turn_s: float) -> Entry:
-    """Takes a contestant's first step, warms it up, and chooses how many steps make a turn of about `turn_s`."""
+    """Runs the first step, warms up, and chooses the number of steps for a turn of about `turn_s` seconds."""
     out = folder / "numbers" / f"{contestant.log.stem}.npz"
     out.parent.mkdir(parents=True, exist_ok=True)
     first = contestant.ask("first", out=str(out))
@@ -136,7 +136,7 @@ def enter(contestant: Contestant, folder: Path, *, turn_s: float) -> Entry:
 
 
 def play(entries: Sequence[Entry], rounds: int) -> None:
-    """Rounds of one turn each; every other one runs backwards, so that a drift of the machine cancels."""
+    """Runs rounds of one turn each. Every other round runs in reverse order, so that a drift of the machine cancels."""
     for number in range(rounds):
         for entry in entries if number % 2 == 0 else reversed(entries):
             time.sleep(PAUSE_S)
@@ -145,7 +145,7 @@ def play(entries: Sequence[Entry], rounds: int) -> None:
 
 @contextlib.contextmanager
 def closing(contestants: list[Contestant]) -> Iterator[list[Contestant]]:
-    """Ends, at its end, the contestants that were added to the list."""
+    """At the end of the block, ends all contestants in the list."""
     try:
         yield contestants
     finally:
@@ -154,6 +154,6 @@ def closing(contestants: list[Contestant]) -> Iterator[list[Contestant]]:
 
 
 def ratios(seconds: Sequence[float], ours: Sequence[float]) -> tuple[float, float, float]:
-    """Median, lowest and highest of a contestant's time over ours, round by round."""
+    """Median, minimum and maximum of a contestant's time divided by ours, round by round."""
     each = [a / b for a, b in zip(seconds, ours, strict=True)]
     return statistics.median(each), min(each), max(each)

@@ -1,4 +1,4 @@
-"""What is measured: a training step or a forward pass of a network at one size."""
+"""The cases to measure: a training step or a forward pass of a network at one size."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,17 +12,17 @@ class Case:
     """One row of a table.
 
     Attributes:
-        name: how the command line and the results call it.
+        name: name on the command line and in the results.
         kind: "train" (forward, loss, backward, norm of the gradients, Adam), "forward" (to probabilities) or
-            "predict" (arrays to masks through both networks; ours alone).
-        architecture: "net1" or "net2"; of "predict" both.
+            "predict" (arrays to masks through both networks; only ours).
+        architecture: "net1" or "net2"; "predict" uses both.
         size: rows and columns of the images, px.
-        batch: images a step.
-        classes: as LVQuan19 has them.
+        batch: images in each step.
+        classes: number of classes; the default is that of LVQuan19.
         width: fraction of the full number of feature maps.
-        frames: of the study in "predict".
-        devices: host devices that share a batch; ours alone.
-        dtype: what the base network computes in.
+        frames: number of frames of the study in "predict".
+        devices: number of host devices that share a batch; only ours.
+        dtype: data type of the base network.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Case:
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """The loss's terms: Net.1 trains on the cross entropy alone, Net.2 on all three (Sec. II-D)."""
+        """The terms of the loss: only cross entropy for Net.1, all three for Net.2 (Sec. II-D)."""
         return TERMS[self.architecture]
 
     def as_dict(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class Case:
 
 
 def case_from(fields: Mapping[str, Any]) -> Case:
-    """The case that `Case.as_dict` wrote down."""
+    """The case from the output of `Case.as_dict`."""
     return Case(**fields)
 
 
@@ -60,5 +60,5 @@ NETWORK_CASES = (
 
 
 def tiny(case: Case) -> Case:
-    """The case small enough for a test."""
+    """The same case, small enough for a test."""
     return dataclasses.replace(case, size=32, width=1 / 32, batch=min(case.batch, 2))

@@ -1,4 +1,4 @@
-"""One case, all contestants: who can take part, each one's fastest way, then rounds in turns."""
+"""Compares all contestants on one case: finds the fastest way of each, then runs rounds in turns."""
 
 import dataclasses
 import statistics
@@ -18,17 +18,17 @@ from benchmarks.report import say, seconds_text
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How a comparison is run.
+    """Options of a comparison.
 
     Attributes:
-        rivals: names of those who take part beside ours.
-        rounds: turns of each.
-        turn_s: about how long a turn lasts.
-        threads: processor cores.
+        rivals: names of the contestants other than ours.
+        rounds: number of turns of each contestant.
+        turn_s: approximate length of a turn in s.
+        threads: number of processor cores.
         device: "cpu" or "gpu".
         pythons: interpreter of each contestant.
-        logs: folder for what the processes write to standard error.
-        tiny: sizes of a test.
+        logs: folder for the standard error of the processes.
+        tiny: use the sizes of a test.
     """
 
     rivals: Sequence[str]
@@ -41,13 +41,13 @@ class Options:
     tiny: bool = False
 
     def start(self, name: str, variant: str, case: Case, inputs: Path) -> Contestant:
-        """A contestant's process.
+        """Starts the process of a contestant.
 
         Raises:
             LeftOut: it cannot take part.
         """
         settings = Settings(name, variant, case, inputs, self.threads, self.device)
-        # No caches of what was compiled, so that the first step's time is that of a first step.
+        # No compilation caches, so that the time of the first step includes all compilation.
         environment = {
             **({"TF_ENABLE_ONEDNN_OPTS": "1"} if "onednn" in variant else {}),
             "JAX_ENABLE_COMPILATION_CACHE": str(self.tiny),
@@ -61,8 +61,8 @@ def compare(case: Case, options: Options) -> dict[str, Any]:
     """Measures a case.
 
     Returns:
-        The record of the case: `product` (the matrix product's FLOP/s in these very rounds), `contestants`, ours
-        first, `heats` (seconds of every way tried) and `left_out` (who could not take part, and why).
+        The record of the case: `product` (FLOP/s of the matrix product in the same rounds), `contestants` (ours
+        first), `heats` (seconds of every way tried) and `left_out` (contestants that could not take part, and why).
 
     Raises:
         LeftOut: ours cannot take part.
@@ -99,7 +99,7 @@ def compare(case: Case, options: Options) -> dict[str, Any]:
             "left_out": left_out,
         }
     for name, reason in left_out.items():
-        say(f"  left out: {name}, {reason}")
+        say(f"  left out: {name}: {reason}")
     return record
 
 
@@ -111,7 +111,7 @@ def _heats(
     heats: dict[str, dict[str, float]],
     left_out: dict[str, str],
 ) -> Entry | None:
-    """The fastest of a contestant's ways, running; what was seen of the others goes into the dictionaries."""
+    """The running process of the fastest way. Times and errors of the other ways go into the dictionaries."""
     best: tuple[float, Entry] | None = None
     for variant in variants_of(name, options.device):
         label = f"{name} {variant}".strip()

@@ -1,4 +1,4 @@
-"""Who takes part, and in which ways each may compute; the fastest way of each counts."""
+"""The contestants, and the ways in which each may compute. The fastest way of each counts."""
 
 OURS = "ours"
 REFERENCE = "reference"
@@ -16,12 +16,12 @@ MODULES = {
 VARIANTS: dict[str, tuple[str, ...]] = {
     "torch": ("eager", "compiled"),
     "torch-rewritten": ("channels_last", "compiled", "compiled channels_last"),
-    # oneDNN is off by default on processors without AVX-512, and so it is on for the tuned one. TensorFlow's XLA took
-    # 2.4 and 1.9 times as long as that for training steps, and minutes for a forward pass at 256².
+    # oneDNN is off by default on processors without AVX-512; "keras-tuned" turns it on. With XLA, TensorFlow took 2.4
+    # and 1.9 times as long as with oneDNN for training steps, and minutes for a forward pass at 256².
     "keras": ("graph",),
     "keras-tuned": ("graph onednn",),
 }
-# There compiling is what takes the time, and nothing else comes near.
+# On GPUs compilation takes long, and the other ways are much slower.
 GPU_VARIANTS: dict[str, tuple[str, ...]] = {
     "torch": ("compiled channels_last",),
     "torch-rewritten": ("compiled channels_last",),
@@ -37,5 +37,5 @@ RIVALS = ("torch", "torch-rewritten", "keras", "keras-tuned")
 
 
 def variants_of(name: str, device: str = "cpu") -> tuple[str, ...]:
-    """The ways in which a contestant may compute on a device, at least one."""
+    """The ways in which a contestant may compute on a device; at least one."""
     return (GPU_VARIANTS if device == "gpu" else VARIANTS).get(name, ("",))

@@ -1,9 +1,9 @@
-"""Each 3×3 convolution of base network and decoder, forward and both gradients: the project's form beside XLA's own.
+"""Compares each 3×3 convolution of base network and decoder, forward and both gradients, with XLA's own form.
 
 python -m benchmarks.convolutions [--size 160] [--batch 1] [--width 1.0]
 
-It is what the thresholds in foanet_jax/network/convolution.py come from. Times are CPU seconds of the process, which
-other work on the machine disturbs less than the clock; the forms take turns.
+The thresholds in foanet_jax/network/convolution.py come from these measurements. Times are CPU seconds of the process,
+because other work on the machine affects them less than wall time. The two forms take turns.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from benchmarks.report import markdown_table, say, seconds_text, write_json, wri
 from foanet_jax.network.convolution import convolve, convolve_plainly, images_gradient, kernel_gradient
 from foanet_jax.system.memory import keep_freed_memory
 
-# (stride, input maps, output maps, dilation): both networks, then the decoder where it differs.
+# (stride, input maps, output maps, dilation): first both networks, then the layers of the decoder that differ.
 LAYERS = (
     (1, 3, 64, 1),
     (1, 64, 64, 1),
@@ -45,7 +45,7 @@ Form = Callable[..., jax.Array]
 
 
 def forms(dilation: int) -> dict[str, tuple[Form, Form]]:
-    """For each of the three jobs, the project's form and XLA's, functions of (images, kernel, gradient)."""
+    """For each of the three operations, our form and XLA's, as functions of (images, kernel, gradient)."""
 
     def plain_images_gradient(images, kernel, gradient):
         return jax.vjp(lambda images: convolve_plainly(images, kernel, dilation), images)[1](gradient)[0]
@@ -70,7 +70,7 @@ def forms(dilation: int) -> dict[str, tuple[Form, Form]]:
 
 
 def measure(layer: tuple[int, int, int, int], *, size: int, batch: int, width: float, rounds: int) -> dict[str, Any]:
-    """Seconds of each job of a layer in both forms, and their largest relative difference."""
+    """Seconds of each operation of a layer in both forms, and their largest relative difference."""
     stride, inputs, outputs, dilation = layer
     inputs, outputs = inputs if inputs == 3 else round(inputs * width), round(outputs * width)
     generator = np.random.default_rng(0)
@@ -97,14 +97,14 @@ def measure(layer: tuple[int, int, int, int], *, size: int, batch: int, width: f
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prints the table; leaves convolutions.json and convolutions.md."""
+    """Prints the table; writes convolutions.json and convolutions.md."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.convolutions", description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=160, help="rows and columns of the network's input")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
-    parser.add_argument("--tiny", action="store_true", help="sizes of a test")
+    parser.add_argument("--tiny", action="store_true", help="use the sizes of a test")
     given = parser.parse_args(arguments)
     keep_freed_memory()
     options = {"size": given.size, "batch": given.batch, "width": given.width, "rounds": given.rounds}

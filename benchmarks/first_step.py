@@ -1,4 +1,4 @@
-"""`run.py` until its first training step is done, then out; `benchmarks.study` takes the time.
+"""Runs `run.py` to the end of its first training step, then exits; `benchmarks.study` measures the time.
 
 python -m benchmarks.first_step ARGUMENTS OF run.py
 """
@@ -14,7 +14,7 @@ RUN = Path(__file__).parents[1] / "run.py"
 
 
 def main() -> None:
-    """Writes the time of day when the first step was done, s, as the last line of standard output."""
+    """Writes the time at the end of the first step (s since the epoch) as the last line of standard output."""
     sys.argv = [str(RUN), *sys.argv[1:]]
     sys.path.insert(0, str(RUN.parent))
     import jax

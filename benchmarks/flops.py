@@ -1,8 +1,8 @@
-"""Operations of the networks as the paper draws them, counted from the shapes.
+"""Counts the operations of the networks as the paper draws them, from the shapes.
 
-A convolution is 2·k²·I·O operations a pixel. The side branches count as drawn: up-convolution to full resolution
-(four taps a channel and pixel), then 3×3 to 16 maps there. What a contestant saves by computing the same numbers
-otherwise is not taken off, so that speeds compare as time does.
+A convolution has 2·k²·I·O operations for each pixel. The side branches are counted as drawn: up-convolution to full
+resolution (four taps for each channel and pixel), then 3×3 to 16 maps. Operations that a contestant saves by another
+form are still counted, so that speeds compare in the same way as times.
 """
 
 from benchmarks.cases import Case
@@ -18,7 +18,7 @@ def maps(width: float) -> tuple[int, ...]:
 
 
 def forward_flops(case: Case) -> int:
-    """Operations of one forward pass of the whole batch, convolutions alone."""
+    """Operations of one forward pass of the whole batch; only convolutions are counted."""
     pixels = case.batch * case.size**2
     total, inputs = 0, 3
     for stage, (depth, outputs) in enumerate(zip(DEPTHS, maps(case.width), strict=True)):
@@ -35,5 +35,5 @@ def forward_flops(case: Case) -> int:
 
 
 def step_flops(case: Case) -> int:
-    """Operations of one step of a case: a training step is a forward pass and, at twice its cost, a backward one."""
+    """Operations of one step of a case. A training step is a forward pass plus a backward pass of twice its cost."""
     return forward_flops(case) * (3 if case.kind == "train" else 1)

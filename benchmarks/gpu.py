@@ -1,9 +1,9 @@
-"""What to measure on a GPU, in one command of under eight minutes: training steps beside PyTorch, a whole heart.
+"""Measures on a GPU, in under eight minutes: training steps compared with PyTorch, and a whole heart.
 
 python -m benchmarks.gpu              on a machine with a GPU
-python -m benchmarks.gpu --tiny       anywhere, to see that it works
+python -m benchmarks.gpu --tiny       on any machine, to check that it works
 
-Needs of the project's requirements only JAX, Flax, Optax, SciPy and nibabel.
+Of the project's requirements, it needs only JAX, Flax, Optax, SciPy and nibabel.
 """
 
 import argparse
@@ -20,9 +20,9 @@ from benchmarks.contestants import OURS, PRODUCT, REFERENCE
 from benchmarks.report import markdown_table, say, seconds_text, write_json, write_text
 from benchmarks.tables import comparison_table
 
-H200_TFLOPS = 790  # what large bfloat16 matrix products reach there
+H200_TFLOPS = 790  # of large bfloat16 matrix products on an H200
 WHOLE_HEART = (171, 325, 324)  # slices, rows, columns of an MM-WHS2017 volume
-# In order of what matters, should the time run out.
+# The most important first, in case the time runs out.
 CASES = (
     Case("train-net2-160-bf16", "train", "net2", 160, dtype="bfloat16"),
     Case("train-net2-160", "train", "net2", 160),
@@ -32,11 +32,11 @@ CASES = (
 
 
 def whole_heart(shape: tuple[int, int, int], *, width: float, dtype: str, rounds: int) -> dict[str, Any]:
-    """An MM-WHS2017-sized study, arrays to masks and file to file.
+    """Times a study of the size of MM-WHS2017, from arrays to masks and from file to file.
 
-    Runs in this process, which takes the GPU for itself from here on.
+    It runs in this process, which from now on holds the GPU.
     """
-    # Only now, so that contestants find the GPU free.
+    # Imported only now, so that the GPU is free for the contestants.
     from benchmarks.predict import model_of, predict_in, true_box
     from benchmarks.timing import timed
     from foanet_jax.data.nifti.file import read_nifti
@@ -67,14 +67,14 @@ def whole_heart(shape: tuple[int, int, int], *, width: float, dtype: str, rounds
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prints the tables; leaves gpu.json and gpu.md. 1 where anyone disagrees, else 0."""
+    """Prints the tables; writes gpu.json and gpu.md. Returns 1 if a contestant disagrees with ours, else 0."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--turn", type=float, default=0.5, help="about how many seconds a turn lasts")
-    parser.add_argument("--budget", type=float, default=360.0, help="seconds in which the last case should be done")
+    parser.add_argument("--turn", type=float, default=0.5, help="approximate length of a turn in s")
+    parser.add_argument("--budget", type=float, default=360.0, help="no case starts that would end after this many s")
     parser.add_argument("--rivals", nargs="*", choices=("torch", "torch-rewritten"), default=["torch"])
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
-    parser.add_argument("--tiny", action="store_true", help="sizes of a test, on the CPU")
+    parser.add_argument("--tiny", action="store_true", help="use the sizes of a test, on the CPU")
     given = parser.parse_args(arguments)
     start = time.monotonic()
     described = machine.describe()
@@ -118,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _more(record: dict[str, Any]) -> str:
-    """Shares of what an H200 does, on one, and the whole heart."""
+    """The tables of the share of an H200's speed and of the whole heart."""
     shares = [
         [
             case["case"]["name"],
@@ -140,7 +140,7 @@ def _more(record: dict[str, Any]) -> str:
     ]
     first = markdown_table(("case", "contestant", "TFLOP/s", f"of {H200_TFLOPS} (H200)"), shares)
     second = markdown_table(("whole heart", "arrays to masks", "file to file", "first time"), hearts)
-    skipped = f"\n\nNo time was left for {', '.join(record['skipped'])}." if record["skipped"] else ""
+    skipped = f"\n\nSkipped because the time was up: {', '.join(record['skipped'])}." if record["skipped"] else ""
     return f"{first}\n\n{second}{skipped}"
 
 

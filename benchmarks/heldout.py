@@ -1,4 +1,4 @@
-"""What it costs that patients are of a kind that the networks never saw: two cross-validations, patient by patient.
+"""Compares two cross-validations: the cost when the networks have never seen patients of a kind.
 
 python -m benchmarks.heldout --seen runs/short_axis-cv --held-out runs/short_axis-groups
 """
@@ -22,23 +22,29 @@ from foanet_jax.system.errors import InputError
 from foanet_jax.system.nesting import dotted
 
 ALL = "all of them"
-NOTE = "p: Wilcoxon's signed ranks over patients, by Holm's method over what is held out; of all of them as it is."
-OTHERWISE = ("data.split", "data.folds", *ELSEWHERE)  # of a configuration: who is tested, and what changes no network
+NOTE = (
+    "p: Wilcoxon signed-rank test over patients, with Holm's correction over the groups; not corrected for all of them."
+)
+OTHERWISE = (
+    "data.split",
+    "data.folds",
+    *ELSEWHERE,
+)  # settings that may differ: they change the test patients, or no network
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """One class of the patients that one fold leaves out, or of all of them.
+    """The result of one class, for the patients that one fold holds out or for all of them.
 
     Attributes:
         held_out: what these patients have in common, or `ALL`.
         class_name: the class, or the mean over classes.
-        patients: how many both cross-validations have tested.
-        dc_seen, dc_held_out: mean Dice by networks that saw such patients, and by those that did not.
-        hd95_mm_seen, hd95_mm_held_out: mean 95HD likewise.
-        difference, low, high: mean over patients of the Dice held out less that seen, and its bootstrap 95 % interval;
-            NaN of a single patient.
-        p: Wilcoxon's, two-sided; by Holm's method over the folds, of `ALL` as it is.
+        patients: number of patients that both cross-validations have tested.
+        dc_seen, dc_held_out: mean Dice of networks that have seen such patients, and of networks that have not.
+        hd95_mm_seen, hd95_mm_held_out: mean 95HD in mm of both.
+        difference, low, high: mean over patients of Dice held out minus Dice seen, and its bootstrap 95 % interval;
+            NaN for a single patient.
+        p: two-sided Wilcoxon signed-rank test, with Holm's correction over the folds; not corrected for `ALL`.
     """
 
     held_out: str
@@ -55,16 +61,16 @@ class Cost:
 
 
 def costs(seen: RowResult, held_out: RowResult, names: Mapping[int, str], classes: Sequence[str]) -> list[Cost]:
-    """What each fold's patients lose, class by class, and last what all of them do.
+    """The cost for the patients of each fold, class by class; the last one of each class is for all patients.
 
     Args:
-        seen: a row whose folds are random.
-        held_out: the same, whose folds each leave something out.
-        names: what each fold of the latter leaves out.
+        seen: a row with random folds.
+        held_out: the same row with held-out groups as folds.
+        names: what each fold of `held_out` holds out.
         classes: foreground classes; the mean over them is added.
 
     Returns:
-        Of each class those folds that both have tested patients of, and all of these patients.
+        For each class, the folds whose patients both have tested, and then all of these patients.
     """
     tested = [(names[run.fold], {score.patient for score in run.scores}) for run in held_out.runs]
     tested.append((ALL, {score.patient for score in held_out.scores}))
@@ -103,7 +109,7 @@ def _cost(name: str, class_name: str, pairs: Sequence[tuple[PatientScore, Patien
 
 
 def cost_table(found: Sequence[Cost]) -> str:
-    """A row for what is held out: of each class the Dice seen, held out and p, of their mean the 95HD too."""
+    """One row for each held-out group: for each class Dice seen, Dice held out and p; for their mean also 95HD."""
     classes = list(dict.fromkeys(cost.class_name for cost in found))
     rows = []
     for held_out in dict.fromkeys(cost.held_out for cost in found):
@@ -122,16 +128,16 @@ def _dice(cost: Cost) -> str:
 
 
 def run(seen: Path, held_out: Path, output: Path) -> list[Cost]:
-    """Compares, prints the table, and leaves heldout.md, .json and .png in `output`.
+    """Compares, prints the table, and writes heldout.md, .json and .png to `output`.
 
     Args:
-        seen: folder of a cross-validation whose folds are random.
-        held_out: of the same with `data.split`.
-        output: where to write.
+        seen: folder of a cross-validation with random folds.
+        held_out: folder of the same cross-validation with `data.split`.
+        output: folder to write to.
 
     Raises:
-        InputError: a folder that holds no cross-validation with finished folds, folds that leave nothing out or the
-            other way about, or networks that were not trained alike.
+        InputError: a folder without a cross-validation that has finished folds, random folds in `held_out`, held-out
+            groups in `seen`, or networks that were trained with different settings.
     """
     first, second = read_sweep(seen), read_sweep(held_out)
     for result in (first, second):
@@ -143,13 +149,15 @@ def run(seen: Path, held_out: Path, output: Path) -> list[Cost]:
             "folds", f"{held_out}: its folds are random; give --config.data.split=group, spacing or size to --mode cv"
         )
     if _held_out(first) is not None:
-        raise InputError("folds", f"{seen}: its folds leave something out; --seen is of random folds")
+        raise InputError("folds", f"{seen}: its folds hold out groups; give --seen a folder with random folds")
     _require_alike(first, second)
     found = costs(first.main_row, second.main_row, names, second.classes)
     if not found:
-        raise InputError("folds", f"{held_out}: tested none of the patients of {seen}; compare the same data set")
+        raise InputError(
+            "folds", f"{held_out}: has no test patients in common with {seen}; compare runs on the same data set"
+        )
     table = cost_table(found)
-    title = f"{second.name}, networks that saw such patients → that did not"
+    title = f"{second.name}: networks that have seen such patients → networks that have not"
     write_text(f"{title}. {NOTE}\n\n{table}\n", output / "heldout.md")
     listed = [json_ready(dataclasses.asdict(cost)) for cost in found]
     write_json({"title": title, "costs": listed}, output / "heldout.json")
@@ -164,7 +172,7 @@ def run(seen: Path, held_out: Path, output: Path) -> list[Cost]:
 
 
 def _held_out(result: SweepResult) -> dict[int, str] | None:
-    """What each fold leaves out, None where folds are random."""
+    """What each fold holds out. None: the folds are random."""
     named = read_json(result.folder / FOLDS).get("held_out", [])
     return dict(enumerate(named)) or None
 
@@ -182,16 +190,16 @@ def _require_alike(seen: SweepResult, held_out: SweepResult) -> None:
             raise InputError(
                 "configuration",
                 f"{held_out.folder}: {name} is {second.get(name)!r}, but {first.get(name)!r} in {seen.folder}; compare "
-                "cross-validations that differ in data.split alone",
+                "cross-validations that differ only in data.split",
             )
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command; 2 where the folders cannot be compared."""
+    """Runs the command; returns 2 if the folders cannot be compared."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.heldout", description=__doc__.splitlines()[0])
     parser.add_argument("--seen", type=Path, required=True, help="folder of `--mode cv` with random folds")
-    parser.add_argument("--held-out", type=Path, required=True, help="of the same with --config.data.split")
-    parser.add_argument("--output", type=Path, default=Path("runs/heldout"), help="folder for table and picture")
+    parser.add_argument("--held-out", type=Path, required=True, help="folder of the same with --config.data.split")
+    parser.add_argument("--output", type=Path, default=Path("runs/heldout"), help="folder for the table and the figure")
     given = parser.parse_args(arguments)
     try:
         run(given.seen, given.held_out, given.output)

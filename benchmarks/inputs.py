@@ -1,4 +1,4 @@
-"""The same numbers for everyone: drawn here, handed to the others as a file."""
+"""Draws the same parameters, images and labels for all contestants; the others read them from a file."""
 
 import jax
 import numpy as np
@@ -9,7 +9,7 @@ from foanet_jax.network import NetworkSpec, init_network
 
 SEED = 2020
 
-# As one program it starts much sooner.
+# Compiled as one program, it starts much faster.
 initialise = jax.jit(init_network, static_argnums=1)
 
 
@@ -17,7 +17,7 @@ def draw_inputs(case: Case) -> Inputs:
     """Parameters, images and labels of a case, the same every time.
 
     Parameters are ours at the start of a training, with biases that are not zero. Images are white noise of unit
-    variance, as after Gauss normalisation; labels are rings about the middle.
+    variance, as after Gauss normalisation. Labels are rings around the centre.
     """
     generator = np.random.default_rng(SEED)
     network = NetworkSpec(case.architecture, case.classes, width=case.width)

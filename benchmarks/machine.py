@@ -1,4 +1,4 @@
-"""The machine that the numbers are from."""
+"""Describes the machine on which the benchmark runs."""
 
 import os
 import platform
@@ -25,7 +25,7 @@ def describe() -> dict[str, Any]:
 
 
 def in_words(machine: dict[str, Any]) -> str:
-    """One line for people."""
+    """The description as one line of text."""
     gpu = f", {machine['gpu']}" if machine["gpu"] else ""
     return (
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB{gpu}, {machine['system']}, "

@@ -1,6 +1,6 @@
-"""Ours beside PyTorch and Keras, case by case, in one run.
+"""Compares our networks with PyTorch and Keras, case by case, in one run.
 
-python -m benchmarks.networks                                      all cases and whoever is installed
+python -m benchmarks.networks                                      all cases, all contestants that are installed
 python -m benchmarks.networks --keras-python /tmp/vkeras/bin/python --cases train-net2-160
 """
 
@@ -18,18 +18,18 @@ from benchmarks.tables import comparison_table
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prints the table; leaves networks.json, networks.md and networks.png. 1 where anyone disagrees, else 0."""
+    """Prints the table; writes networks.json, .md and .png. Returns 1 if a contestant disagrees with ours, else 0."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.networks", description=__doc__.splitlines()[0])
     names = [case.name for case in NETWORK_CASES]
     parser.add_argument("--cases", nargs="+", choices=names, default=names)
     parser.add_argument("--rivals", nargs="*", choices=RIVALS, default=list(RIVALS))
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--turn", type=float, default=2.0, help="about how many seconds a turn lasts")
+    parser.add_argument("--turn", type=float, default=2.0, help="approximate length of a turn in s")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--torch-python", default=sys.executable, help="interpreter that has PyTorch")
-    parser.add_argument("--keras-python", default=sys.executable, help="interpreter that has TensorFlow")
+    parser.add_argument("--torch-python", default=sys.executable, help="interpreter with PyTorch")
+    parser.add_argument("--keras-python", default=sys.executable, help="interpreter with TensorFlow")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
-    parser.add_argument("--tiny", action="store_true", help="sizes of a test")
+    parser.add_argument("--tiny", action="store_true", help="use the sizes of a test")
     given = parser.parse_args(arguments)
     options = Options(
         rivals=given.rivals,
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     records = []
     for case in chosen:
         records.append(compare(tiny(case) if given.tiny else case, options))
-        # After every case, so that a run cut short leaves what it has.
+        # Written after every case, so that an interrupted run keeps its results.
         write_json(
             {"machine": described, "rounds": given.rounds, "threads": given.threads, "cases": records},
             given.out / "networks.json",
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     best = records[0]["product"]
     words = (
         f"{machine.in_words(described)}. {given.threads} threads, {given.rounds} rounds in turns. Matrix product: "
-        f"{limits} GFLOP/s in each case's rounds ({best['library']}, {best['size']}²)."
+        f"{limits} GFLOP/s in the rounds of each case ({best['library']}, {best['size']}²)."
     )
     write_text(f"{words}\n\n{table}\n", given.out / "networks.md")
     draw_comparison(records, given.out / "networks.png")

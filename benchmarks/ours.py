@@ -1,4 +1,4 @@
-"""This project, through the very functions that training and prediction call."""
+"""This project as a contestant, with the same functions that training and prediction call."""
 
 import functools
 from typing import Any
@@ -20,28 +20,28 @@ from foanet_jax.training.step import OptimiserSpec, init_state, make_optimiser, 
 
 
 def versions() -> dict[str, str]:
-    """What computed."""
+    """The version of JAX and the device."""
     return {"jax": jax.__version__, "device": jax.devices()[0].device_kind}
 
 
 def network_of(case: Case) -> NetworkSpec:
-    """A case's network as the project describes it."""
+    """The network of a case as a `NetworkSpec`."""
     return NetworkSpec(case.architecture, case.classes, width=case.width, dtype=case.dtype)
 
 
 def loss_of(case: Case) -> LossSpec:
-    """A case's loss as the project describes it."""
+    """The loss of a case as a `LossSpec`."""
     cce, ssim, dice = (float(term in case.terms) for term in ("cce", "ssim", "dice"))
     return LossSpec(cce=cce, ssim=ssim, dice=dice)
 
 
 def device_peak() -> int:
-    """Bytes of the accelerator's memory that were in use at most."""
+    """Peak memory in use on the accelerator, in bytes."""
     return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0)
 
 
 def make(settings: Settings) -> Program:
-    """The program of a case, with the memory kept that `run.py` keeps."""
+    """The program of a case; freed memory is kept, as in `run.py`."""
     keep_freed_memory()
     kinds = {"train": _train, "forward": _forward, "predict": _predict}
     step, fetch, steps = kinds[settings.case.kind](settings)
@@ -54,7 +54,7 @@ def _extent(case: Case) -> np.ndarray:
 
 
 def _inputs(settings: Settings) -> Inputs:
-    """What the reference wrote for everyone; where ours runs alone, the same drawn here."""
+    """The inputs that the reference wrote. If ours runs alone, the same inputs are drawn here."""
     return load_inputs(settings.inputs) if settings.inputs.exists() else draw_inputs(settings.case)
 
 
@@ -62,7 +62,7 @@ def _train(settings: Settings):
     case = settings.case
     inputs = _inputs(settings)
     devices = parallel.device_count(case.batch)
-    together = BLOCK if settings.device == "gpu" else 1  # as training has it
+    together = BLOCK if settings.device == "gpu" else 1  # as in training
     optimiser = make_optimiser(OptimiserSpec(), 1000)
     step = parallel.parallelise(
         functools.partial(

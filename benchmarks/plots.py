@@ -1,4 +1,4 @@
-"""The results as pictures."""
+"""Draws the results."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ def _axes(figure: Figure, rows: int, columns: int):
 
 
 def draw_comparison(records: Sequence[dict[str, Any]], path: Path) -> None:
-    """Bars of every contestant's time over ours in each case, with the range over the rounds."""
+    """Bars of each contestant's time divided by ours in each case, with the range over the rounds."""
     figure = Figure(figsize=(12, 1 + 1.5 * len(records)), facecolor=PAGE, layout="constrained")
     grid = _axes(figure, len(records), 1)
     highest = max(result["ratio_range"][1] for record in records for result in record["contestants"])
@@ -58,7 +58,7 @@ def draw_comparison(records: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def draw_scaling(axes_of: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """For each axis of growth: cost of one unit, and peak memory."""
+    """For each axis: the cost of one unit, and the peak memory."""
     figure = Figure(figsize=(12, 2.6 * len(axes_of)), facecolor=PAGE, layout="constrained")
     grid = _axes(figure, len(axes_of), 2)
     for (cost, memory), (name, points) in zip(grid, axes_of.items(), strict=True):
@@ -82,14 +82,14 @@ def draw_robustness(
     title: str,
     path: Path,
 ) -> None:
-    """A panel a shift: the Dice of each class against the strength, and dotted that of the unshifted prediction.
+    """One panel for each shift: Dice of each class against the strength; dotted: of the unshifted prediction.
 
     Args:
-        panels: the shift, its strengths, and the mean Dice of each class at each: of the shifted studies, and of what
-            was predicted before the shift.
-        classes: all of them, the background first.
-        title: over all panels.
-        path: the picture to write.
+        panels: the shift, its strengths, and the mean Dice of each class at each strength: of the prediction on the
+            shifted studies, and of the prediction before the shift.
+        classes: all classes, the background first.
+        title: title over all panels.
+        path: the image file to write.
     """
     across = min(4, len(panels))
     down = -(-len(panels) // across)
@@ -116,13 +116,13 @@ def draw_robustness(
 def draw_heldout(
     costs: Sequence[tuple[str, str, float, float, float]], classes: Sequence[str], title: str, path: Path
 ) -> None:
-    """For each kind of patients that was held out, what each class's Dice changes by, with its interval.
+    """For each held-out kind of patients, the change in Dice of each class, with its interval.
 
     Args:
-        costs: what was held out, the class, the mean difference in Dice, and the ends of its interval.
-        classes: foreground classes; others, such as their mean, are not drawn.
-        title: over the picture.
-        path: the picture to write.
+        costs: the held-out kind, the class, the mean difference in Dice, and the ends of its interval.
+        classes: foreground classes. Other names, such as the mean over classes, are not drawn.
+        title: title of the figure.
+        path: the image file to write.
     """
     names = list(dict.fromkeys(cost[0] for cost in costs))
     figure = Figure(figsize=(12, 1.6 + 0.22 * len(names) * (len(classes) + 1)), facecolor=PAGE, layout="constrained")
@@ -137,7 +137,7 @@ def draw_heldout(
     axes.set_yticks(range(len(names)), names, color=INK)
     axes.invert_yaxis()
     axes.axvline(0, color=QUIET_INK, linewidth=0.8, linestyle=":")
-    axes.set_xlabel("Dice held out less that seen, mean and its 95 % interval", color=INK)
+    axes.set_xlabel("Dice held out minus Dice seen: mean and 95 % interval", color=INK)
     axes.set_title(title, color=INK, loc="left", fontsize=10)
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, labelcolor=INK)

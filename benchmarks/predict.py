@@ -1,7 +1,7 @@
-"""Prediction as `foanet_jax.pipeline` does it, with networks that have learnt nothing yet.
+"""Prediction as in `foanet_jax.pipeline`, with untrained networks.
 
-Random networks find no heart, and the cost of the second one follows the size of its crop. So the first one runs and
-what it found is put aside; the second one gets the box of the study's true labels, as a trained first one would give.
+Untrained networks find no heart, but the cost of the second network depends on the size of its crop. Therefore the
+result of the first network is discarded, and the second one gets the box of the true labels, as from a trained one.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ def model_of(
     segmentation: PrepareSpec | None = None,
     dtype: str = "float32",
 ) -> Model:
-    """Both networks at random, with the paper's preparation where none is given."""
+    """Both networks with random parameters. The default preparation is the paper's."""
     if localization_width is None:
         localization_width = width
     specs = (
@@ -48,7 +48,7 @@ def model_of(
 
 
 def true_box(study: Study) -> Box:
-    """The box of a study's labels with its margin."""
+    """The bounding box of a study's labels, plus the margin."""
     shape = study.voxels.shape[-2:]
     box = None if study.labels is None else union_box(slice_boxes(study.labels > 0))
     return whole_image(shape) if box is None else box.widen(MARGIN_PX, shape)

@@ -1,4 +1,4 @@
-"""What a contestant gives to be measured, and what it is given."""
+"""The interface of a contestant: what it receives, and what it provides for the measurement."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -14,14 +14,14 @@ Params = dict[str, dict[str, np.ndarray]]
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What a contestant's process is told.
+    """The settings of a contestant's process.
 
     Attributes:
         contestant: its name in `contestants.MODULES`.
-        variant: which of its ways to compute the same.
+        variant: the way in which it computes.
         case: what to compute.
         inputs: file of parameters, images and labels; the reference writes it, the others read it.
-        threads: processor cores.
+        threads: number of processor cores.
         device: "cpu" or "gpu".
     """
 
@@ -37,22 +37,22 @@ class Settings:
 
 
 def settings_from(fields: Mapping[str, Any]) -> Settings:
-    """The settings that `Settings.as_dict` wrote down."""
+    """The settings from the output of `Settings.as_dict`."""
     return Settings(**{**fields, "case": case_from(fields["case"]), "inputs": Path(fields["inputs"])})
 
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """A contestant ready to run.
+    """A contestant that is ready to run.
 
     Attributes:
-        step: what is timed, `steps` steps in one call; may return before its numbers are there.
-        fetch: waits for what `step` returned and gives it as numpy arrays: `probabilities` of a forward pass,
-            `loss` and `gradient_norm` of a training step, `logits` where they are at hand.
-        note: what the results should tell of it, versions among them.
-        device_peak: bytes of the accelerator's memory that were in use at most, where there is one.
-        steps: how many a call makes.
-        settle: what follows the first step, which compiled, before the steps whose memory counts.
+        step: the function to time; it makes `steps` steps in one call and may return before the results are ready.
+        fetch: waits for the results of `step` and returns them as NumPy arrays: `probabilities` of a forward pass,
+            `loss` and `gradient_norm` of a training step, and `logits` if available.
+        note: remarks for the results, such as versions.
+        device_peak: returns the peak memory of the accelerator in bytes. None: there is no accelerator.
+        steps: number of steps in one call.
+        settle: called after the first step, which compiles, and before the steps whose memory is measured.
     """
 
     step: Callable[[], Any]
@@ -65,7 +65,7 @@ class Program:
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """The same numbers for everyone.
+    """The same numbers for all contestants.
 
     Attributes:
         params: {layer: {"kernel": HWIO, "bias": …}} float32.
@@ -79,7 +79,7 @@ class Inputs:
 
 
 def save_inputs(inputs: Inputs, path: Path) -> None:
-    """Writes the numbers to an .npz file."""
+    """Writes the inputs to an .npz file."""
     leaves: dict[str, Any] = {
         f"{layer}/{leaf}": value for layer, group in inputs.params.items() for leaf, value in group.items()
     }
@@ -87,7 +87,7 @@ def save_inputs(inputs: Inputs, path: Path) -> None:
 
 
 def load_inputs(path: Path) -> Inputs:
-    """Reads what `save_inputs` wrote."""
+    """Reads the inputs from the file of `save_inputs`."""
     with np.load(path) as file:
         arrays = dict(file)
     images, labels = arrays.pop("images"), arrays.pop("labels")

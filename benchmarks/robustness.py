@@ -1,4 +1,4 @@
-"""A checkpoint on its test patients as another scanner, patient or operator would have made them.
+"""Evaluates a checkpoint on shifted test studies, as another scanner, patient or operator might produce them.
 
 python -m benchmarks.robustness --checkpoint runs/acdc --config experiments/acdc.py --config.data.root=DIR
 """
@@ -26,13 +26,13 @@ from foanet_jax.system.records import write_records
 
 
 def define_flags() -> None:
-    """The command's flags; not at import, since run.py has some of the same names."""
+    """Defines the command's flags. This is not done at import, because run.py uses some of the same names."""
     config_flags.DEFINE_config_file("config", None, "FILE.py or FILE.py:ROW.")
-    flags.DEFINE_string("checkpoint", None, "Folder of the run whose networks are used.")
-    flags.DEFINE_enum("patients", "test", ["test", "all"], "The fold's test patients, or all.")
-    flags.DEFINE_integer("count", 0, "Only the first so many of them. [default: all]", lower_bound=0)
-    flags.DEFINE_list("shifts", [], f"Only these of {', '.join(shift.name for shift in SHIFTS)}.")
-    flags.DEFINE_string("output", "runs/robustness", "Folder for the tables and the picture.")
+    flags.DEFINE_string("checkpoint", None, "Folder of the run to evaluate.")
+    flags.DEFINE_enum("patients", "test", ["test", "all"], "Test patients of the fold, or all patients.")
+    flags.DEFINE_integer("count", 0, "Use only the first so many patients. [default: all]", lower_bound=0)
+    flags.DEFINE_list("shifts", [], f"Use only these shifts. Choose from {', '.join(shift.name for shift in SHIFTS)}.")
+    flags.DEFINE_string("output", "runs/robustness", "Folder for the tables and the figure.")
 
 
 def run(
@@ -44,18 +44,18 @@ def run(
     count: int = 0,
     shifts: Sequence[str] = (),
 ) -> list[Outcome]:
-    """Measures, prints the table, and leaves robustness.md, .json, .csv and .png in `output`.
+    """Measures, prints the table, and writes robustness.md, .json, .csv and .png to `output`.
 
     Args:
-        config: of the data set.
-        checkpoint: the workdir of a training; its folds say who is a test patient.
-        output: where to write.
+        config: configuration with the data set.
+        checkpoint: workdir of a training; its folds define the test patients.
+        output: folder to write to.
         patients: "test" or "all".
-        count: only the first so many patients; 0: all.
-        shifts: names of shifts; none: all.
+        count: use only the first so many patients. 0: all.
+        shifts: names of shifts. Empty: all.
 
     Raises:
-        InputError: a shift that there is not, or as `evaluate`.
+        InputError: an unknown shift, or an error of `evaluate`.
     """
     unknown = sorted(set(shifts) - {shift.name for shift in SHIFTS})
     if unknown:
@@ -81,7 +81,7 @@ def run(
         )
     title = f"{config['name']}, {len({study.patient for study in studies})} patients, {len(studies)} studies"
     table = robustness_table(outcomes)
-    note = "Dice, and in parentheses how much of it the shift took: of the same slices and region."
+    note = "Dice; in parentheses its change caused by the shift, on the same slices and region."
     write_text(f"{title}. {note}\n\n{table}\n", output / "robustness.md")
     record = {"title": title, "checkpoint": str(checkpoint), "cases": [study.case for study in studies]}
     write_json(
@@ -94,7 +94,7 @@ def run(
 
 
 def _panel(shift: Shift, outcomes: Sequence[Outcome]):
-    """What the shift's panel shows."""
+    """The values for the panel of a shift."""
     its = [outcome for outcome in outcomes if outcome.shift == shift.name and outcome.class_name != FOREGROUND]
     after: dict[str, list[float]] = {}
     before: dict[str, list[float]] = {}
@@ -105,7 +105,7 @@ def _panel(shift: Shift, outcomes: Sequence[Outcome]):
 
 
 def main(argv: list[str]) -> None:
-    """The command, once absl has read its flags."""
+    """Runs the command after absl has parsed the flags."""
     commandline.set_up()
     given = flags.FLAGS
     if len(argv) > 1:

@@ -1,4 +1,4 @@
-"""How the cost grows: with frames, pixels, classes, batch and devices; ours alone.
+"""Measures how the cost grows with frames, pixels, classes, batch size and devices, for our networks only.
 
 python -m benchmarks.scaling                     every axis
 python -m benchmarks.scaling --axes frames batch
@@ -26,13 +26,13 @@ QUARTER = 0.25
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-    """One way to grow.
+    """One axis along which the cost grows.
 
     Attributes:
-        case: the case at a value.
-        values: where it is measured; `tiny` the same in a test.
-        unit: what the cost is told for, and `units` how many of them a case has.
-        what: the cases in words.
+        case: returns the case for a value.
+        values: the values to measure; `tiny` are those of a test.
+        unit: unit of the cost; `units` returns how many of them a case has.
+        what: description of the cases.
     """
 
     case: Callable[[int], Case]
@@ -92,7 +92,7 @@ AXES = {
 
 
 def measure(axis: Axis, value: int, given: argparse.Namespace) -> dict[str, Any]:
-    """One point of an axis, in a process of its own."""
+    """Measures one point of an axis, in a process of its own."""
     case = axis.case(value)
     if given.tiny:
         case = dataclasses.replace(case, size=case.size if case.kind == "forward" else 64, width=1 / 32)
@@ -120,14 +120,14 @@ def measure(axis: Axis, value: int, given: argparse.Namespace) -> dict[str, Any]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prints the tables; leaves scaling.json, scaling.md and scaling.png."""
+    """Prints the tables; writes scaling.json, scaling.md and scaling.png."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__.splitlines()[0])
     parser.add_argument("--axes", nargs="+", choices=AXES, default=list(AXES))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--turn", type=float, default=1.0, help="about how many seconds a turn lasts")
+    parser.add_argument("--turn", type=float, default=1.0, help="approximate length of a turn in s")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
-    parser.add_argument("--tiny", action="store_true", help="sizes of a test")
+    parser.add_argument("--tiny", action="store_true", help="use the sizes of a test")
     given = parser.parse_args(arguments)
     described = machine.describe()
     say(machine.in_words(described))
@@ -150,7 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _table(name: str, points: list[dict[str, Any]]) -> str:
-    header = (name, f"a {points[0]['unit']}", "step", "rounds", "peak MiB", "first step")
+    header = (name, f"per {points[0]['unit']}", "step", "rounds", "peak MiB", "first step")
     rows = [
         [
             str(point["value"]),

@@ -1,7 +1,7 @@
-"""A contestant's process: makes its program, then runs it whenever the parent asks, and sleeps in between.
+"""The process of a contestant: it builds its program, runs it on request of the parent, and sleeps in between.
 
-Requests come as lines of JSON on standard input, answers go out as lines of JSON; what frameworks print themselves
-goes to standard error.
+Requests are lines of JSON on standard input, and answers are lines of JSON on standard output. The output of the
+frameworks themselves goes to standard error.
 """
 
 import importlib
@@ -22,7 +22,7 @@ MIB = 2**20
 
 
 def memory_mib(field: str) -> float:
-    """A field of this process's /proc/self/status, VmRSS (now) or VmHWM (at most so far); 0 where there is none."""
+    """A field of /proc/self/status in MiB: VmRSS (current) or VmHWM (peak so far). 0 if there is none."""
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():
@@ -32,7 +32,7 @@ def memory_mib(field: str) -> float:
 
 
 def forget_peak() -> None:
-    """Lets VmHWM count from now, where the system allows it."""
+    """Resets VmHWM, if the system allows it."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -40,7 +40,7 @@ def forget_peak() -> None:
 
 
 class Server:
-    """Answers the parent's requests for one program."""
+    """Answers the requests of the parent for one program."""
 
     def __init__(self, settings: Settings):
         self.module = importlib.import_module(MODULES[settings.contestant])
@@ -49,7 +49,7 @@ class Server:
         self.first_peak = 0.0
 
     def first(self, out: str) -> dict[str, Any]:
-        """The first step, with all compilation; its numbers go to a file."""
+        """Runs the first step, with all compilation, and writes its results to a file."""
         start = time.perf_counter()
         numbers = self.program.fetch(self.program.step())
         seconds = time.perf_counter() - start
@@ -61,7 +61,7 @@ class Server:
         return {"seconds": seconds, "note": self.program.note}
 
     def run(self, steps: int) -> dict[str, Any]:
-        """Seconds a step, over some steps of which only the last is waited for, as training does."""
+        """The time of a step in s, over several steps. As in training, it waits only for the last step."""
         start = time.perf_counter()
         calls = math.ceil(steps / self.program.steps)
         for _ in range(calls):
@@ -70,7 +70,7 @@ class Server:
         return {"seconds": (time.perf_counter() - start) / (calls * self.program.steps)}
 
     def memory(self) -> dict[str, Any]:
-        """MiB above what the imports took: of the first step with its compilation, and of the steps since."""
+        """Peak memory above that of the imports, in MiB: of the first step with compilation, and of the later steps."""
         peak = self.program.device_peak
         return {
             "first_peak_mib": self.first_peak,
@@ -86,7 +86,7 @@ def main() -> None:
     os.dup2(2, 1)
     settings = settings_from(json.loads(sys.argv[1]))
     if hasattr(os, "sched_setaffinity") and settings.device == "cpu":
-        # XLA has no option for its threads: it counts the cores that it may use.
+        # XLA has no option for the number of threads; it counts the cores that it may use.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: settings.threads])
 
     def answer(message: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""How well shifted studies are segmented, beside what was made of them before the shift."""
+"""Measures how well shifted studies are segmented, compared with the segmentation before the shift."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
@@ -16,15 +16,15 @@ class Outcome:
     """One class under one shift of one strength, over all patients.
 
     Attributes:
-        shift, step: the shift, and what its strength is called.
-        strength: as a number.
+        shift, step: name of the shift, and label of its strength.
+        strength: strength as a number.
         class_name: the class, or the mean over classes.
-        patients, misses: how many are in the means, and how often one of the two masks was empty.
-        dc, dc_sd, hd95_mm: mean, standard deviation over patients, mean of the shifted studies.
-        dc_before: mean Dice of the prediction on the unshifted studies, moved as the labels were: of the same slices
-            and region, so that the difference is the shift's doing.
-        misses_before: its misses.
-        flagged: studies whose prediction was flagged.
+        patients, misses: number of patients in the means, and number of cases in which only one mask was empty.
+        dc, dc_sd, hd95_mm: Dice of the shifted studies (mean, standard deviation over patients) and mean 95HD in mm.
+        dc_before: mean Dice of the prediction on the unshifted studies, moved in the same way as the labels. It
+            covers the same slices and region, so the difference is caused by the shift.
+        misses_before: misses of that prediction.
+        flagged: number of studies whose prediction has a flag.
     """
 
     shift: str
@@ -50,14 +50,14 @@ def measure(
     memory_bytes: int = MEMORY_BYTES,
     progress: Callable[[], None] = lambda: None,
 ) -> list[Outcome]:
-    """Shifts every study by every strength, predicts, and compares with the truth that was shifted with it.
+    """Applies every shift in every strength to every study, predicts, and compares with the shifted truth.
 
     Args:
-        studies: with labels.
+        studies: studies with labels.
         model: both networks.
-        shifts: of SHIFTS.
-        seed: of what is random; a study meets the same draws at every strength.
-        memory_bytes: what a forward pass may take.
+        shifts: some of SHIFTS.
+        seed: random seed. A study gets the same random draws at every strength.
+        memory_bytes: memory budget of a forward pass.
         progress: called after each study under each shift and strength.
     """
     conditions = [(shift, strength) for shift in shifts for strength in shift.strengths]
@@ -117,7 +117,7 @@ def _outcome(shift: Shift, strength: float, row: ClassSummary, old: ClassSummary
 
 
 def robustness_table(outcomes: Sequence[Outcome]) -> str:
-    """Each class's Dice at each strength, with its change, and the misses of all classes."""
+    """A table of the Dice of each class at each strength, with its change, and the misses of all classes."""
     rows: dict[tuple[str, str], list[Outcome]] = {}
     for outcome in outcomes:
         rows.setdefault((outcome.shift, outcome.step), []).append(outcome)

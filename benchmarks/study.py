@@ -1,4 +1,4 @@
-"""What a user waits for: a study from its file to its mask, and the start of a training.
+"""Measures the time that a user waits: for a study from its file to its mask, and for the start of a training.
 
 python -m benchmarks.study
 """
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """A pair of networks: widths, and the grids that experiments/acdc.py:small takes where they are coarser."""
+    """A pair of networks: widths, and grids if they are those of experiments/acdc.py:small instead of the paper's."""
 
     width: float
     localization_width: float
@@ -63,7 +63,7 @@ TINY = Size(1 / 32, 1 / 32)
 
 
 def files_to_masks(source: Path, folder: Path, study: Study, model: Model, rounds: int) -> dict[str, Any]:
-    """The study's file read, segmented in the true labels' box, its mask written."""
+    """Times reading the file, segmentation in the box of the true labels, and writing the mask."""
     box = true_box(study)
     kept: dict[str, Any] = {}
 
@@ -81,11 +81,11 @@ def files_to_masks(source: Path, folder: Path, study: Study, model: Model, round
 
 
 def start_to_first_step(options: Sequence[str], rounds: int) -> dict[str, Any]:
-    """Seconds from the start of `run.py` to the end of its first step: once with an empty cache, then warm.
+    """Seconds from the start of `run.py` to the end of its first step: once with an empty cache, then with a warm one.
 
     Args:
-        options: of `run.py`.
-        rounds: warm starts; 0 takes the first one for all.
+        options: options of `run.py`.
+        rounds: number of warm starts. 0: the first start counts as the warm one.
     """
     seconds = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -109,11 +109,11 @@ def start_to_first_step(options: Sequence[str], rounds: int) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prints the table; leaves study.json and study.md."""
+    """Prints the table; writes study.json and study.md."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.study", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
-    parser.add_argument("--tiny", action="store_true", help="sizes of a test")
+    parser.add_argument("--tiny", action="store_true", help="use the sizes of a test")
     given = parser.parse_args(arguments)
     described = machine.describe()
     say(machine.in_words(described))
@@ -128,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
             record["studies"][name] = found
             parts = ", ".join(f"{part} {seconds_text(seconds)}" for part, seconds in found["parts"].items())
             rows.append(_row(f"{frames} × {size}², file to mask, {name} networks ({parts})", found))
-    # The phantom's networks; --config.data.patients so that little time goes into drawing hearts.
+    # The networks of the phantom experiment; few patients, so that drawing hearts takes little time.
     options = ["--config.data.patients=6", "--config.data.phantom.frames=4"]
     if given.tiny:
         options += [

@@ -1,4 +1,4 @@
-"""The comparison's table."""
+"""The table of a comparison."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,13 +9,13 @@ from benchmarks.report import markdown_table, seconds_text
 HEADER = (
     "case",
     "contestant",
-    "way",
+    "variant",
     "step",
     "rounds",
-    "times ours",
+    "time / ours",
     "range",
     "GFLOP/s",
-    "of product",
+    "share of product",
     "peak MiB",
     "first step",
     "largest difference",
@@ -23,7 +23,7 @@ HEADER = (
 
 
 def comparison_table(records: Sequence[dict[str, Any]]) -> str:
-    """Contestants under each case."""
+    """The table of all cases and their contestants."""
     return markdown_table(HEADER, [_row(record, result) for record in records for result in record["contestants"]])
 
 

@@ -1,4 +1,4 @@
-"""Seconds of the parts of a job, run over and over."""
+"""Times the parts of a job over several rounds."""
 
 import statistics
 import time
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def timed(parts: Sequence[tuple[str, Callable[[], Any]]], rounds: int) -> dict[str, Any]:
-    """Seconds of each part in turn: the first time, and every later one."""
+    """Seconds of each part: of the first (cold) round, and of the later (warm) rounds."""
     seconds: dict[str, list[float]] = {name: [] for name, _ in parts}
     for _ in range(rounds + 1):
         for name, part in parts:

@@ -1,4 +1,4 @@
-"""The configuration that every experiment starts from: the paper's numbers, Sec. III-D."""
+"""The configuration from which every experiment starts: the paper's settings (Sec. III-D)."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -21,11 +21,11 @@ NO_FOA = {"segmentation.prepare.foa": False}
 
 
 def measured(dc: float, hd95_mm: float, bdc: float) -> dict[str, float]:
-    """The paper's numbers of a row of Table I."""
+    """The paper's results for one row of Table I."""
     return {"dc": dc, "hd95_mm": hd95_mm, "bdc": bdc}
 
 
-# Table I. The letters f, g and h are missing from the paper; here they are the pairs of losses.
+# The rows of Table I. The paper has no rows f, g and h; here they are the pairs of losses.
 ROWS = {
     "a": Row(
         "B+CCE",
@@ -60,7 +60,7 @@ ROWS = {
 
 
 def common(name: str) -> ConfigDict:
-    """The paper's configuration with the data set left to choose."""
+    """The paper's configuration; the data set is left open."""
     network = defaults(NetworkSpec)
     config = ConfigDict(
         {
@@ -72,11 +72,11 @@ def common(name: str) -> ConfigDict:
                 "root": "",
                 "patients": 0,  # 0: all
                 "folds": 5,
-                "split": "random",  # or who is tested on: "group", "spacing", "size"
+                "split": "random",  # or hold out by "group", "spacing", "size"
                 "fold": 0,
-                "folds_file": "",  # made in the workdir where empty
+                "folds_file": "",  # empty: made in the workdir
                 "validation_fraction": 0.1,
-                "cyclic": True,  # a cine's last frame precedes its first
+                "cyclic": True,  # the last frame of a cine comes before its first
                 "slice_axis": "axial",  # mmwhs2017
                 "phantom": {"size": 256, "frames": 20, "shape": (48, 128, 128)},
             },
@@ -98,10 +98,10 @@ def common(name: str) -> ConfigDict:
                 "optimiser": defaults(OptimiserSpec),
                 "train": defaults(TrainSpec),
             },
-            "prediction": {"memory_mb": 2048, "tta": "none"},  # MiB for a forward pass; or "flips", "turns"
+            "prediction": {"memory_mb": 2048, "tta": "none"},  # MiB; "none", "flips" or "turns"
             "evaluation": {
                 "checkpoint": "best",  # or "last"
-                "patients": "test",  # the fold's, or "all"
+                "patients": "test",  # of the fold, or "all"
                 "overlays": 10,
                 "pooled_hd95": False,
                 "exclude_empty": False,
@@ -110,19 +110,19 @@ def common(name: str) -> ConfigDict:
             "table": {"title": "", "class_name": "myocardium", "reference": "i", "order": ("i",)},
         }
     )
-    # The paper's numbers stand beside those of its own experiments only.
+    # The paper's results are shown for the paper's own experiments only.
     rows = {row: dataclasses.replace(described, paper={}) for row, described in ROWS.items()}
     return with_rows(config, rows, title=f"{name}: the rows of Table I", reference="i")
 
 
 def with_rows(config: ConfigDict, rows: Mapping[str, Row], *, title: str, reference: str) -> ConfigDict:
-    """The configuration with the rows of its table, which `--mode ablate` runs.
+    """The configuration with the rows of its table. `--mode ablate` runs them.
 
     Args:
         config: the experiment.
-        rows: in the order of the table.
-        title: over the table.
-        reference: the row that the others are compared with.
+        rows: the rows, in the order of the table.
+        title: title of the table.
+        reference: the row that the other rows are compared with.
     """
     config.rows = ConfigDict(
         {
@@ -140,15 +140,15 @@ def with_rows(config: ConfigDict, rows: Mapping[str, Row], *, title: str, refere
 
 
 def chosen(config: ConfigDict, names: str, variants: Mapping[str, Mapping[str, Any]] | None = None) -> ConfigDict:
-    """The configuration changed by what stands behind the colon of "experiments/acdc.py:small,c".
+    """The configuration with the variants and rows that are named after the colon of "experiments/acdc.py:small,cce".
 
     Args:
         config: the experiment.
-        names: of variants and rows, with commas between them; "" is the experiment itself.
-        variants: overrides by dotted name that are no rows of a table, such as a size.
+        names: names of variants and rows, separated by commas. "": the experiment itself.
+        variants: named overrides that are not rows of the table, such as a smaller size.
 
     Raises:
-        ValueError: there is no such name.
+        ValueError: a name is neither a row nor a variant.
     """
     variants = variants or {}
     for name in names.split(",") if names else []:
@@ -158,7 +158,7 @@ def chosen(config: ConfigDict, names: str, variants: Mapping[str, Mapping[str, A
             change = dotted(config.rows[name].change.to_dict())
         else:
             known = ", ".join([*config.table.order, *variants])
-            raise ValueError(f"{config.name}:{name}: there is no such row; choose one of {known}")
+            raise ValueError(f"{config.name}:{name}: no such row or variant; choose one of {known}")
         changed = ConfigDict(with_overrides(config.to_dict(), change))
         changed.name = f"{config.name}-{name}"
         changed.row = config.row if name in variants else name

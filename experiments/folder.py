@@ -1,11 +1,11 @@
 """Your own studies: a folder with a dataset.json (docs/formats.md), or a data set in nnU-Net's layout.
 
-    python run.py --mode check --config experiments/folder.py --config.data.root=DIR     first: is all well with it?
+    python run.py --mode check --config experiments/folder.py --config.data.root=DIR     check the data set first
     python run.py --config experiments/folder.py --config.data.root=DIR
     python run.py --config experiments/folder.py:small --config.data.root=DIR            for a CPU
     python run.py --config experiments/folder.py --config.data.name=nnunet --config.data.root=DatasetXXX_NAME
 
-Not in the paper. The recipe of experiments/acdc.py; the classes are those of dataset.json.
+Not in the paper. The recipe is that of experiments/acdc.py. The classes come from dataset.json.
 """
 
 from experiments import acdc

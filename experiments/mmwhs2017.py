@@ -3,7 +3,7 @@
     python run.py --config experiments/mmwhs2017.py --config.data.root=DIR
     python run.py --mode ablate --config experiments/mmwhs2017.py --config.data.root=DIR      Table II, five folds
 
-Needs a GPU at full width. The paper's result over five folds: myocardium DC 0.851, no augmentation.
+The full width needs a GPU. The paper's result over five folds: myocardium DC 0.851, without augmentation.
 """
 
 from experiments.common import NO_FOA, Row, chosen, common, with_rows

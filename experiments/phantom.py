@@ -1,9 +1,9 @@
-"""The built-in phantom: beating short-axis hearts, both networks small, under ten minutes on two CPU cores.
+"""The built-in phantom: beating short-axis hearts. Both networks are small: under ten minutes on two CPU cores.
 
     python run.py
     python run.py --mode ablate --config experiments/phantom.py:quick        Table I: 11 rows on 5 folds
 
-The same method as experiments/lvquan19.py, with narrow networks, coarser grids and batch normalisation.
+The method is that of experiments/lvquan19.py, with narrow networks, coarser grids and batch normalisation.
 """
 
 from experiments.common import ROWS, chosen, common, with_rows
@@ -36,7 +36,7 @@ def get_config(row: str = ""):
     config.localization.prepare.spacing_mm = 3.0
     config.localization.prepare.bucket = 64
     config.segmentation.prepare.spacing_mm = 1.3
-    config.segmentation.prepare.bucket = 96  # Every heart's crop fits, so that one program is compiled, not four.
+    config.segmentation.prepare.bucket = 96  # The crop of every heart fits, so one program is compiled instead of four.
     config.segmentation.train.box_jitter_px = 5
     with_rows(config, ROWS, title="Table I on the phantom (paper: LVQuan19)", reference="i")
     return chosen(config, row, {"quick": QUICK})

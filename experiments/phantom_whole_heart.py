@@ -1,8 +1,8 @@
-"""Whole hearts made by the project, as in MM-WHS2017: seven structures; both networks small.
+"""The built-in whole-heart phantom: seven structures as in MM-WHS2017. Both networks are small.
 
-    python run.py --mode ablate --config experiments/phantom_whole_heart.py       Table II's rows on 5 folds
+    python run.py --mode ablate --config experiments/phantom_whole_heart.py       the rows of Table II on 5 folds
 
-The same method as experiments/mmwhs2017.py, with narrow networks, coarser grids and batch normalisation.
+The method is that of experiments/mmwhs2017.py, with narrow networks, coarser grids and batch normalisation.
 """
 
 from experiments.common import chosen, common, with_rows

@@ -1,14 +1,14 @@
-"""The recipe of the weights that come with the package: the best found for short-axis cine MR, on ACDC.
+"""The recipe of the weights that come with the package: the best one found for short-axis cine MR, on ACDC.
 
-A training takes minutes on a GPU and two and a half hours on two cores:
+A training takes minutes on a GPU and two and a half hours on two CPU cores:
 
     python run.py --mode cv --config experiments/short_axis.py --config.data.root=DIR
     python run.py --config experiments/short_axis.py --config.data.folds=1 --config.data.root=DIR  with all patients
-    python run.py --mode ablate --config experiments/short_axis.py:brief --config.data.root=DIR    each part left out
-    python run.py --config experiments/short_axis.py:small --config.data.root=DIR                  half an hour a core
+    python run.py --mode ablate --config experiments/short_axis.py:brief --config.data.root=DIR    ablation of each part
+    python run.py --config experiments/short_axis.py:small --config.data.root=DIR                  20 minutes on a core
 
-Not in the paper: a decoder before the side outputs, batch normalisation, strong augmentation, averaged weights,
-bfloat16 on GPUs. docs/accuracy.md has what each is worth, and what else was tried.
+Not in the paper: a decoder before the side outputs, batch normalisation, strong augmentation, averaged weights, and
+bfloat16 on GPUs. docs/accuracy.md shows what each part is worth, and which other variants were tried.
 """
 
 from typing import Any
@@ -32,14 +32,14 @@ UNET = {
     "segmentation.network.architecture": "unet",
     "segmentation.network.decoder": "none",
 }
-# Without a box there is nothing to focus on, and whole images are on a coarser grid: 2.25 times the pixels as it is.
+# FOA needs a box. Whole images are on a coarser grid, and still have 2.25 times the pixels of a crop.
 WHOLE_IMAGE = {
     "localization.enabled": False,
     "segmentation.prepare.spacing_mm": 2.5,
     "segmentation.prepare.bucket": 192,
     **NO_FOA,
 }
-# What each part is worth: all else is as the recipe has it.
+# The ablation. Everything else is as in the recipe.
 ROWS = {
     "no-localization": Row("no localization, whole image", WHOLE_IMAGE),
     "no-foa": Row("no FOA", NO_FOA),
@@ -59,7 +59,7 @@ def get_config(row: str = ""):
     for stage in (config.localization, config.segmentation):
         stage.network.norm = "batch"
         stage.network.dtype = "bfloat16"
-        stage.prepare.neighbours = "slices"  # also of a cine: with those it was trained
+        stage.prepare.neighbours = "slices"  # of a cine too, because the network was trained on slices
         stage.loss.dice_batch = True
         stage.optimiser.learning_rate = 0.002
         stage.optimiser.epsilon = 1e-8
@@ -67,7 +67,7 @@ def get_config(row: str = ""):
         stage.optimiser.warmup_steps = 100
         stage.optimiser.average = 0.998
         stage.train.batch_size = 16
-        stage.train.examples_per_epoch = 1280  # of 1,350 to 1,700: whole blocks of 16 batches, one program
+        stage.train.examples_per_epoch = 1280  # of 1,350 to 1,700: five blocks of 16 batches, so one program
         stage.train.validate_epochs = 0
         stage.augment.rotation_degrees = 45.0
         stage.augment.flip = True

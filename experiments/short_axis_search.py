@@ -1,4 +1,4 @@
-"""What was tried around the best recipe for short-axis cine MR, a row each; docs/accuracy.md has what came out.
+"""Variants of the best recipe for short-axis cine MR, one row each. docs/accuracy.md shows the results.
 
 python run.py --mode ablate --config experiments/short_axis_search.py:small --folds=0 --config.data.root=DIR
 """

@@ -23,11 +23,12 @@ MOST_PASSES = 10
 
 @dataclasses.dataclass(frozen=True)
 class BoxSpec:
-    """What becomes of the box that the localization finds (Sec. III-A).
+    """What happens to the bounding box that the localization network finds (Sec. III-A).
 
     Attributes:
-        margin_px: px that the box grows by on each side, at the study's own spacing.
-        passes: how often a study is segmented at most: again where the segmentation contradicts its box.
+        margin_px: margin added to the box on each side, in px at the study's own spacing (paper: 10).
+        passes: largest number of times that a study is segmented. From 2 on, a study is segmented again when the
+            segmentation contradicts the box.
     """
 
     margin_px: int = 10

@@ -1,1 +1,1 @@
-"""MONAI's U-Net trained on our folds and scored by our metrics: `python -m benchmarks.monai`; see README.md here."""
+"""Trains MONAI's U-Net on our folds and scores it with our metrics: `python -m benchmarks.monai`; see README.md."""

@@ -1,4 +1,4 @@
-"""Trains MONAI's U-Net on one of our folds, and scores its test patients as we score ours.
+"""Trains MONAI's U-Net on one of our folds, and scores its test patients with our metrics.
 
 python -m benchmarks.monai --root DATA/acdc --folds runs/acdc/folds.json --minutes 60 --output runs/monai
 """
@@ -34,15 +34,19 @@ TITLE = "U-Net of MONAI"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Leaves what `run.py` leaves of a run, but pictures and checkpoints of ours."""
+    """Writes the same files as a run of `run.py`, except figures and our checkpoints."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.monai", description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, required=True, help="folder of ACDC")
     parser.add_argument("--folds", type=Path, required=True, help="folds.json of one of our runs")
     parser.add_argument("--fold", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=Path("runs/monai"), help="folder of this run")
-    parser.add_argument("--sweep", type=Path, help="instead: of our sweep, which gets a row `monai`")
+    parser.add_argument("--output", type=Path, default=Path("runs/monai"), help="folder for this run")
+    parser.add_argument(
+        "--sweep", type=Path, help="instead of --output: folder of our sweep; the run becomes its row `monai`"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--count", type=int, default=0, help="only so many patients of each part, for a trial")
+    parser.add_argument(
+        "--count", type=int, default=0, help="use only the first so many patients of each part, for a trial"
+    )
     for field in dataclasses.fields(Recipe):
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
     given = parser.parse_args(arguments)
@@ -57,16 +61,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def compare(given: argparse.Namespace, recipe: Recipe, folder: Path) -> None:
-    """The whole comparison, once the arguments are read."""
+    """Runs the whole comparison with the parsed arguments."""
     refs = list_acdc(given.root)
     folds = load_folds(given.folds, refs)
     if not 0 <= given.fold < len(folds.folds):
         raise InputError("folds", f"--fold={given.fold}: {given.folds} has folds 0 to {len(folds.folds) - 1}")
     if given.sweep is not None and not (given.sweep / "sweep.json").exists():
-        raise InputError("missing-file", f"--sweep={given.sweep}: no sweep.json is in it; name the folder of a sweep")
+        raise InputError("missing-file", f"--sweep={given.sweep}: contains no sweep.json; name the folder of a sweep")
     fold = folds.folds[given.fold]
     training, validation, test = (_load(refs, part, given.count) for part in (fold.train, fold.validation, fold.test))
-    say(f"{len(training)} studies to train on, {len(validation)} to choose with, {len(test)} to test on")
+    say(f"studies: {len(training)} training, {len(validation)} validation, {len(test)} test")
     (folder / "segmentation").mkdir(parents=True, exist_ok=True)
     for log in (folder / "segmentation").glob("*.jsonl"):
         log.unlink()  # of an earlier training
@@ -124,7 +128,7 @@ def _score(network, studies: Sequence[Study], recipe: Recipe, given: argparse.Na
 
 
 def _record(given: argparse.Namespace, recipe: Recipe, trained: dict[str, float]) -> dict[str, Any]:
-    """What our report reads of a run."""
+    """The record of the run that our report reads."""
     packages = ("torch", "monai", "numpy", "scipy", "nibabel")
     return {
         "config": {
@@ -145,7 +149,7 @@ def _record(given: argparse.Namespace, recipe: Recipe, trained: dict[str, float]
 
 
 def _add_row(sweep: Path) -> None:
-    """Names the row in the sweep's own record, where its report looks."""
+    """Adds the row to the record of the sweep, which its report reads."""
     plan = json.loads((sweep / "sweep.json").read_text(encoding="utf-8"))
     plan["rows"]["monai"] = {"title": TITLE, "paper": {}, "change": {}}
     write_json(plan, sweep / "sweep.json")

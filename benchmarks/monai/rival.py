@@ -1,9 +1,9 @@
-"""A 2D U-Net of MONAI's with the preparation, augmentation, loss and inference that MONAI offers for it.
+"""A 2D U-Net of MONAI, with the preparation, augmentation, loss and inference that MONAI offers for it.
 
-The recipe is nnU-Net's 2D one as far as MONAI has its parts: DynUNet with instance norm and deep supervision, one
-slice a time at a common pixel size, z-scores of the whole volume, Dice + cross entropy, sliding windows with Gaussian
-weights, all at the whole image. Adam and a cosine over the budget take the place of its thousand epochs of SGD, which
-no budget of an hour can hold. There is no localization: that is ours.
+The recipe follows nnU-Net's 2D recipe as far as MONAI has its parts: DynUNet with instance norm and deep supervision,
+one slice at a time at a common pixel size, z-scores of the whole volume, Dice + cross entropy, and sliding windows with
+Gaussian weights over the whole image. Adam with a cosine schedule over the time budget replaces the thousand epochs of
+SGD, which do not fit into an hour. There is no localization; that is part of our method.
 """
 
 import dataclasses
@@ -37,17 +37,17 @@ CLIP_NORM = 12.0  # of the gradients, as in nnU-Net
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What can be chosen of the rival.
+    """Options of the rival.
 
     Attributes:
-        minutes: of training and validation together, after the studies are read.
-        filters: feature maps of the first level; they double up to 16 times that.
-        spacing_mm: pixel side that images are resampled to.
-        patch: rows and columns of a training patch and of a window, px.
-        batch: patches a step.
-        rate: Adam's highest learning rate.
-        validations: how often the validation patients are predicted; the best weights are kept.
-        seed: of weights and draws.
+        minutes: time for training and validation together, in minutes, after the studies are read.
+        filters: feature maps of the first level; they double at each level, up to 16 times that.
+        spacing_mm: pixel side in mm to which images are resampled.
+        patch: rows and columns of a training patch and of a window, in px.
+        batch: patches in each step.
+        rate: highest learning rate of Adam.
+        validations: number of validations; the best weights are kept.
+        seed: random seed of weights and draws.
     """
 
     minutes: float = 60.0
@@ -61,7 +61,7 @@ class Recipe:
 
 
 def build(recipe: Recipe, classes: int) -> DynUNet:
-    """Five levels of two 3×3 convolutions, instance norm and leaky ReLU; two more outputs for deep supervision."""
+    """Five levels of two 3×3 convolutions, instance norm and leaky ReLU; two extra outputs for deep supervision."""
     filters = [recipe.filters * 2**level for level in range(5)]
     return DynUNet(
         spatial_dims=2,
@@ -86,7 +86,7 @@ def resampled(frame: np.ndarray, study: Study, recipe: Recipe) -> torch.Tensor:
 
 
 def examples(studies: Sequence[Study], recipe: Recipe) -> list[dict[str, torch.Tensor]]:
-    """Every slice of the studies with its labels, each (1, h, w), on the recipe's grid."""
+    """All slices of the studies with their labels, each (1, h, w), on the recipe's grid."""
     found = []
     for study in studies:
         assert study.labels is not None
@@ -99,7 +99,7 @@ def examples(studies: Sequence[Study], recipe: Recipe) -> list[dict[str, torch.T
 
 
 def augmentation(recipe: Recipe) -> Compose:
-    """Random patches, changed as far as experiments/acdc.py changes its own, and with noise."""
+    """Random patches with the augmentation ranges of experiments/acdc.py, and with noise."""
     both, patch = ["image", "label"], (recipe.patch, recipe.patch)
     return Compose(
         [
@@ -122,7 +122,7 @@ def augmentation(recipe: Recipe) -> Compose:
 
 
 def _batches(items: Sequence[dict[str, torch.Tensor]], recipe: Recipe) -> Iterator[dict[str, torch.Tensor]]:
-    """Batches for ever."""
+    """An endless series of batches."""
     transform = augmentation(recipe)
     transform.set_random_state(recipe.seed)
     loader = DataLoader(
@@ -145,17 +145,17 @@ def train(
     log: Callable[[dict], None],
     progress: Callable[[float], None],
 ) -> tuple[DynUNet, dict[str, float]]:
-    """Trains until the minutes are over; returns the weights of the best validation, or of the end without one.
+    """Trains until the time is up. Keeps the weights of the best validation; without validation, the last weights.
 
     Args:
         training, validation: studies with labels.
-        recipe: what to do.
-        device: of PyTorch.
-        log: takes records of the kind that our training log has.
-        progress: takes the share of the time that is over.
+        recipe: options.
+        device: device of PyTorch.
+        log: called with records in the format of our training log.
+        progress: called with the share of the time that has passed.
 
     Returns:
-        The network, and how many steps were made in how many seconds.
+        The network, and the number of steps, the seconds and the best validation Dice.
     """
     torch.manual_seed(recipe.seed)
     network = build(recipe, len(training[0].classes)).to(device)
@@ -181,7 +181,7 @@ def train(
         optimiser.step()
         steps += 1
         losses.append(loss.item())
-        # The last validation leaves time to be one of the budget.
+        # The last validation starts early enough to fit into the budget.
         if validation and share * (recipe.validations + 0.5) >= validated + 1:
             score = validation_dice(network, validation, recipe, device=device)
             log({"kind": "train", "step": steps, "epoch": validated, "loss": float(np.mean(losses))})
@@ -206,7 +206,7 @@ def validation_dice(network: DynUNet, studies: Sequence[Study], recipe: Recipe, 
 
 @torch.inference_mode()
 def predict(network: DynUNet, study: Study, recipe: Recipe, *, device: str) -> np.ndarray:
-    """(T, Z, H, W) uint8 on the study's own grid: probabilities resized to it, argmax, greatest component as ours."""
+    """(T, Z, H, W) uint8 on the study's own grid: resized probabilities, argmax, largest component as in ours."""
     network.eval()
     masks = []
     for frame in study.voxels:

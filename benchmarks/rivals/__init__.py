@@ -1,1 +1,1 @@
-"""The same networks and losses in other frameworks. Nothing here is shared with `foanet_jax` but the numbers."""
+"""The same networks and losses in other frameworks. They share only the numbers with `foanet_jax`, no code."""

@@ -1,4 +1,4 @@
-"""Keras on TensorFlow as one would write the paper down: a functional model, a `tf.function` for each step."""
+"""Keras on TensorFlow, written as the paper draws it: a functional model, a `tf.function` for each step."""
 
 import os
 
@@ -54,7 +54,7 @@ def build(inputs: Inputs, settings: Settings) -> keras.Model:
 
 
 def ssim(predicted, truth):
-    """Eq. 2 at patch level, the windows a depthwise convolution."""
+    """Eq. 2 at patch level; the windows are a depthwise convolution."""
     maps = tf.concat([predicted, truth, predicted**2, truth**2, predicted * truth], axis=-1)
     line = np.exp(-0.5 * ((np.arange(WINDOW) - WINDOW // 2) / SIGMA) ** 2)
     square = (line[:, None] * line[None, :] / line.sum() ** 2).astype(np.float32)
@@ -69,7 +69,7 @@ def ssim(predicted, truth):
 
 
 def hybrid_loss(logits, labels, terms: tuple[str, ...]):
-    """The sum of the terms named: "cce", "ssim", "dice" (ε = 1), each a mean over images."""
+    """The sum of the given terms ("cce", "ssim", "dice" with ε = 1), each a mean over images."""
     total = 0.0
     if "cce" in terms:
         total += tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))

@@ -1,4 +1,4 @@
-"""From a PyTorch network and loss to a program; what both of PyTorch's contestants share."""
+"""Makes a program from a PyTorch network and loss; shared by both PyTorch contestants."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def convolution(inputs: Inputs, layer: str, *, dilation: int = 1) -> nn.Conv2d:
-    """A zero-padded "same" convolution with a layer's parameters."""
+    """A zero-padded "same" convolution with the parameters of a layer."""
     kernel, bias = inputs.params[layer]["kernel"], inputs.params[layer]["bias"]
     size, _, maps_in, maps_out = kernel.shape
     made = nn.Conv2d(maps_in, maps_out, size, padding=dilation * (size // 2), dilation=dilation)

@@ -1,4 +1,4 @@
-"""PyTorch with this project's exact rewrites: side outputs as products at low resolution, windows as band matrices."""
+"""PyTorch with this project's equivalent forms: side outputs at low resolution, windows as band matrices."""
 
 import functools
 
@@ -20,7 +20,7 @@ def tap_matrix(size: int, stride: int) -> torch.Tensor:
 
 
 class FoaNet(torch_straight.FoaNet):
-    """Net.1 or Net.2, the 1×1 convolution multiplied into each side's kernel and up-sampling done last."""
+    """Net.1 or Net.2. The 1×1 convolution is multiplied into the kernel of each side; up-sampling comes last."""
 
     def __init__(self, inputs: Inputs, settings: Settings):
         super().__init__(inputs, settings)
@@ -48,12 +48,12 @@ class FoaNet(torch_straight.FoaNet):
 
 
 def up_then_convolve(features: torch.Tensor, kernel: torch.Tensor, taps: torch.Tensor) -> torch.Tensor:
-    """Up-convolution, then a 3×3 convolution: nine products over channels, then a matrix product an axis.
+    """Up-convolution, then a 3×3 convolution: nine products over channels, then a matrix product along each axis.
 
     Args:
         features: (B, C, h, w).
         kernel: (L, C, 3, 3).
-        taps: `tap_matrix` of the axes, which are alike.
+        taps: `tap_matrix`, the same for both axes.
     """
     batch, channels, height, width = features.shape
     classes = kernel.shape[0]
@@ -78,7 +78,7 @@ def window_matrix(size: int, device: torch.device) -> torch.Tensor:
 
 
 def moments(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """As the straight one, a band-matrix product an axis."""
+    """The moments of `torch_straight`, by a product with a band matrix along each axis."""
     maps = torch.cat([x, y, x * x, y * y, x * y], dim=1).contiguous()
     rows, columns = window_matrix(maps.shape[2], maps.device), window_matrix(maps.shape[3], maps.device)
     return rows @ (maps @ columns.T)

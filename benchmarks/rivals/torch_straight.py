@@ -1,4 +1,4 @@
-"""PyTorch as one would write the paper down: every box of Fig. 2 a layer, Eq. 2's windows a depthwise convolution."""
+"""PyTorch, written as the paper draws it: one layer for each box of Fig. 2, a depthwise convolution for Eq. 2."""
 
 import functools
 
@@ -84,7 +84,7 @@ def moments(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def similarity(found: torch.Tensor) -> torch.Tensor:
-    """Eq. 2's fraction, a mean over windows, classes and images."""
+    """The fraction of Eq. 2, as a mean over windows, classes and images."""
     mu_x, mu_y, square_x, square_y, product = found.chunk(5, dim=1)
     c1, c2 = 0.01**2, 0.03**2
     covariance = product - mu_x * mu_y
@@ -94,7 +94,7 @@ def similarity(found: torch.Tensor) -> torch.Tensor:
 
 
 def hybrid_loss(logits: torch.Tensor, labels: torch.Tensor, *, terms: tuple[str, ...], moments=moments) -> torch.Tensor:
-    """The sum of the terms named: "cce", "ssim", "dice" (ε = 1), each a mean over images."""
+    """The sum of the given terms ("cce", "ssim", "dice" with ε = 1), each a mean over images."""
     total = F.cross_entropy(logits, labels) if "cce" in terms else logits.new_zeros(())
     if "ssim" not in terms and "dice" not in terms:
         return total

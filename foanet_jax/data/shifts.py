@@ -1,7 +1,7 @@
-"""Studies as another scanner, patient or operator would have made them: pure functions of (study, strength, key).
+"""Shifts: changes of a study as another scanner, patient or operator would cause them.
 
-Each moves voxels, labels and spacing together as far as it is geometric, and leaves the study alone at the strength
-that it names as its neutral one. What is random is a function of `key` alone (Philox).
+Each shift is a pure function of (study, strength, key). Geometric shifts move voxels, labels and spacing together. At
+its neutral strength, a shift changes nothing. All random numbers depend only on `key` (Philox).
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ Key = tuple[int, ...]
 
 
 def draws(key: Key) -> np.random.Generator:
-    """Random numbers that are a function of the integers in `key`."""
+    """A random generator that depends only on the integers in `key`."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
 
 
@@ -25,35 +25,35 @@ def draws(key: Key) -> np.random.Generator:
 
 
 def gamma(study: Study, strength: float, key: Key = ()) -> Study:
-    """Intensities, scaled to 0–1 over the study, to the power of `strength`."""
+    """Raises the intensities, scaled to 0–1 over the study, to the power of `strength`."""
     low, high = float(study.voxels.min()), float(study.voxels.max())
     share = (study.voxels - low) / max(high - low, 1e-12)
     return _with_voxels(study, low + (high - low) * share**strength)
 
 
 def scale(study: Study, strength: float, key: Key = ()) -> Study:
-    """Intensities times `strength`, which Gauss normalisation undoes."""
+    """Multiplies the intensities by `strength`. Gauss normalisation undoes this."""
     return _with_voxels(study, strength * study.voxels)
 
 
 def offset(study: Study, strength: float, key: Key = ()) -> Study:
-    """`strength` times the study's σ added to all intensities.
+    """Adds `strength` times the study's σ to all intensities.
 
-    Gauss normalisation undoes it where there is no focus of attention, which multiplies intensities as they are.
+    Gauss normalisation undoes this only without a focus of attention, which multiplies the original intensities.
     """
     return _with_voxels(study, study.voxels + strength * float(study.voxels.std()))
 
 
 def gaussian_noise(study: Study, strength: float, key: Key = ()) -> Study:
-    """Independent Gaussian noise of σ = `strength` times the study's own σ."""
+    """Adds independent Gaussian noise of σ = `strength` times the study's own σ."""
     sigma = strength * float(study.voxels.std())
     return _with_voxels(study, study.voxels + sigma * draws(key).standard_normal(study.voxels.shape))
 
 
 def rician_noise(study: Study, strength: float, key: Key = ()) -> Study:
-    """The magnitude of intensities with Gaussian noise of σ = `strength` times the study's on both of their parts.
+    """Rician noise: the magnitude after adding Gaussian noise of σ = `strength` times the study's σ to both parts.
 
-    As in magnitude images (Gudbjartsson and Patz, 1995); intensities count from the study's lowest.
+    As in magnitude images (Gudbjartsson and Patz, 1995). Intensities are counted from the lowest in the study.
     """
     low, sigma = float(study.voxels.min()), strength * float(study.voxels.std())
     real, imaginary = sigma * draws(key).standard_normal((2, *study.voxels.shape))
@@ -61,9 +61,9 @@ def rician_noise(study: Study, strength: float, key: Key = ()) -> Study:
 
 
 def bias_field(study: Study, strength: float, key: Key = ()) -> Study:
-    """Intensities times exp(`strength` · f), f smooth in the image plane, one for the study, within ±1.
+    """Multiplies the intensities by exp(`strength` · f); f is smooth in the image plane and within ±1.
 
-    f is a random sum of half and whole cosine waves along rows and columns, as near a surface coil.
+    f is one random sum of half and whole cosine waves along rows and columns for the study, as near a surface coil.
     """
     rows, columns = (np.pi * (np.arange(n) + 0.5) / n for n in study.voxels.shape[-2:])
     field = sum(
@@ -75,15 +75,15 @@ def bias_field(study: Study, strength: float, key: Key = ()) -> Study:
 
 
 def blur(study: Study, strength: float, key: Key = ()) -> Study:
-    """A Gaussian of σ = `strength` mm in the image plane."""
+    """Blurs in the image plane with a Gaussian of σ = `strength` mm."""
     sigma = [0, 0, *(strength / mm for mm in study.spacing_mm[1:])]
     return _with_voxels(study, ndimage.gaussian_filter(study.voxels, sigma, mode="nearest"))
 
 
 def ghost(study: Study, strength: float, key: Key = ()) -> Study:
-    """`strength` times the image added a quarter of the field of view away on both sides, along rows or columns.
+    """Adds `strength` times the image, shifted by a quarter of the field of view to both sides, half to each side.
 
-    What motion during the acquisition leaves along the phase encoding; which axis that is `key` draws.
+    Motion during the acquisition leaves such ghosts along the phase encoding direction, which `key` draws here.
     """
     axis = int(draws(key).integers(2, 4))
     step = study.voxels.shape[axis] // 4
@@ -96,10 +96,10 @@ def ghost(study: Study, strength: float, key: Key = ()) -> Study:
 
 
 def resolution(study: Study, strength: float, key: Key = ()) -> Study:
-    """Pixels `strength` times as large in the image plane, each the mean of what it covers."""
+    """Makes pixels `strength` times as large in the image plane; each is about the mean of the area that it covers."""
     rows, columns = (max(1, round(n / strength)) for n in study.voxels.shape[-2:])
     scale = np.array(study.voxels.shape[-2:]) / (rows, columns)
-    # The blur that halves what the coarse grid cannot hold comes first, so that nothing is aliased.
+    # First a blur that halves the frequencies that the coarse grid cannot hold, to avoid aliasing.
     smooth = ndimage.gaussian_filter(study.voxels, [0, 0, *np.sqrt(np.maximum(scale**2 - 1, 0)) / 2.355])
     _, row_mm, column_mm = study.spacing_mm
     return _mapped(
@@ -112,16 +112,17 @@ def resolution(study: Study, strength: float, key: Key = ()) -> Study:
 
 
 def rotation(study: Study, strength: float, key: Key = ()) -> Study:
-    """Turned by `strength` degrees, counter-clockwise on a screen, about the image's centre.
+    """Rotates by `strength` degrees, counter-clockwise on a screen, around the centre of the image.
 
-    Quarter turns move pixels and shape; other angles keep the grid and interpolate, and the corners repeat the border.
+    Quarter turns move pixels without interpolation. Other angles keep the grid and interpolate; corners repeat the
+    border.
     """
     quarters, rest = divmod(strength, 90)
     if rest == 0:
         turned = _everywhere(study, lambda array: np.rot90(array, int(quarters), axes=(2, 3)))
         return _transposed_spacing(turned) if quarters % 2 else turned
     cosine, sine = math.cos(math.radians(strength)), math.sin(math.radians(strength))
-    # From an output pixel to the input pixel that it shows, in mm and then in pixels.
+    # Maps an output pixel to its input pixel, in mm and then in pixels.
     spacing = np.array(study.spacing_mm[1:])
     matrix = np.array([[cosine, sine], [-sine, cosine]]) * spacing / spacing[:, None]
     shape = study.voxels.shape[-2:]
@@ -130,25 +131,25 @@ def rotation(study: Study, strength: float, key: Key = ()) -> Study:
 
 
 def flip(study: Study, strength: float, key: Key = ()) -> Study:
-    """Mirrored: 1 left and right, 2 top and bottom, 3 both; 0 leaves it."""
+    """Mirrors: 1 left and right, 2 top and bottom, 3 both; 0 changes nothing."""
     axes = [axis for bit, axis in ((1, 3), (2, 2)) if int(strength) & bit]
     return _everywhere(study, lambda array: np.flip(array, axes))
 
 
 def transposition(study: Study, strength: float, key: Key = ()) -> Study:
-    """Rows and columns swapped where `strength` is 1."""
+    """Swaps rows and columns if `strength` is 1."""
     if not strength:
         return study
     return _transposed_spacing(_everywhere(study, lambda array: array.swapaxes(2, 3)))
 
 
 def slice_order(study: Study, strength: float, key: Key = ()) -> Study:
-    """Slices in reverse order where `strength` is 1."""
+    """Reverses the order of the slices if `strength` is 1."""
     return _everywhere(study, lambda array: array[:, ::-1]) if strength else study
 
 
 def field_of_view(study: Study, strength: float, key: Key = ()) -> Study:
-    """`strength` times as many rows and columns about the image's centre: cropped below 1, padded with zeros above."""
+    """Changes the numbers of rows and columns by the factor `strength`: crops below 1, pads with zeros above 1."""
     target = [max(1, round(n * strength)) for n in study.voxels.shape[-2:]]
 
     def windowed(array: np.ndarray) -> np.ndarray:
@@ -167,13 +168,13 @@ def field_of_view(study: Study, strength: float, key: Key = ()) -> Study:
 
 
 def heart_size(study: Study, strength: float, key: Key = ()) -> Study:
-    """All three spacings times `strength`: a smaller or larger patient in the same pixels."""
+    """Multiplies all three spacings by `strength`: a smaller or larger patient with the same pixels."""
     slice_mm, row_mm, column_mm = study.spacing_mm
     return dataclasses.replace(study, spacing_mm=(strength * slice_mm, strength * row_mm, strength * column_mm))
 
 
 def slice_gap(study: Study, strength: float, key: Key = ()) -> Study:
-    """Every `strength`-th slice alone, as far apart as they lie."""
+    """Keeps every `strength`-th slice, with the slice distance to match."""
     step = int(strength)
     slice_mm, row_mm, column_mm = study.spacing_mm
     kept = _everywhere(study, lambda array: array[:, ::step])
@@ -181,15 +182,15 @@ def slice_gap(study: Study, strength: float, key: Key = ()) -> Study:
 
 
 def single_slice(study: Study, strength: float, key: Key = ()) -> Study:
-    """The middle slice alone where `strength` is 1, with no neighbours to look at."""
+    """Keeps only the middle slice if `strength` is 1; it then has no neighbours."""
     middle = study.voxels.shape[1] // 2
     return _everywhere(study, lambda array: array[:, middle : middle + 1]) if strength else study
 
 
 def breath_holds(study: Study, strength: float, key: Key = ()) -> Study:
-    """Each slice moved by whole pixels in its plane, σ = `strength` mm along rows and columns, alike in all frames.
+    """Moves each slice in its plane by whole pixels, σ = `strength` mm along rows and columns, the same in all frames.
 
-    Images repeat their border where they were moved away from it.
+    An image repeats its border on the side from which it was moved away.
     """
     slices = study.voxels.shape[1]
     moves = strength * draws(key).standard_normal((slices, 2)) / np.array(study.spacing_mm[1:])
@@ -205,15 +206,15 @@ def breath_holds(study: Study, strength: float, key: Key = ()) -> Study:
 
 @dataclasses.dataclass(frozen=True)
 class Shift:
-    """One way to shift studies, and how far.
+    """One shift and its strengths.
 
     Attributes:
-        name: short.
-        title: of its panel, with the strength's unit.
-        apply: (study, strength, key) to a study.
-        strengths: in increasing order, without the neutral one.
+        name: short name.
+        title: title of its panel, with the unit of the strength.
+        apply: the function of (study, strength, key) that returns the shifted study.
+        strengths: strengths in increasing order, without the neutral one.
         neutral: the strength that changes nothing.
-        steps: what strengths are called that are no amounts.
+        steps: labels of strengths that are not amounts.
         own_grid: score on the study's own grid instead of the shifted one.
     """
 
@@ -226,7 +227,7 @@ class Shift:
     own_grid: bool = False
 
     def step(self, strength: float) -> str:
-        """What a strength is called."""
+        """The label of a strength."""
         return self.steps[self.strengths.index(strength)] if self.steps else f"{strength:g}"
 
 
@@ -257,7 +258,7 @@ def _with_voxels(study: Study, voxels: np.ndarray) -> Study:
 
 
 def _everywhere(study: Study, change: Callable[[np.ndarray], np.ndarray]) -> Study:
-    """Voxels and labels moved alike."""
+    """Applies the same change to voxels and labels."""
     labels = None if study.labels is None else np.ascontiguousarray(change(study.labels))
     return dataclasses.replace(study, voxels=np.ascontiguousarray(change(study.voxels)), labels=labels)
 
@@ -275,7 +276,7 @@ def _mapped(
     *,
     spacing_mm: tuple[float, float, float] | None = None,
 ) -> Study:
-    """Every plane read at matrix · (row, column) + offset, images linearly and labels by linear one-hot maps."""
+    """Samples every plane at matrix · (row, column) + offset: images linearly, labels by linear one-hot maps."""
     labels = None
     if study.labels is not None:
         labels = _relabelled(study.labels, matrix, offset, shape, len(study.classes))
@@ -284,7 +285,7 @@ def _mapped(
 
 
 def restored(mask: np.ndarray, study: Study) -> np.ndarray:
-    """A mask (T, Z, h, w) on a grid that covers the study's images with other pixels, on the study's own grid."""
+    """Resamples a mask (T, Z, h, w) from a grid with other pixels to the study's own grid."""
     shape = study.voxels.shape[-2:]
     scale = np.array(shape) / mask.shape[-2:]
     return _relabelled(mask, np.diag(1 / scale), (1 / scale - 1) / 2, shape, len(study.classes), mode="nearest")
@@ -299,7 +300,7 @@ def _relabelled(
     *,
     mode: str = "constant",
 ) -> np.ndarray:
-    """Labels (T, Z, H, W) read at matrix · (row, column) + offset: the class of most weight; background beyond."""
+    """Samples labels (T, Z, H, W) at matrix · (row, column) + offset: the class of most weight; background outside."""
     maps = [
         _sampled((labels == index).astype(np.float32), matrix, offset, shape, mode=mode, beyond=float(index == 0))
         for index in range(classes)

@@ -10,29 +10,31 @@ FOLDS = 0.48  # share of their distance that control points may move by (Choi & 
 
 @dataclasses.dataclass(frozen=True)
 class AugmentSpec:
-    """Ranges of the random changes; the default changes nothing.
+    """Ranges of the random changes during training. The default changes nothing.
 
-    One draw serves a study for an epoch. Where a strength is "from 0 to this" it is drawn evenly, so that weak changes
-    are as frequent as strong ones. Intensities change in the order bias, motion, blur, gamma, noise; FOA and Gauss
-    normalisation follow, which would take contrast and brightness away: these come last.
+    Each study gets one random draw for each epoch. A strength "from 0 to this value" has a uniform distribution, so
+    weak changes are as frequent as strong ones. Intensities change in this order: bias, motion, blur, gamma, noise. FOA
+    and Gauss normalisation come next. Contrast and brightness come last, because normalisation would undo them.
 
     Attributes:
-        rotation_degrees: rotation drawn from ± this.
-        flip: mirror rows and columns, each with probability one half.
-        scale: relative size drawn from 1 ± this.
-        stretch: longer by exp(s) along one direction and shorter by it across, s from 0 to this, the direction any;
-            with the rotation this is shear, too.
-        elastic_mm: largest displacement of the control points of a smooth deformation, from 0 to this.
-        elastic_spacing_mm: distance of the control points.
-        slice_shift_mm: largest shift of a slice against the stack along rows and columns, from 0 to this: breath
-            holds that differ.
-        gamma: intensity exponent drawn from exp(± this), on intensities scaled to 0–1.
-        noise: standard deviation of added Gaussian noise drawn from 0 to this, in units of the volume's σ.
-        bias: largest log-amplitude of a smooth gain over the image, from 0 to this: sensitivity of receiver coils.
-        motion: share of a slice's signal that goes into two ghosts along rows or columns, from 0 to this for each.
-        blur_mm: standard deviation of a Gaussian blur in the image plane, from 0 to this: lower resolution.
-        contrast: factor of the network's input drawn from exp(± this).
-        brightness: what is added to the network's input drawn from ± this, in units of its σ.
+        rotation_degrees: rotation angle in degrees, from −this to +this value.
+        flip: mirror the rows and the columns, each with probability 0.5.
+        scale: relative size, from 1 − this to 1 + this value.
+        stretch: stretch by exp(s) along a random direction and shrink by the same factor across it; s from 0 to this
+            value. Together with the rotation this includes shear.
+        elastic_mm: elastic deformation: largest displacement of the control points in mm, from 0 to this value.
+        elastic_spacing_mm: distance between the control points of the elastic deformation, in mm.
+        slice_shift_mm: largest shift of each slice along rows and columns in mm, from 0 to this value. It imitates
+            different breath-hold positions.
+        gamma: exponent of the intensities (scaled to 0–1), from exp(−this) to exp(+this value).
+        noise: standard deviation of added Gaussian noise, from 0 to this value, in units of the volume's σ.
+        bias: bias field (coil sensitivity): largest logarithm of a smooth gain over the image, from 0 to this value.
+        motion: motion ghosts: share of a slice's signal that goes into each of two ghosts along the rows or the
+            columns, from 0 to this value.
+        blur_mm: standard deviation of an in-plane Gaussian blur in mm, from 0 to this value. It imitates a lower
+            resolution.
+        contrast: factor applied to the network's input, from exp(−this) to exp(+this value).
+        brightness: constant added to the network's input, from −this to +this value, in units of its σ.
     """
 
     rotation_degrees: float = 0.0

@@ -32,19 +32,21 @@ FOA_OF = ("voxels", "normalised")
 
 @dataclasses.dataclass(frozen=True)
 class PrepareSpec:
-    """How a crop becomes network input. Prepro.1 is the default: no resizing, no FOA.
+    """How a crop becomes the input of a network. The default is Prepro.1: no resizing, no FOA.
 
     Attributes:
-        spacing_mm: in-plane spacing to resize to (paper: 0.65 for Net.2); 0 keeps each study's own.
-        foa: multiply by the Gaussian weight of Eq. 5.
-        foa_of: what Eq. 5 multiplies: the crop's "voxels" as they are (the paper), which fade to zero, or "normalised"
-            ones, which fade to the crop's mean, so that an offset of all intensities changes nothing.
-        delta_ratio: δ of Eq. 5 as a fraction of the box's mean side.
-        image_method: interpolation of images, "linear" or "cubic".
-        label_method: interpolation of labels, "linear" (one-hot) or "nearest".
-        bucket: grids are padded to a multiple of this many px, so that few shapes are compiled.
-        neighbours: what stands beside a slice in the temporal-like image, see `image/stack.py`: "auto" (frames of a
-            cine, else slices), "frames", "slices" or "none".
+        spacing_mm: in-plane spacing to which images are resampled, in mm (paper: 0.65 for Net.2). 0: keep the spacing
+            of each study.
+        foa: apply the focus of attention (FOA): multiply the crop by the Gaussian weight of Eq. 5.
+        foa_of: what Eq. 5 multiplies. "voxels": the intensities of the crop (the paper), which fade to zero towards the
+            border. "normalised": the normalised intensities, which fade to the mean of the crop; an offset added to all
+            intensities then changes nothing.
+        delta_ratio: δ of Eq. 5, as a fraction of the mean side of the box.
+        image_method: interpolation of images: "nearest", "linear" or "cubic".
+        label_method: interpolation of labels: "linear" (of one-hot maps) or "nearest".
+        bucket: image sizes are padded to a multiple of this many px. A larger value means fewer shapes to compile.
+        neighbours: which images are the other two channels of the temporal-like image (`image/stack.py`): "auto"
+            (neighbouring frames in a cine, neighbouring slices otherwise), "frames", "slices" or "none".
     """
 
     spacing_mm: float = 0.0

@@ -29,22 +29,22 @@ CHOICES = {
 
 @dataclasses.dataclass(frozen=True)
 class NetworkSpec:
-    """What is needed to build a network.
+    """The architecture of a network.
 
     Attributes:
         architecture: "net1" (localization), "net2" (segmentation, with Part 2) or "unet".
-        classes: number of classes, the background included.
-        width: fraction of the full number of feature maps; 1 fits the ImageNet weights.
-        side_maps: K, maps of each specialised layer (paper: 16).
-        order: "up_conv" up-samples a side output before its 3×3 convolution (the paper), "conv_up" after.
-        up: "bilinear" up-convolutions are fixed, "learned" ones start there.
-        norm: "none" (the paper), "batch", "group" or "instance" normalisation after each convolution of the base
-            network; the last two know one image at a time, and suit batches of one.
-        decoder: "none" takes the side outputs of Net.1 and Net.2 from the base network's stages (the paper), "top_down"
-            from a decoder that joins each stage with the coarser ones (`network/decoder.py`).
-        side_heads: Net.1 and Net.2 get a classifier a side output, from which training alone learns (`loss.side`).
-        dtype: what the base network computes in; parameters, statistics and logits stay float32. On CPUs "bfloat16"
-            trains and predicts in float32.
+        classes: number of classes, including the background.
+        width: fraction of the full number of feature maps. ImageNet weights need 1.
+        side_maps: number K of feature maps of each side output (paper: 16).
+        order: "up_conv" up-samples a side output before its 3×3 convolution (the paper); "conv_up" does it afterwards.
+        up: up-convolutions: "bilinear" (fixed) or "learned" (trained, starting from bilinear).
+        norm: normalisation after each convolution of the base network: "none" (the paper), "batch", "group" or
+            "instance". The last two normalise each image on its own, and therefore suit a batch size of 1.
+        decoder: where Net.1 and Net.2 take their side outputs from. "none": from the stages of the base network (the
+            paper). "top_down": from a decoder that joins each stage with the coarser ones (`network/decoder.py`).
+        side_heads: add a classifier to each side output of Net.1 and Net.2. It is used in training only (`loss.side`).
+        dtype: data type in which the base network computes. Parameters, statistics and logits are always float32. On
+            CPUs, "bfloat16" trains and predicts in float32.
     """
 
     architecture: str

@@ -22,17 +22,20 @@ EXACT = lax.Precision.HIGHEST
 
 @dataclasses.dataclass(frozen=True)
 class LossSpec:
-    """Weights of the three terms, and how each is read; a term of weight 0 is not computed.
+    """Weights and variants of the three loss terms. A term of weight 0 is not computed.
 
     Attributes:
-        cce, ssim, dice: weights.
-        ssim_mode: "windowed" (patch level, 11×11 Gaussian) or "global" (one window, the whole image).
-        dice_background: whether the mean of Eq. 4 includes the background.
-        dice_epsilon: the smooth factor ε of Eq. 3.
-        dice_batch: sum Eq. 3 over the batch's pixels, so that an image without a class does not count as one.
+        cce: weight of the categorical cross entropy (CCE).
+        ssim: weight of the SSIM loss.
+        dice: weight of the Dice loss.
+        ssim_mode: "windowed" (patch level, 11×11 Gaussian window) or "global" (one window, the whole image).
+        dice_background: include the background in the mean over classes (Eq. 4).
+        dice_epsilon: smoothing term ε of Eq. 3.
+        dice_batch: compute Eq. 3 over all pixels of the batch instead of image by image. An image that lacks a class
+            then does not count as a Dice of 1.
         label_smoothing: share of each label that cross entropy spreads over all classes.
-        side: weight of cross entropy and Dice, with their weights above, of the side heads' own predictions
-            (`network.side_heads`), a mean over them.
+        side: weight of the loss of the side heads (`network.side_heads`): the mean over the heads of cross entropy and
+            Dice, weighted as above.
     """
 
     cce: float = 1.0

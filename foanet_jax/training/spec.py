@@ -13,21 +13,23 @@ STAGES = ("localization", "segmentation")
 
 @dataclasses.dataclass(frozen=True)
 class TrainSpec:
-    """How long and on what a network trains.
+    """How long and on which data a network trains.
 
     Attributes:
-        epochs: passes over the training studies (paper: 10).
-        batch_size: slices a step (paper: 1), over all devices together.
-        examples_per_epoch: slices drawn for an epoch; 0 takes all.
-        box_jitter_px: how far each side of a training crop may move at random, px of the study.
-        box_scale: how much larger a training crop may be at random, as a share of its size.
-        pretrained: file of VGG16's ImageNet weights, or of networks (`--mode release`); empty: He initialisation.
-        validate_epochs: epochs from one validation, and the checkpoint that goes with it, to the next; the last epoch
-            has both in any case. 0: no validation, and the last checkpoint stands for the best.
-        save_minutes: longest time between two checkpoints; 0: only at the ends of epochs.
-        keep_last: how many of the last checkpoints are kept, beside the best.
-        keep_best: how many of the best by validation Dice are kept.
-        max_skipped: steps in a row that may have no finite gradients.
+        epochs: number of passes over the training studies (paper: 10).
+        batch_size: number of slices in each step (paper: 1), over all devices together.
+        examples_per_epoch: number of slices drawn for each epoch. 0: all of them.
+        box_jitter_px: largest random shift of each side of a training crop, in px of the study.
+        box_scale: largest random enlargement of a training crop, as a share of its size.
+        pretrained: file with ImageNet weights of VGG16, or a weights file written by `--mode release`. Empty: He
+            initialisation.
+        validate_epochs: number of epochs between two validations; each validation saves a checkpoint. The last epoch
+            always ends with both. 0: no validation, and the last checkpoint counts as the best.
+        save_minutes: longest time between two checkpoints, in minutes. 0: save only at the end of an epoch.
+        keep_last: number of most recent checkpoints to keep, in addition to the best.
+        keep_best: number of checkpoints with the best validation Dice to keep.
+        max_skipped: number of steps in a row that may be skipped because of gradients that are not finite. After that,
+            training stops with an error.
     """
 
     epochs: int = 10

@@ -18,19 +18,23 @@ POWER = 0.9  # of the polynomial schedule, as nnU-Net has it
 
 @dataclasses.dataclass(frozen=True)
 class OptimiserSpec:
-    """Adam and its schedule; the default is the paper's (Sec. III-D).
+    """Adam and its learning rate schedule. The default is the paper's (Sec. III-D).
 
     Attributes:
-        learning_rate, beta1, beta2, epsilon: Adam's.
+        learning_rate: learning rate of Adam.
+        beta1: decay rate of Adam's first moment.
+        beta2: decay rate of Adam's second moment.
+        epsilon: ε of Adam.
         keras_epsilon: add ε before the bias correction, as Keras does, instead of after it.
-        schedule: "constant" (the paper), "cosine" to zero over the whole run, or "poly", which falls to zero as
-            (1 − t)^0.9 does.
-        warmup_steps: steps over which the rate first rises from zero.
-        clip_norm: largest global norm of the gradients; 0 does not clip.
-        weight_decay: share of each kernel that a step takes away, times the rate (Loshchilov & Hutter 2019); biases
-            and scales stay.
-        average: decay of the moving average of all variables that validation and prediction use instead of the last
-            ones, such as 0.999; 0 keeps none. After t steps it is at most (1 + t)/(10 + t): the first ones fade.
+        schedule: schedule of the learning rate: "constant" (the paper), "cosine" (falls to zero over the whole
+            training), or "poly" (falls to zero as (1 − t)^0.9).
+        warmup_steps: number of steps over which the learning rate rises from zero at the start.
+        clip_norm: gradients with a larger global norm are scaled down to it. 0: no clipping.
+        weight_decay: decoupled weight decay (Loshchilov & Hutter 2019): each step reduces every kernel by this share
+            times the learning rate. Biases and scales are not decayed.
+        average: decay of a moving average of all variables, such as 0.999. Validation and prediction use the average
+            instead of the last values. After t steps the decay is at most (1 + t)/(10 + t), so that the first steps are
+            forgotten. 0: no average.
     """
 
     learning_rate: float = 0.002

@@ -1,4 +1,4 @@
-"""Writes docs/configuration.md from the settings' docstrings: `python -m tests.docs.make_configuration`."""
+"""Makes docs/configuration.md from the docstrings of the settings: `python -m tests.docs.make_configuration`."""
 
 import re
 from pathlib import Path
@@ -12,48 +12,52 @@ from foanet_jax.training.spec import STAGES
 PATH = Path(__file__).parents[2] / "docs" / "configuration.md"
 INTRODUCTION = """# Configuration
 
-Every field that `experiments/common.py` has, set with `--config.NAME=VALUE`. Both networks have those of the second
-section, as `localization.PART.FIELD` and `segmentation.PART.FIELD`. Defaults are the paper's, and what the paper does
-not have is off; an experiment's file changes some. Made from the code by `python -m tests.docs.make_configuration`.
+This page lists every field of the configuration in `experiments/common.py`. Set a field on the command line with
+`--config.NAME=VALUE`. The fields of the second section exist once for each network: write them as
+`localization.PART.FIELD` and `segmentation.PART.FIELD`. The defaults are the paper's. Options that the paper does not
+have are off by default. The file of an experiment may change some defaults. This page is generated from the code by
+`python -m tests.docs.make_configuration`.
 """
-# What stands in no settings class.
+# The fields that belong to no settings class.
 OTHERS = {
-    "name": "of the experiment, and of its folder below `runs/`",
-    "row": "of the table that was chosen; empty: the experiment itself",
-    "seed": "of folds, initialisation, order and random changes",
-    "data.name": "acdc, lvquan19, mmwhs2017, sunnybrook, nnunet, folder, phantom, phantom_stack, phantom_whole_heart",
+    "name": "name of the experiment, and of its folder in `runs/`",
+    "row": "row of the table that was chosen. Empty: the experiment itself",
+    "seed": "random seed of folds, initialisation, order of the slices and augmentation",
+    "data.name": "data set: acdc, lvquan19, mmwhs2017, sunnybrook, nnunet, folder, phantom, phantom_stack or "
+    "phantom_whole_heart",
     "data.root": "folder of the data set",
-    "data.patients": "only the first so many; 0: all",
-    "data.folds": "how many folds are made; 1: nobody is tested, all are trained or validated with",
-    "data.fold": "which one is trained and tested on",
-    "data.folds_file": "folds that were made before; empty: made in the workdir",
-    "data.split": '"random", or what each fold\'s test patients are held out by: "group", "spacing", "size"',
-    "data.validation_fraction": "share of a fold's training patients that chooses the best checkpoint",
-    "data.cyclic": "whether a cine's last frame precedes its first",
-    "data.slice_axis": "mmwhs2017: axial, coronal or sagittal",
-    "data.phantom.size": "of phantoms: px",
-    "data.phantom.frames": "of the short-axis phantom",
-    "data.phantom.shape": "of the whole-heart phantom: slices, rows, columns",
-    "localization.enabled": "False segments whole frames",
-    "localization.network.architecture": '"net1", "net2" or "unet"',
-    "segmentation.network.architecture": '"net1", "net2" or "unet"',
-    "prediction.memory_mb": "MiB for a forward pass",
-    "prediction.tta": "both networks: mean of the probabilities over the image alone (none), its 4 flips, or its 8 "
-    "turns (flips and quarter turns)",
-    "evaluation.checkpoint": '"best" by validation Dice, or "last"',
-    "evaluation.patients": '"test": the fold\'s, or "all"',
-    "evaluation.overlays": "studies that are drawn",
-    "evaluation.pooled_hd95": "95HD as one percentile of both directions' distances",
-    "evaluation.exclude_empty": "leave out structures that are missing in truth and prediction",
-    "table.title": "over the table of `--mode ablate`",
-    "table.class_name": "the class that the table is about",
-    "table.reference": "the row that the others are compared with",
-    "table.order": "of the rows",
+    "data.patients": "use only the first so many patients. 0: all",
+    "data.folds": "number of folds. 1: no test patients; all patients are used for training or validation",
+    "data.fold": "fold to train and test on",
+    "data.folds_file": "file with existing folds. Empty: new folds are made in the workdir",
+    "data.split": 'how the test patients of a fold are chosen: "random", or held out by "group", "spacing" or "size"',
+    "data.validation_fraction": "share of a fold's training patients that is used for validation, which selects the "
+    "best checkpoint",
+    "data.cyclic": "treat a cine as cyclic: its last frame comes before its first",
+    "data.slice_axis": "slice orientation of mmwhs2017: axial, coronal or sagittal",
+    "data.phantom.size": "image size of the short-axis phantoms, in px",
+    "data.phantom.frames": "number of frames of the short-axis phantom",
+    "data.phantom.shape": "shape of the whole-heart phantom: slices, rows, columns",
+    "localization.enabled": "False: no localization; whole images are segmented",
+    "localization.network.architecture": 'architecture of the localization network: "net1", "net2" or "unet"',
+    "segmentation.network.architecture": 'architecture of the segmentation network: "net1", "net2" or "unet"',
+    "prediction.memory_mb": "memory budget of a forward pass, in MiB",
+    "prediction.tta": "test-time augmentation (TTA) of both networks. Probabilities are averaged over: the image alone "
+    "(none), the image and its mirror images, 4 in total (flips), or these and their quarter turns, 8 in total (turns)",
+    "evaluation.checkpoint": 'checkpoint to evaluate: "best" by validation Dice, or "last"',
+    "evaluation.patients": 'patients to evaluate: "test" (test patients of the fold) or "all"',
+    "evaluation.overlays": "number of studies to draw",
+    "evaluation.pooled_hd95": "compute 95HD as one percentile over the distances of both directions together",
+    "evaluation.exclude_empty": "exclude structures that are missing in both truth and prediction",
+    "table.title": "title of the table of `--mode ablate`",
+    "table.class_name": "class that the table reports",
+    "table.reference": "row that the other rows are compared with",
+    "table.order": "order of the rows",
 }
 
 
 def described(part: type) -> dict[str, str]:
-    """What a settings class's docstring says of each attribute."""
+    """The description of each attribute, from the docstring of a settings class."""
     _, attributes = re.split(r"\n *Attributes:\n", part.__doc__ or "")
     texts: dict[str, str] = {}
     for entry in re.split(r"\n {8}(?! )", "\n" + attributes.rstrip())[1:]:
@@ -63,16 +67,16 @@ def described(part: type) -> dict[str, str]:
 
 
 def table(rows: dict[str, tuple[str, str]]) -> str:
-    """Markdown of fields, defaults and descriptions."""
+    """A Markdown table of fields, defaults and descriptions."""
     lines = [f"| `{name}` | {default} | {text.rstrip('.')} |" for name, (default, text) in rows.items()]
-    return "\n".join(["| field | default | |", "|---|---|---|", *lines]) + "\n"
+    return "\n".join(["| field | default | meaning |", "|---|---|---|", *lines]) + "\n"
 
 
 def page() -> str:
-    """The whole page.
+    """The text of the whole page.
 
     Raises:
-        KeyError: a field is described nowhere.
+        KeyError: a field has no description.
     """
     others = OTHERS | {f"localization.{name}": text for name, text in described(BoxSpec).items()}
     fields = {name: value for name, value in dotted(common("NAME").to_dict()).items() if not name.startswith("rows.")}
@@ -90,7 +94,7 @@ def page() -> str:
             default = f"`{values[0]!r}`" if values[0] == values[1] else f"`{values[0]!r}`, segmentation `{values[1]!r}`"
             sections[part][field] = (default, parts[part][field])
         else:
-            raise KeyError(f"{name}: describe it in {__file__}")
+            raise KeyError(f"{name} has no description; add one to OTHERS in {__file__}")
     text = (
         INTRODUCTION + "\n## Data, prediction, evaluation\n\n" + table(shown) + "\n## The networks and their training\n"
     )

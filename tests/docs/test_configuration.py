@@ -1,4 +1,4 @@
-"""docs/configuration.md tells every field of experiments/common.py, its default and what its docstring says."""
+"""docs/configuration.md lists every field of experiments/common.py with its default and its docstring."""
 
 import re
 

@@ -163,7 +163,9 @@ def scripts():
 
 
 def test_the_scripts_are_shell_with_options_that_there_are():
-    defined = re.findall(r'DEFINE_\w+\(\s*"(\w+)"', (ROOT / "foanet_jax" / "options.py").read_text(encoding="utf-8"))
+    defined = re.findall(
+        r'DEFINE_\w+\(\s*"(\w+)"', (ROOT / "foanet_jax" / "jobs" / "options.py").read_text(encoding="utf-8")
+    )
     fields = dotted(common("any").to_dict())
     assert len(scripts()) == 3
     for script in scripts():
