@@ -15,8 +15,8 @@ import foanet_jax
 from experiments import phantom
 from foanet_jax.data.folds import Fold
 from foanet_jax.data.phantom.short_axis import short_axis_study
-from foanet_jax.jobs.experiment.release import release
 from foanet_jax.jobs.experiment.model import find_runs, load_description, load_model, require_unseen, seen_patients
+from foanet_jax.jobs.experiment.release import release
 from foanet_jax.jobs.experiment.reviewing import expectations
 from foanet_jax.jobs.export import export_model
 from foanet_jax.measures.quality.calibration import Calibration, fit_calibration
