@@ -61,12 +61,16 @@ def measure(path: Path, data: Path, *, copies: int = len(DEGRADATIONS), patients
     return points
 
 
+def fit(points: Sequence[Point]) -> Calibration | None:
+    """The map through the points; None where there are too few."""
+    return fit_calibration([point[1] for point in points], [point[2] for point in points], checkpoint="best")
+
+
 def left_out(points: Sequence[Point]) -> list[tuple[float, float]]:
     """Expected and true Dice of each point, by a map fitted without its patient. An unknown Dice counts as 0."""
     pairs = []
     for patient in dict.fromkeys(name for name, *_ in points):
-        others = [point[1:] for point in points if point[0] != patient]
-        fitted = fit_calibration(*zip(*others, strict=True), checkpoint="best")
+        fitted = fit([point for point in points if point[0] != patient])
         own = [point[1:] for point in points if point[0] == patient]
         pairs += [((fitted and fitted.expected_dice(sure)) or 0.0, dice) for sure, dice in own]
     return pairs
@@ -113,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         path = given.checkpoint or default_weights()
         points = measure(path, given.data, copies=given.copies, patients=given.patients)
-        fitted = fit_calibration(*zip(*(point[1:] for point in points), strict=True), checkpoint="best")
+        fitted = fit(points)
         if fitted is None:
             raise InputError("no-studies", f"{given.data}: too few validation studies to calibrate with; use more")
         weights = read_weights(path)
