@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.contestants import TITLES
 from benchmarks.report import seconds_text
-from benchmarks.shifts import Shift
+from foanet_jax.data.shifts import Shift
 from foanet_jax.pages.drawing.style import INK, PAGE, QUIET_INK, class_colours, save
 
 COLOURS = {

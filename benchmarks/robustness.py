@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.plots import draw_robustness
 from benchmarks.report import say, write_json, write_text
 from benchmarks.shifted import Outcome, measure, robustness_table
-from benchmarks.shifts import SHIFTS, Shift
+from foanet_jax.data.shifts import SHIFTS, Shift
 from foanet_jax.jobs import commandline, helping, startup
 from foanet_jax.jobs.experiment.model import load_model
 from foanet_jax.jobs.experiment.options import memory_bytes

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 
 from benchmarks.report import markdown_table
-from benchmarks.shifts import SHIFTS, Shift, restored
+from foanet_jax.data.shifts import SHIFTS, Shift, restored
 from foanet_jax.data.study import Study
 from foanet_jax.measures.evaluation import ClassSummary, summarise
 from foanet_jax.measures.metrics import FOREGROUND, Score, score_case

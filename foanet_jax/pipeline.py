@@ -15,6 +15,7 @@ from foanet_jax.image.boxes import Box, paste, slice_boxes, union_box, whole_ima
 from foanet_jax.image.components import keep_greatest
 from foanet_jax.image.confidence import Confidence, confidence_of, overlap, tally
 from foanet_jax.image.prepare import Prepared, PrepareSpec, Source, open_source, prepare, restore_labels
+from foanet_jax.image.slices import blank_planes, jumps, with_even_brightness
 from foanet_jax.image.stack import neighbours, temporal_like
 from foanet_jax.network import NetworkSpec, forward_bytes, probabilities
 from foanet_jax.system.devices import explaining_out_of_memory, spread
@@ -38,6 +39,8 @@ Progress = Callable[[str, int, int], None]  # arguments: name of the step, slice
 AT_BORDER = "the localized object touches the border of the image"
 NOT_LOCALIZED = "nothing localized: the whole image was segmented"
 EMPTY = "nothing segmented: the mask is empty"
+BLANK = "slices without contrast: nothing is drawn on them"
+UNEVEN = "the brightness jumps from slice to slice: each slice was scaled to the same range"
 # Least intersection over union of the box and of the box around the segmentation, with margin, to accept the box.
 AGREEMENT = 0.75
 
@@ -365,6 +368,13 @@ def _predict_study(study: Study, model: Model, *, memory_bytes: int, tta: str, p
         flag = f"every voxel is {float(study.voxels.flat[0]):g} (σ = 0): nothing can be segmented"
         return Prediction(np.zeros(study.voxels.shape, np.uint8), boxes, None, whole_image(shape), (flag,))
     flags = []
+    blank = blank_planes(study.voxels)
+    if blank.any():
+        flags.append(BLANK)
+    factors = jumps(study.voxels, study.spacing_mm[0])
+    if (factors != 1).any():
+        flags.append(UNEVEN)
+        study = dataclasses.replace(study, voxels=with_even_brightness(study.voxels, factors))
     source = open_source(study.voxels)
     options: dict[str, Any] = {"memory_bytes": memory_bytes, "tta": tta, "source": source, "progress": progress}
     if model.localization:
@@ -384,6 +394,7 @@ def _predict_study(study: Study, model: Model, *, memory_bytes: int, tta: str, p
             break
         union, box = found or union, better
         mask, confidence = segment(study, box, model, **options)
+    mask[blank] = 0  # The networks see the slices beside it as well, and draw their heart there.
     if not mask.any():
         flags.append(EMPTY)
     return Prediction(mask, boxes, union, box, tuple(flags), confidence)

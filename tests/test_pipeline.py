@@ -13,7 +13,7 @@ from foanet_jax.image.boxes import Box
 from foanet_jax.image.prepare import PrepareSpec
 from foanet_jax.measures.metrics import dice
 from foanet_jax.network import NetworkSpec, forward_bytes
-from foanet_jax.pipeline import Model, Network, predict_study, slices_together
+from foanet_jax.pipeline import BLANK, UNEVEN, Model, Network, predict_study, slices_together
 
 SPACING = (8.0, 1.37, 1.37)
 
@@ -129,6 +129,30 @@ def test_nothing_localized_is_flagged_and_the_whole_image_segmented(monkeypatch)
     assert found.box == Box(0, 0, 90, 70)
     assert not found.mask.any()
     assert [flag.split(":")[0] for flag in found.flags] == ["nothing localized", "nothing segmented"]
+
+
+def test_nothing_is_drawn_on_a_slice_without_contrast(monkeypatch):
+    def everywhere(variables, images, spec, extent=None):
+        return jnp.broadcast_to(jnp.eye(spec.classes)[1], (*images.shape[:3], spec.classes))
+
+    monkeypatch.setattr(pipeline, "probabilities", everywhere)
+    study = ring_study(slices=4)
+    voxels = study.voxels.copy()
+    voxels[:, 3] = 1
+    found = predict_study(dataclasses.replace(study, voxels=voxels), model())
+    assert BLANK in found.flags
+    assert not found.mask[:, 3].any()
+    assert (found.mask[:, :3] == 1).all()
+    assert BLANK not in predict_study(study, model()).flags
+
+
+@pytest.mark.usefixtures("_oracle")
+def test_slices_of_unlike_brightness_are_brought_to_one():
+    study = ring_study(slices=3, centre=(45, 35))
+    uneven = study.voxels * np.array([1, 8, 0.2], np.float32)[:, None, None]
+    found = predict_study(dataclasses.replace(study, voxels=uneven), model(localize=False, spacing_mm=0.0))
+    assert found.flags == (UNEVEN,)
+    np.testing.assert_array_equal(found.mask, study.labels)
 
 
 def test_a_constant_study_is_flagged_not_segmented():

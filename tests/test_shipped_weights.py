@@ -1,5 +1,6 @@
 """The weights that come with the package: the file and its card, on phantoms, and on patients of ACDC."""
 
+import dataclasses
 import hashlib
 import re
 from functools import partial
@@ -11,8 +12,11 @@ import foanet_jax
 from foanet_jax.data.phantom.short_axis import short_axis_stack, short_axis_study
 from foanet_jax.data.readers.acdc import list_acdc
 from foanet_jax.data.study import ACDC_CLASSES
+from foanet_jax.jobs.experiment.model import load_description
+from foanet_jax.jobs.experiment.reviewing import expectations
 from foanet_jax.measures.metrics import dice
-from foanet_jax.pipeline import NOT_LOCALIZED
+from foanet_jax.measures.quality.review import review_study
+from foanet_jax.pipeline import NOT_LOCALIZED, UNEVEN, predict_study
 from foanet_jax.training.weights import default_weights
 
 # One of each clinical group: DCM, HCM, MINF, NOR, RV.
@@ -66,6 +70,23 @@ def test_intensities_may_have_any_scale_and_offset(model):
     plain, changed = predict(study.voxels).mask, predict(0.03 * study.voxels - 400).mask
     assert np.mean(plain != changed) < 1e-4
     assert np.count_nonzero(plain) > 1000
+
+
+def test_each_slice_may_have_a_brightness_of_its_own(model):
+    study = short_axis_stack(2, size=192)
+    gains = np.resize(np.array([1, 4, 0.3, 8, 2], np.float32), study.voxels.shape[1])
+    uneven = dataclasses.replace(study, voxels=study.voxels * gains[:, None, None])
+    assert min(scores(model, uneven, flags=(UNEVEN,)).values()) > 0.85
+
+
+def test_exchanged_contrast_is_rejected(model):
+    study = short_axis_stack(2, size=192)
+    inverted = dataclasses.replace(study, voxels=study.voxels.max() + study.voxels.min() - study.voxels)
+    prediction = predict_study(inverted, model.model)
+    expected = expectations([default_weights()], load_description(default_weights()))
+    review = review_study(inverted, prediction, expected)
+    assert review.verdict == "reject"
+    assert "dark-blood" in {finding.code for finding in review.findings}
 
 
 def test_patients_of_acdc(model, shared_data):

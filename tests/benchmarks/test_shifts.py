@@ -7,10 +7,11 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import robustness, shifted, shifts
-from benchmarks.shifts import SHIFTS
+from benchmarks import robustness, shifted
 from experiments import phantom
+from foanet_jax.data import shifts
 from foanet_jax.data.phantom.short_axis import short_axis_stack
+from foanet_jax.data.shifts import SHIFTS
 from foanet_jax.data.study import LV_CLASSES, Study, validate_study
 from foanet_jax.image.prepare import PrepareSpec
 from foanet_jax.jobs.experiment import training
@@ -58,6 +59,29 @@ def test_gamma_scale_and_offset():
     sd = np.std([2, 4, 6])
     np.testing.assert_allclose(shifts.scale(study, 10.0).voxels.ravel(), [20, 40, 60])
     np.testing.assert_allclose(shifts.offset(study, 0.5).voxels.ravel(), np.array([2, 4, 6]) + 0.5 * sd, rtol=1e-6)
+
+
+def test_inversion_and_gains_of_slices():
+    study = study_of([[[[2.0, 4.0, 6.0]]]])
+    np.testing.assert_allclose(shifts.inversion(study, 1.0).voxels.ravel(), [6, 4, 2])
+    assert shifts.inversion(study, 0.0) is study
+    gained = shifts.slice_gain(counted(2, 5, 3, 4), 4.0, (1,)).voxels
+    gains = gained[:, :, 1, 1] / counted(2, 5, 3, 4).voxels[:, :, 1, 1]
+    np.testing.assert_allclose(gains[0], gains[1], rtol=1e-6)  # one gain in all frames
+    assert len(np.unique(gains[0])) == 5
+    assert gains.min() >= 0.25
+    assert gains.max() <= 4
+
+
+def test_degraded_copies_go_through_all_kinds():
+    copies = [copy for number in range(4) for copy in shifts.degraded(STACK, number, 2)]
+    assert len(copies) == len(shifts.DEGRADATIONS) == 8
+    for copy, (change, strength) in zip(copies, shifts.DEGRADATIONS, strict=True):
+        if change is shifts.heart_size:
+            assert copy.spacing_mm[0] == pytest.approx(strength * STACK.spacing_mm[0])
+        else:
+            assert not np.array_equal(copy.voxels, STACK.voxels)
+        assert copy.labels.shape == copy.voxels.shape
 
 
 def test_noise_has_the_sigma_asked_for():

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from foanet_jax.data.shifts import degraded
 from foanet_jax.data.study import Study
 from foanet_jax.jobs.experiment.record import write_json
 from foanet_jax.measures.evaluation import json_ready
@@ -18,10 +19,11 @@ from foanet_jax.measures.quality.finding import REASONS, first_of_each
 from foanet_jax.measures.quality.review import Expectations, Review
 from foanet_jax.measures.quality.table import QualityRow, case_dice, summarise_quality, write_quality
 from foanet_jax.pipeline import Model, Prediction, predict_study
-from foanet_jax.system.progress import over
+from foanet_jax.system.progress import progress
 from foanet_jax.training.weights import is_weights, read_weights
 
 LOGGER = logging.getLogger(__name__)
+COPIES = 2  # degraded copies of each validation study that the confidence is calibrated with
 
 
 def expectations(runs: Sequence[Path], description: Mapping[str, Any], *, checkpoint: str = "best") -> Expectations:
@@ -45,46 +47,70 @@ def run_calibration(run: Path, *, checkpoint: str = "best") -> Calibration | Non
 
 
 def calibrate(
-    model: Model, studies: Sequence[Study], run: Path, *, checkpoint: str, memory_bytes: int, tta: str = "none"
+    model: Model,
+    studies: Sequence[Study],
+    run: Path,
+    *,
+    checkpoint: str,
+    memory_bytes: int,
+    tta: str = "none",
+    copies: int = COPIES,
 ) -> Calibration | None:
-    """Fits the relation of confidence and Dice on validation studies and writes `RUN/calibration.json`.
+    """Fits confidence to Dice on validation studies and writes `RUN/calibration.json`.
 
-    The same studies selected the best checkpoint, so that the expected Dice may be slightly too high.
+    Degraded copies of the studies are predicted too (noise, blur, ghosts, exchanged contrast …, see
+    `data.shifts.DEGRADATIONS`), so that the fit reaches from excellent masks down to useless ones.
 
     Args:
-        model: the networks of the run.
-        studies: labelled validation studies.
+        model: of the run.
+        studies: with labels. The checkpoint was chosen by them, so the fitted Dice may be slightly too high.
         run: the workdir of the training.
         checkpoint: "best" or "last".
-        memory_bytes: memory limit of a forward pass.
-        tta: test-time augmentation, the same as in the evaluation.
+        memory_bytes: for a forward pass.
+        tta: test-time augmentation, as the evaluation has it.
+        copies: degraded copies of each study.
 
     Returns:
-        The calibration; None, and no file, if there are too few studies.
+        The fit; None, and no file, where there are fewer than FEWEST studies.
     """
-    confidence, dice = [], []
+    points = []
     if len(studies) >= FEWEST:
-        for study in over(studies, desc="calibrating", unit="study"):
-            prediction = predict_study(study, model, memory_bytes=memory_bytes, tta=tta)
-            if prediction.confidence is None or math.isnan(prediction.confidence.foreground):
-                continue  # Without foreground there is no confidence; quality control reports the empty mask.
-            scores = score_case(
-                prediction.mask,
-                study.labels,
-                spacing_mm=study.spacing_mm,
-                classes=study.classes,
-                patient=study.patient,
-                case=study.case,
-            )
-            confidence.append(prediction.confidence.foreground)
-            dice.append(case_dice(scores)[FOREGROUND])
-    fitted = fit_calibration(confidence, dice, checkpoint=checkpoint)
+        points = calibration_points(model, studies, memory_bytes=memory_bytes, tta=tta, copies=copies)
+    fitted = fit_calibration(*zip(*points, strict=True), checkpoint=checkpoint) if points else None
     if fitted is None:
         (run / NAME).unlink(missing_ok=True)
-        LOGGER.info("confidence is not calibrated: at least %d validation studies are needed", FEWEST)
+        LOGGER.info("the confidence is not calibrated: this needs at least %d validation studies", FEWEST)
     else:
         write_json(run / NAME, dataclasses.asdict(fitted))
     return fitted
+
+
+def calibration_points(
+    model: Model, studies: Sequence[Study], *, memory_bytes: int, tta: str = "none", copies: int = COPIES
+) -> list[tuple[float, float]]:
+    """Confidence and foreground Dice of labelled studies and of their degraded copies.
+
+    Studies in which nothing is found have no confidence and are left out. See `calibrate` for the arguments.
+    """
+    points = []
+    with progress(total=len(studies) * (1 + copies), desc="calibrating", unit="study") as bar:
+        for number, study in enumerate(studies):
+            for copy in (study, *degraded(study, number, copies)):
+                prediction = predict_study(copy, model, memory_bytes=memory_bytes, tta=tta)
+                bar.update()
+                if prediction.confidence is None or math.isnan(prediction.confidence.foreground):
+                    continue
+                assert copy.labels is not None
+                scores = score_case(
+                    prediction.mask,
+                    copy.labels,
+                    spacing_mm=copy.spacing_mm,
+                    classes=copy.classes,
+                    patient=copy.patient,
+                    case=copy.case,
+                )
+                points.append((prediction.confidence.foreground, case_dice(scores)[FOREGROUND]))
+    return points
 
 
 def pair_study(study: Study, review: Review, true: StudyIndices) -> list[IndexPair]:

@@ -16,11 +16,11 @@ FEWEST = 5  # studies; a map through fewer says little
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """A rising map from confidence to Dice: linear between its points, level beyond them.
+    """A rising map from confidence to Dice: linear between its points, level above them, unknown below them.
 
     Attributes:
         checkpoint: "best" or "last", whose confidence it takes.
-        studies: how many it was fitted on.
+        studies: how many it was fitted on, degraded copies included.
         confidence, dice: its points, both rising.
     """
 
@@ -29,8 +29,10 @@ class Calibration:
     confidence: tuple[float, ...]
     dice: tuple[float, ...]
 
-    def expected_dice(self, confidence: float) -> float:
-        """The Dice to expect."""
+    def expected_dice(self, confidence: float) -> float | None:
+        """The Dice to expect; None below the lowest confidence that it was fitted on, where it is unknown."""
+        if confidence < self.confidence[0]:
+            return None
         return float(np.interp(confidence, self.confidence, self.dice))
 
 

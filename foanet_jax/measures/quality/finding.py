@@ -18,11 +18,14 @@ REASONS = {
     "implausible-volume": "a volume, mass or ejection fraction that no patient has",
     "implausible-wall": "a wall that is thinner or thicker than patients' are",
     "jump": "a frame that jumps against its neighbours",
+    "blank-slice": "a slice has no contrast, and nothing is drawn on it",
+    "uneven-brightness": "the brightness jumps from slice to slice",
+    "dark-blood": "the blood is not brighter than the muscle",
     "out-of-range": "the image is unlike those of the training",
     "low-confidence": "the expected Dice is low",
 }
 # Nothing in the mask can be used.
-REJECTED = ("no-contrast", "empty-mask", "not-localized", "class-absent")
+REJECTED = ("no-contrast", "empty-mask", "not-localized", "class-absent", "dark-blood")
 MANY_REASONS = 3
 MANY_PLACES = 0.1  # of the slices drawn: fewer with a reason of a slice's own are no reason to reject the others
 LOW_DICE = 0.7  # Below it, a segmentation is bad.

@@ -1,14 +1,20 @@
-"""What an image is like, in numbers that no scanner's scale changes, beside what was trained on."""
+"""Measures of an image that do not depend on the scanner's scale, and what they say about a study."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from foanet_jax.data.study import Study
+from foanet_jax.image.slices import blank_planes, jumps
+from foanet_jax.measures.indices.labels import LV_CAVITY, MYOCARDIUM
 from foanet_jax.measures.quality.finding import Finding
 
 # The next patient may lie beyond those trained on by this factor: in five folds of ACDC 2 of 100 patients do.
 TOLERANCE = 1.25
+
+# Where the median lies between the 5th and the 95th percentile: at most 0.36 in ACDC's 100 patients, whose images are
+# mostly dark; at least 0.73 where bright and dark are exchanged.
+MOSTLY_BRIGHT = 0.7
 
 Range = Mapping[str, Sequence[float]]
 
@@ -79,3 +85,57 @@ def _span(low: float, high: float) -> str:
     """A range in words; those that are one value have one."""
     ends = list(dict.fromkeys(f"{end:.3g}" for end in (low, high)))
     return " to ".join(ends)
+
+
+def check_contrast(study: Study, mask: np.ndarray) -> list[Finding]:
+    """Blank slices, brightness that jumps from slice to slice, and blood that is not brighter than muscle.
+
+    Args:
+        study: of short-axis slices, as it was read.
+        mask: (T, Z, H, W) class indices on its grid.
+    """
+    blank = blank_planes(study.voxels)
+    whole = blank.all(axis=0)
+    message = "the slice has no contrast, and nothing is drawn on it"
+    findings = [Finding("blank-slice", message, None, int(z)) for z in np.flatnonzero(whole)]
+    findings += [Finding("blank-slice", message, int(t), int(z)) for t, z in np.argwhere(blank & ~whole)]
+    factors = jumps(study.voxels, study.spacing_mm[0])
+    uneven = np.flatnonzero(factors != 1)
+    if len(uneven):
+        low, high = factors[uneven].min(), factors[uneven].max()
+        findings.append(
+            Finding(
+                "uneven-brightness",
+                f"the slices are {low:.2g} to {high:.2g} times as bright as the middle one of them; each was scaled to "
+                "the same range before it was segmented",
+            )
+        )
+    return findings + _dark_blood(study, mask)
+
+
+def _dark_blood(study: Study, mask: np.ndarray) -> list[Finding]:
+    low, middle, high = np.percentile(study.voxels[:, :, ::2, ::2], [5, 50, 95])
+    share = (middle - low) / (high - low) if high > low else 0.0
+    if share > MOSTLY_BRIGHT:
+        return [
+            Finding(
+                "dark-blood",
+                f"most of the image is bright (its median lies at {share:.2f} of its range, at most 0.36 in the cines "
+                "trained on): bright and dark may be exchanged, or it is another kind of image",
+            )
+        ]
+    cavities = [name for name in study.classes if name in LV_CAVITY]
+    muscle = study.voxels[mask == study.classes.index(MYOCARDIUM)]
+    blood = study.voxels[mask == study.classes.index(cavities[0])]
+    if not (muscle.size and blood.size):
+        return []
+    dark, bright = float(np.median(muscle)), float(np.median(blood))
+    if bright > dark:
+        return []
+    return [
+        Finding(
+            "dark-blood",
+            f"the blood is not brighter than the muscle (medians {bright:.4g} and {dark:.4g}): in cines it is; this is "
+            "another kind of image, or the mask is wrong",
+        )
+    ]

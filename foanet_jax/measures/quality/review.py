@@ -10,12 +10,18 @@ from foanet_jax.data.study import Study
 from foanet_jax.measures.indices.study import StudyIndices, headline, measure_study
 from foanet_jax.measures.quality.calibration import Calibration
 from foanet_jax.measures.quality.finding import LOW_DICE, Finding, verdict
-from foanet_jax.measures.quality.picture import Range, check_image
+from foanet_jax.measures.quality.picture import Range, check_contrast, check_image
 from foanet_jax.measures.quality.plausible import check_study
 from foanet_jax.measures.quality.shape import check_shapes
-from foanet_jax.pipeline import AT_BORDER, EMPTY, NOT_LOCALIZED, Prediction
+from foanet_jax.pipeline import AT_BORDER, BLANK, EMPTY, NOT_LOCALIZED, UNEVEN, Prediction
 
-_CODES = {AT_BORDER: "box-at-border", NOT_LOCALIZED: "not-localized", EMPTY: "empty-mask"}
+_CODES = {
+    AT_BORDER: "box-at-border",
+    NOT_LOCALIZED: "not-localized",
+    EMPTY: "empty-mask",
+    BLANK: "blank-slice",
+    UNEVEN: "uneven-brightness",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +69,13 @@ def review_study(study: Study, prediction: Prediction, expected: Expectations) -
     """
     grid: dict[str, Any] = {"classes": study.classes, "spacing_mm": study.spacing_mm}
     indices = measure_study(prediction.mask, **grid)
-    findings = [Finding(_CODES.get(flag, "no-contrast"), flag) for flag in prediction.flags]
+    findings = []
+    short_axis = indices.ventricles is not None or indices.slices is not None
+    if short_axis and np.ptp(study.voxels):
+        findings += check_contrast(study, prediction.mask)  # with the slices that the flags do not name
+    named = {finding.code for finding in findings}
+    coded = [Finding(_CODES.get(flag, "no-contrast"), flag) for flag in prediction.flags]
+    findings += [finding for finding in coded if finding.code not in named]
     if prediction.mask.any():
         findings += check_shapes(prediction.mask, **grid)
         findings += check_study(indices)
@@ -74,7 +86,10 @@ def review_study(study: Study, prediction: Prediction, expected: Expectations) -
         # A mask without foreground has no confidence, and nothing to be expected of.
         sure = prediction.confidence.foreground
         dice = 0.0 if np.isnan(sure) else expected.calibration.expected_dice(sure)
-        if dice < LOW_DICE:
+        if dice is None:
+            message = f"the confidence, {sure:.2f}, is lower than any that was calibrated: no Dice can be promised"
+            findings.append(Finding("low-confidence", message))
+        elif dice < LOW_DICE:
             findings.append(Finding("low-confidence", f"a Dice of {dice:.2f} is to be expected"))
     drawn = int(prediction.mask.any(axis=(2, 3)).sum())
     return Review(indices, tuple(findings), dice, drawn)

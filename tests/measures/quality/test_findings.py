@@ -18,7 +18,7 @@ from foanet_jax.measures.quality.picture import check_image, measure_image, trai
 from foanet_jax.measures.quality.plausible import check_study, check_ventricles, jumps, middle_half
 from foanet_jax.measures.quality.review import Expectations, describe, review_study
 from foanet_jax.measures.quality.shape import check_shapes, open_shares
-from foanet_jax.pipeline import AT_BORDER, EMPTY, NOT_LOCALIZED, Prediction
+from foanet_jax.pipeline import AT_BORDER, BLANK, EMPTY, NOT_LOCALIZED, UNEVEN, Prediction
 
 SPACING = (10.0, 1.0, 1.0)
 
@@ -307,6 +307,8 @@ class TestReview:
             (EMPTY, "empty-mask", "reject"),
             ("every voxel is 3 (σ = 0): nothing can be segmented", "no-contrast", "reject"),
             (AT_BORDER, "box-at-border", "check"),
+            (BLANK, "blank-slice", "check"),
+            (UNEVEN, "uneven-brightness", "check"),
         ],
     )
     def test_what_the_pipeline_says(self, flag, code, expected):
@@ -322,6 +324,51 @@ class TestReview:
         expected = Expectations(calibration=Calibration("best", 5, (0.5, 1.0), (0.4, 0.9)))
         (finding,) = review_study(study, unsure, expected).findings
         assert (finding.code, finding.message) == ("low-confidence", "a Dice of 0.50 is to be expected")
+
+    def test_a_confidence_lower_than_any_that_was_calibrated(self):
+        study = self.study()
+        unsure = self.prediction(study.labels, confidence=Confidence({}, 0.4, 0.5))
+        expected = Expectations(calibration=Calibration("best", 5, (0.5, 1.0), (0.4, 0.9)))
+        review = review_study(study, unsure, expected)
+        (finding,) = review.findings
+        assert (finding.code, review.expected_dice) == ("low-confidence", None)
+        assert "no Dice can be promised" in finding.message
+
+    def test_blank_slices_are_named_once(self):
+        study = self.study()
+        voxels, mask = study.voxels.copy(), study.labels.copy()
+        voxels[:, 4] = 3
+        mask[:, 4] = 0
+        study = dataclasses.replace(study, voxels=voxels)
+        review = review_study(study, self.prediction(mask, BLANK), Expectations())
+        assert [(finding.code, finding.place) for finding in review.findings] == [("blank-slice", "slice 5")]
+        assert review.verdict == "check"
+
+    def test_slices_of_unlike_brightness(self):
+        study = self.study()
+        gains = np.array([1, 4, 0.3, 8, 2], np.float32)[:, None, None]
+        review = review_study(
+            dataclasses.replace(study, voxels=study.voxels * gains),
+            self.prediction(study.labels, UNEVEN),
+            Expectations(),
+        )
+        (finding,) = review.findings
+        assert finding.code == "uneven-brightness"
+        assert "times as bright" in finding.message
+
+    def test_exchanged_contrast_is_rejected(self):
+        study = self.study()
+        inverted = dataclasses.replace(study, voxels=study.voxels.max() - study.voxels)
+        review = review_study(inverted, self.prediction(study.labels), Expectations())
+        assert [finding.code for finding in review.findings] == ["dark-blood"]
+        assert review.verdict == "reject"
+
+    def test_a_mask_whose_blood_is_darker_than_its_muscle(self):
+        study = self.study()
+        mask = np.array([0, 1, 3, 2], np.uint8)[study.labels]  # myocardium and cavity exchanged
+        findings = review_study(study, self.prediction(mask), Expectations()).findings
+        (finding,) = [finding for finding in findings if finding.code == "dark-blood"]
+        assert "the blood is not brighter than the muscle" in finding.message
 
 
 class TestAcdc:

@@ -61,7 +61,8 @@ class TestCalibration:
         assert fitted.confidence == pytest.approx((0.5, 0.65, 0.8, 0.9))
         assert fitted.dice == pytest.approx((0.3, 0.6, 0.8, 0.9))
         assert fitted.expected_dice(0.725) == pytest.approx(0.7)
-        assert (fitted.expected_dice(0.1), fitted.expected_dice(1.0)) == (pytest.approx(0.3), pytest.approx(0.9))
+        assert (fitted.expected_dice(0.5), fitted.expected_dice(1.0)) == (pytest.approx(0.3), pytest.approx(0.9))
+        assert fitted.expected_dice(0.499) is None  # worse than anything that it was fitted on
 
     def test_order_does_not_matter_and_equal_confidences_have_one_dice(self):
         pairs = [(0.5, 0.2), (0.5, 0.6), (0.7, 0.5), (0.8, 0.7), (0.9, 0.7)]

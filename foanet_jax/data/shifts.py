@@ -92,6 +92,20 @@ def ghost(study: Study, strength: float, key: Key = ()) -> Study:
     return _with_voxels(study, study.voxels + strength * copies / 2)
 
 
+def inversion(study: Study, strength: float, key: Key = ()) -> Study:
+    """Bright and dark exchanged where `strength` is 1."""
+    if not strength:
+        return study
+    return _with_voxels(study, float(study.voxels.max()) + float(study.voxels.min()) - study.voxels)
+
+
+def slice_gain(study: Study, strength: float, key: Key = ()) -> Study:
+    """Each slice times a factor of its own, log-uniform from 1/`strength` to `strength`."""
+    bound = math.log(strength)
+    gains = np.exp(draws(key).uniform(-bound, bound, study.voxels.shape[1]))
+    return _with_voxels(study, study.voxels * gains[:, None, None])
+
+
 # Geometry.
 
 
@@ -132,7 +146,7 @@ def rotation(study: Study, strength: float, key: Key = ()) -> Study:
 
 def flip(study: Study, strength: float, key: Key = ()) -> Study:
     """Mirrors: 1 left and right, 2 top and bottom, 3 both; 0 changes nothing."""
-    axes = [axis for bit, axis in ((1, 3), (2, 2)) if int(strength) & bit]
+    axes = tuple(axis for bit, axis in ((1, 3), (2, 2)) if int(strength) & bit)
     return _everywhere(study, lambda array: np.flip(array, axes))
 
 
@@ -251,6 +265,30 @@ SHIFTS = (
     Shift("single", "the middle slice alone", single_slice, (1.0,), steps=("alone",)),
     Shift("breath", "slices misaligned, σ in mm", breath_holds, (2.0, 4.0, 8.0)),
 )
+
+# What the confidence is calibrated with, beside the studies as they are: from slightly to entirely unusable.
+DEGRADATIONS: tuple[tuple[Callable[[Study, float, Key], Study], float], ...] = (
+    (gaussian_noise, 0.5),
+    (inversion, 1.0),
+    (blur, 5.0),
+    (rician_noise, 1.0),
+    (ghost, 1.0),
+    (gamma, 3.0),
+    (gaussian_noise, 1.0),
+    (heart_size, 0.7),
+)
+
+
+def degraded(study: Study, number: int, count: int) -> list[Study]:
+    """`count` degraded copies of a study, by the next ones of DEGRADATIONS after those of the studies before it.
+
+    Args:
+        study: the study.
+        number: how many studies came before it; also the key of what is random.
+        count: at most as many as there are DEGRADATIONS.
+    """
+    chosen = [DEGRADATIONS[(number * count + place) % len(DEGRADATIONS)] for place in range(count)]
+    return [change(study, strength, (number, place)) for place, (change, strength) in enumerate(chosen)]
 
 
 def _with_voxels(study: Study, voxels: np.ndarray) -> Study:

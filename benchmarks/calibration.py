@@ -1,0 +1,138 @@
+"""Calibrates the confidence of a weights file again, on its validation patients and on degraded copies of them.
+
+python -m benchmarks.calibration --data DATA/acdc --output runs/short_axis.safetensors
+
+The networks stay as they are; only the map from confidence to expected Dice changes. The table shows, leaving one
+patient out at a time, how far the expected Dice is from the true one.
+"""
+
+import argparse
+import dataclasses
+import itertools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks.report import markdown_table, say, write_json, write_text
+from foanet_jax.data.shifts import DEGRADATIONS
+from foanet_jax.jobs.experiment.model import load_model
+from foanet_jax.jobs.experiment.options import memory_bytes
+from foanet_jax.jobs.experiment.reviewing import calibration_points
+from foanet_jax.jobs.experiment.studies import list_studies, load_studies, open_folds
+from foanet_jax.measures.quality.calibration import Calibration, fit_calibration
+from foanet_jax.pages.drawing.style import INK, PAGE, QUIET_INK, save
+from foanet_jax.system.errors import InputError
+from foanet_jax.training.weights import default_weights, read_weights, write_weights
+
+Point = tuple[str, float, float]  # patient, confidence, Dice
+BANDS = (0.0, 0.5, 0.7, 0.8, 0.9, 1.01)  # of expected Dice
+
+
+def measure(path: Path, data: Path, *, copies: int = len(DEGRADATIONS), patients: int = 0) -> list[Point]:
+    """Confidence and foreground Dice of the validation patients of a weights file, degraded copies included.
+
+    Args:
+        path: weights file of one run.
+        data: folder of its data set.
+        copies: degraded copies of each study.
+        patients: use only the first so many. 0: all.
+
+    Raises:
+        InputError: the file holds several runs, or the data set has other patients than those it was trained with.
+    """
+    members = read_weights(path).members
+    if len(members) != 1:
+        raise InputError("ensemble", f"{path}: holds {len(members)} runs; only a file of one run has a calibration")
+    config = dict(members[0].stages["segmentation"].description["config"])
+    config["data"] = {**config["data"], "root": str(data)}
+    refs = list_studies(config)
+    fold = open_folds(config, refs).folds[members[0].fold]
+    if {*fold.train, *fold.validation} != set(members[0].seen):
+        raise InputError("folds", f"{data}: has other patients than {path} was trained with; name that data set")
+    model = load_model(path)
+    points = []
+    for patient in fold.validation[: patients or None]:
+        studies = load_studies(refs, [patient], "validation studies")
+        found = calibration_points(model, studies, memory_bytes=memory_bytes(config), copies=copies)
+        points += [(patient, *point) for point in found]
+    return points
+
+
+def fit(points: Sequence[Point]) -> Calibration | None:
+    """The map through the points; None where there are too few."""
+    return fit_calibration([point[1] for point in points], [point[2] for point in points], checkpoint="best")
+
+
+def left_out(points: Sequence[Point]) -> list[tuple[float, float]]:
+    """Expected and true Dice of each point, by a map fitted without its patient. An unknown Dice counts as 0."""
+    pairs = []
+    for patient in dict.fromkeys(name for name, *_ in points):
+        fitted = fit([point for point in points if point[0] != patient])
+        own = [point[1:] for point in points if point[0] == patient]
+        pairs += [((fitted and fitted.expected_dice(sure)) or 0.0, dice) for sure, dice in own]
+    return pairs
+
+
+def table(pairs: Sequence[tuple[float, float]]) -> str:
+    """By band of expected Dice: how many studies, their mean Dice, and the mean error."""
+    expected, true = np.array(pairs).T
+    rows = []
+    for low, high in itertools.pairwise(BANDS):
+        inside = (expected >= low) & (expected < high)
+        if inside.any():
+            error = np.abs(expected[inside] - true[inside]).mean()
+            name = f"{low:.1f} to {min(high, 1):.1f}"
+            rows.append([name, str(inside.sum()), f"{true[inside].mean():.3f}", f"{error:.3f}"])
+    rows.append(["all", str(len(pairs)), f"{true.mean():.3f}", f"{np.abs(expected - true).mean():.3f}"])
+    return markdown_table(["expected Dice", "studies", "mean Dice", "mean error"], rows)
+
+
+def draw(points: Sequence[Point], fitted: Calibration, path: Path) -> None:
+    """Confidence against Dice of each study, and the fitted map."""
+    figure = Figure(figsize=(8, 5), facecolor=PAGE, layout="constrained")
+    axes = figure.subplots()
+    axes.set_facecolor(PAGE)
+    axes.scatter([p[1] for p in points], [p[2] for p in points], s=12, color="#5caee6", label="studies and copies")
+    axes.plot(fitted.confidence, fitted.dice, color="#ff7f2a", label="expected Dice")
+    axes.set_xlabel("confidence", color=INK)
+    axes.set_ylabel("Dice, mean of the classes", color=INK)
+    axes.tick_params(colors=QUIET_INK)
+    axes.legend(frameon=False, labelcolor=INK)
+    save(figure, path)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; returns 2 if the weights or the data cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.calibration", description=__doc__.splitlines()[0])
+    parser.add_argument("--checkpoint", type=Path, help="weights file [default: the package's]")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data set that it was trained with")
+    parser.add_argument("--output", type=Path, required=True, help="weights file to write; table and figure beside it")
+    parser.add_argument("--dtype", default="float16", help="how the networks' numbers are stored")
+    parser.add_argument("--copies", type=int, default=len(DEGRADATIONS), help="degraded copies of each study")
+    parser.add_argument("--patients", type=int, default=0, help="use only the first so many validation patients")
+    given = parser.parse_args(arguments)
+    try:
+        path = given.checkpoint or default_weights()
+        points = measure(path, given.data, copies=given.copies, patients=given.patients)
+        fitted = fit(points)
+        if fitted is None:
+            raise InputError("no-studies", f"{given.data}: too few validation studies to calibrate with; use more")
+        weights = read_weights(path)
+        members = (dataclasses.replace(weights.members[0], calibration=fitted),)
+        write_weights(dataclasses.replace(weights, members=members), given.output, dtype=given.dtype)
+    except InputError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    told = table(left_out(points))
+    write_text(told + "\n", given.output.with_suffix(".md"))
+    write_json({"points": points, "calibration": dataclasses.asdict(fitted)}, given.output.with_suffix(".json"))
+    draw(points, fitted, given.output.with_suffix(".png"))
+    say(f"{told}\n\n{given.output} has the new calibration")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
