@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foanet_jax.data.catalogue import read_input
+from foanet_jax.data.inputs import files_of, read_input
 from foanet_jax.data.nifti.header import ThirdAxis
 from foanet_jax.data.nifti.orientation import SliceAxis
 from foanet_jax.data.nifti.write import write_mask
@@ -17,6 +17,7 @@ from foanet_jax.image.boxes import Box
 from foanet_jax.jobs.experiment.model import describe_run, find_runs, load_description, load_model
 from foanet_jax.pipeline import MEMORY_BYTES, Model, Prediction, predict_study
 from foanet_jax.system.errors import InputError
+from foanet_jax.system.overwriting import identities, require_no_input
 from foanet_jax.training.weights import default_weights
 
 
@@ -25,10 +26,10 @@ class Result:
     """A segmentation.
 
     Attributes:
-        mask: uint8 of class indices: of an array in its shape, of a file (T, Z, H, W).
+        mask: uint8 class indices, in the shape of the array that was given, or (T, Z, H, W) of a file.
         classes: names of the classes by index; 0 is the background.
-        study: what was segmented, with spacing and, of a file, the place in the world.
-        prediction: all that the pipeline tells, with its mask as (T, Z, H, W).
+        study: what was segmented, with its spacing and, if it is a file, its place in the world.
+        prediction: the pipeline's whole result, with the mask as (T, Z, H, W).
     """
 
     mask: np.ndarray
@@ -38,20 +39,26 @@ class Result:
 
     @property
     def box(self) -> Box:
-        """Where the study was segmented, in px."""
+        """The bounding box in which the study was segmented, in px."""
         return self.prediction.box
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What to know before trusting the mask, in words; empty when all went well."""
+        """Warnings to read before trusting the mask, in words; empty where nothing odd was found."""
         return self.prediction.flags
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the mask as NIfTI (`.nii`, `.nii.gz`), of a NIfTI file with its shape, affine and header.
+        """Writes the mask as NIfTI; of a file with that file's shape and affine, of a NIfTI file with its header.
+
+        A file that is there is replaced, unless it is the one that was segmented.
+
+        Args:
+            path: ends in .nii or .nii.gz.
 
         Raises:
-            InputError: the path ends otherwise.
+            InputError: "suffix" where the path ends otherwise; "output-is-input" where it is the image itself.
         """
+        require_no_input([Path(path)], identities(files_of(self.study)), "choose another name")
         write_mask(self.prediction.mask, self.study, path)
 
 
@@ -86,10 +93,10 @@ class Segmenter:
         """Segments a file or an array.
 
         Args:
-            source: a NIfTI, LVQuan19 .mat or DICOM file, a folder that holds one study, or an array (H, W),
-                (Z, H, W), (T, H, W) or (T, Z, H, W).
+            source: a NIfTI, NRRD, MetaImage, Analyze, LVQuan19 .mat or DICOM file, a folder that holds one study, or
+                an array (H, W), (Z, H, W), (T, H, W) or (T, Z, H, W).
             spacing_mm: of an array, the distances between slices, rows and columns.
-            third_axis: "slice" or "time", what the third axis of a 3D NIfTI file, or the first of a 3D array, is.
+            third_axis: "slice" or "time", what the third axis of a 3D file, or the first of a 3D array, is.
 
         Raises:
             InputError: the file or array cannot be used, or there is not one study; an array comes without its

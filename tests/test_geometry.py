@@ -138,7 +138,7 @@ def predict(tmp_path, no_pictures):
         )
         report = json.loads((output / "predictions.json").read_text())
         return [
-            (nib.load(source / f"{case}.nii"), nib.load(output / f"{case}.nii.gz"), report[case]) for case in report
+            (nib.load(source / f"{case}.nii"), nib.load(output / f"{case}_seg.nii.gz"), report[case]) for case in report
         ]
 
     (tmp_path / "in").mkdir()

@@ -103,10 +103,31 @@ def paths(mode: str, *options: flags.FlagHolder) -> list[Path]:
     Raises:
         InputError: one was not given.
     """
+    require(mode, *options)
+    return [Path(option.value) for option in options]
+
+
+def require(mode: str, *options: flags.FlagHolder) -> None:
+    """Checks that the options that a job needs were given.
+
+    Raises:
+        InputError: one was not given.
+    """
     missing = [f"--{option.name}" for option in options if not option.value]
     if missing:
         raise InputError("arguments", f"--mode {mode} also needs {', '.join(missing)}")
-    return [Path(option.value) for option in options]
+
+
+def inputs(values: Sequence[str]) -> list[Path]:
+    """The files, folders and patterns of an option that can be given several times.
+
+    Commas separate them, but a file or folder whose name has a comma is one.
+    """
+    found: list[Path] = []
+    for value in values:
+        names = [value] if os.path.lexists(value) else value.split(",")
+        found += [Path(name) for name in names if name]
+    return found
 
 
 def whole_numbers(option: str, values: Sequence[str]) -> list[int]:

@@ -69,12 +69,12 @@ def check() -> None:
 
 
 def predict_studies() -> None:
-    """Segments a file or a folder of files."""
-    source, output = commandline.paths("predict", options.INPUT, options.OUTPUT)
+    """Segments files and folders of files."""
+    commandline.require("predict", options.INPUT, options.OUTPUT)
     failures = predict(
         commandline.folders(options.CHECKPOINT.value or "") or [default_weights()],
-        source,
-        output,
+        commandline.inputs(options.INPUT.value or []),
+        Path(options.OUTPUT.value or ""),
         third_axis=options.THIRD_AXIS.value,
         overwrite=options.OVERWRITE.value,
         dicom_seg=options.DICOM_SEG.value,

@@ -31,8 +31,14 @@ PROCESSES = flags.DEFINE_integer(
 COORDINATOR = flags.DEFINE_string("coordinator", "", "HOST:PORT of the first process. [default: the launcher's]")
 PROCESS = flags.DEFINE_integer("process", None, "Which of the processes this is, from 0. [default: the launcher's]")
 DETERMINISTIC = flags.DEFINE_bool("deterministic", False, "The same bits every time on GPUs too; it takes longer.")
-INPUT = flags.DEFINE_string("input", None, "predict: a file or a folder of files.")
-OUTPUT = flags.DEFINE_string("output", None, "predict, export: folder for what is written; release: the file.")
+INPUT = flags.DEFINE_multi_string(
+    "input", None, "predict: a file, a folder or a pattern; several with commas, or with the option again."
+)
+OUTPUT = flags.DEFINE_string(
+    "output",
+    None,
+    "predict, export: folder for what is written; predict of one study: the mask's file; release: the file.",
+)
 THIRD_AXIS = flags.DEFINE_enum("third_axis", "slice", ["slice", "time"], "predict: what a 3D file's third axis is.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "predict, export, release: replace what is there.")
 MEMORY_MB = flags.DEFINE_integer("memory_mb", None, "predict: MiB for a forward pass. [default: the training's]")

@@ -13,6 +13,7 @@ from typing import BinaryIO, cast
 import nibabel as nib
 import numpy as np
 
+from foanet_jax.data.formats import is_other_format, opened_as_nifti
 from foanet_jax.data.nifti.header import (
     ThirdAxis,
     body_offset,
@@ -67,6 +68,9 @@ def read_nifti(
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
 ) -> NiftiVolume:
     """The volume in a .nii or .nii.gz file of 2, 3 or 4 dimensions: (W, H[, Z][, T]).
+
+    Files of other formats (`data.formats`: NRRD, MetaImage, pairs of .hdr and .img) are read as the NIfTI file that
+    holds the same image.
 
     Args:
         path: the file; whether it is compressed is read from its first bytes.
@@ -135,6 +139,10 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int, bool]]:
             raise InputError("missing-file", f"{path}: no such file; check the path")
         if not path.is_file():
             raise InputError("not-a-file", f"{path}: a folder or device, not a file; pass a .nii or .nii.gz file")
+        if is_other_format(path):
+            with opened_as_nifti(path) as opened:
+                yield opened
+            return
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size == 0:

@@ -17,6 +17,7 @@ from foanet_jax.jobs.experiment.model import (
 )
 from foanet_jax.measures.quality.calibration import read_calibration
 from foanet_jax.system.errors import InputError
+from foanet_jax.system.overwriting import files_below, identities, require_no_input
 from foanet_jax.training.spec import STAGES
 from foanet_jax.training.weights import Member, Weights, is_weights, read_weights, write_weights
 
@@ -35,27 +36,32 @@ def release(
 ) -> None:
     """Writes the best networks of a run, or of several that predict together, as one weights file.
 
-    It holds what a prediction takes, the ids of the patients trained with, and no path of this machine.
+    The file holds what a prediction needs and the ids of the patients that the runs were trained with. It holds no path
+    of this machine.
 
     Args:
-        checkpoint: what `find_runs` takes.
+        checkpoint: the runs; see `find_runs`.
         output: the file, which ends in .safetensors.
-        dtype: "float32", which predicts the same masks, or "float16", half as large.
-        licence, citation: what those who use the file should know.
+        dtype: "float32", which predicts the same masks, or "float16", which is half as large.
+        licence, citation: what people who use the file should know.
         overwrite: replace a file that is there.
 
     Raises:
-        InputError: no checkpoint, runs that do not go together, or a file that is there without `overwrite`.
+        InputError: no checkpoint, runs that cannot predict together, an output that is a file of a run (also with
+            `overwrite`), or a file that is there without `overwrite`.
     """
+    runs = find_runs(checkpoint)
+    require_no_input([output], identities(files_below(runs)), "choose another --output")
     if output.exists() and not overwrite:
         raise InputError("output-exists", f"{output}: exists; pass --overwrite or another --output")
-    runs = find_runs(checkpoint)
-    load_model(runs)  # which checks that they go together
+    load_model(runs)  # This checks that they can predict together.
     weights = Weights(tuple(member for run in runs for member in _members(run)), licence, citation)
     if any(member.calibration is None for member in weights.members):
-        LOGGER.warning("not calibrated: predictions will have no expected Dice; an evaluation of the run makes one")
+        LOGGER.warning("not calibrated: predictions will have no expected Dice; evaluate the run to calibrate it")
     if any("training_range" not in member.stages["segmentation"].description for member in weights.members):
-        LOGGER.warning("predictions will not tell images unlike those trained on: this run's version kept no range")
+        LOGGER.warning(
+            "predictions cannot flag images unlike the training images: the version that trained this run kept no range"
+        )
     size = write_weights(weights, output, dtype=dtype)
     LOGGER.info("%s: %.2f MB as %s: %s", output, size / 1e6, dtype, weights.describe())
 
@@ -74,7 +80,7 @@ def _members(run: Path) -> tuple[Member, ...]:
 
 
 def _without_paths(description: Mapping[str, Any]) -> dict[str, Any]:
-    """A description with what a prediction takes of it, and with names in the place of paths."""
+    """The part of a description that a prediction needs, with file names instead of paths."""
     told = {name: copy.deepcopy(description[name]) for name in TOLD if name in description}
     told["slice_axis"] = describe_run(description).slice_axis
     config = told["config"] = {name: value for name, value in told["config"].items() if name not in ("rows", "table")}

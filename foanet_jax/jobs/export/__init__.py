@@ -1,4 +1,4 @@
-"""A trained model as a folder that needs nothing of this project: networks, facts and a small runtime."""
+"""A trained model as a folder that can be used without this project: networks, settings and a small runtime."""
 
 import dataclasses
 import importlib.util
@@ -20,6 +20,8 @@ from foanet_jax.pipeline import Network
 from foanet_jax.system.atomic import atomic_path
 from foanet_jax.system.errors import InputError
 from foanet_jax.system.nesting import dotted, nested
+from foanet_jax.system.overwriting import files_below, identities, require_no_input
+from foanet_jax.training.spec import STAGES
 
 LOGGER = logging.getLogger(__name__)
 FORMATS = ("stablehlo", "onnx")
@@ -32,7 +34,7 @@ def export_model(run: Path, output: Path, *, kind: str = "stablehlo", overwrite:
     """Writes a run's networks so that they can be used without this project.
 
     Leaves in `output`: `localization` and `segmentation` as `.stablehlo` with weights in `.npz`, or as `.onnx`;
-    `model.json`, what the method needs to know besides; and `foanet_runtime.py`, which does the rest of it.
+    `model.json`, the settings of the method; and `foanet_runtime.py`, which does everything besides the networks.
 
     Args:
         run: the workdir of a training, or a weights file of one run.
@@ -41,15 +43,19 @@ def export_model(run: Path, output: Path, *, kind: str = "stablehlo", overwrite:
         overwrite: replace an export that is there.
 
     Raises:
-        InputError: no checkpoint or several, an export that is already there without `overwrite`, a network that the
-            format cannot have, or the package that writes it is not installed.
+        InputError: no checkpoint or several; a file that is there already, without `overwrite`; an output that is a
+            file of the run; a network that the format cannot express; or the package that writes the format is missing.
     """
     package, requirements = NEEDS[kind]
     if importlib.util.find_spec(package) is None:
         raise InputError("missing-package", f"--format={kind} needs {package}; pip install -r {requirements}")
-    if (output / "model.json").exists() and not overwrite:
-        raise InputError("output-exists", f"{output}/model.json: exists; pass --overwrite or another --output")
     runs = find_runs(run)
+    stages = [f"{stage}.{ending}" for stage in STAGES for ending in ((kind,) if kind == "onnx" else (kind, "npz"))]
+    outputs = [output / name for name in ("model.json", RUNTIME, *stages)]
+    require_no_input(outputs, identities(files_below(runs)), "choose another --output")
+    there = [path for path in outputs if path.exists()]
+    if there and not overwrite:
+        raise InputError("output-exists", f"{there[0]}: exists; pass --overwrite or another --output")
     model = load_model(runs)
     if len(model.segmentation) > 1:
         such = f", as {runs[0]}" if len(runs) > 1 else ""
@@ -79,7 +85,7 @@ def export_model(run: Path, output: Path, *, kind: str = "stablehlo", overwrite:
 
 
 def _write_stage(name: str, network: Network, output: Path, kind: str) -> dict[str, Any]:
-    """Writes a network, and returns what `model.json` tells of it."""
+    """Writes a network, and returns what `model.json` says about it."""
     files = {"network": f"{name}.{kind}"}
     if kind == "onnx":
         from foanet_jax.jobs.export.onnx_graph import network_graph
