@@ -135,7 +135,7 @@ def predict(
     found = find_studies(source, third_axis=third_axis, classes=model.classes, slice_axis=facts.slice_axis)  # type: ignore[arg-type]
     refs = found.refs
     if dicom_seg and not found.dicom:
-        raise InputError("not-dicom", f"{source}: no DICOM images, which --dicom_seg needs; leave it out")
+        raise InputError("not-dicom", f"{source}: not DICOM, so --dicom_seg has no images to refer to; leave it out")
     if alone and len(refs) > 1:
         raise InputError(
             "output-path", f"{output}: the file of one mask, but there are {len(refs)} studies; name a folder"

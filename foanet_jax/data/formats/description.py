@@ -14,6 +14,7 @@ from foanet_jax.system.errors import InputError
 
 LARGEST_HEADER = 2**18  # bytes of text
 _LONGEST_AXIS = 2**15 - 1  # of NIfTI-1, in which masks are written
+_LARGEST_MM = 1e9
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _MM = 2  # NIfTI's code for millimetres
 
@@ -67,7 +68,8 @@ def nifti_header(
     header.set_data_dtype(dtype)
     header["pixdim"][:] = 1
     header["xyzt_units"] = _MM
-    if affine is not None and np.isfinite(affine).all():
+    # What does not fit into NIfTI's 32 bits has a spacing that is refused, too.
+    if affine is not None and np.isfinite(affine).all() and np.abs(affine).max() < _LARGEST_MM:
         header.set_sform(affine, code=1)
         if _is_orthogonal(affine):
             header.set_qform(affine, code=1)

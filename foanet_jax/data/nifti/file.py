@@ -139,14 +139,14 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int, bool]]:
             raise InputError("missing-file", f"{path}: no such file; check the path")
         if not path.is_file():
             raise InputError("not-a-file", f"{path}: a folder or device, not a file; pass a .nii or .nii.gz file")
-        if is_other_format(path):
-            with opened_as_nifti(path) as opened:
-                yield opened
-            return
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size == 0:
                 raise InputError("empty-file", f"{path}: empty; copy or export the file again")
+            if is_other_format(path):
+                with opened_as_nifti(path) as opened:
+                    yield opened
+                return
             compressed = file.read(2) == _GZIP_MAGIC
             file.seek(0)
             if not compressed:
