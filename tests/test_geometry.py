@@ -381,7 +381,7 @@ def test_what_was_segmented_before_does_not_stay(models, cine, tmp_path):
     stale.parent.mkdir(parents=True)
     stale.write_bytes(b"")
     options = {"third_axis": "slice", "dicom_seg": True}
-    with pytest.raises(InputError, match="anna_frame2.dcm: exists"):
+    with pytest.raises(InputError, match=r"anna_frame2\.dcm: exists"):
         prediction.predict(models(), folder, tmp_path / "out", overwrite=False, pages=False, **options)
     assert prediction.predict(models(), folder, tmp_path / "out", overwrite=True, pages=False, **options) == 0
     assert not stale.exists()
