@@ -13,6 +13,7 @@ from foanet_jax.jobs.check.facts import CheckReport, Finding, StudyFacts, facts_
 from foanet_jax.jobs.check.rules import (
     blank_findings,
     duplicate_findings,
+    fold_findings,
     geometry_findings,
     label_findings,
     list_findings,
@@ -26,7 +27,7 @@ Listing = Sequence[StudyRef] | Callable[[list[str]], Sequence[StudyRef]]
 THUMBNAILS = 100
 
 
-def check_data_set(listing: Listing, *, name: str = "data set") -> CheckReport:
+def check_data_set(listing: Listing, *, name: str = "data set", folds: int = 0) -> CheckReport:
     """Reads every study of a data set, one at a time, and reports all that is wrong or odd at once.
 
     Only numbers and thumbnails are kept, so that the memory is that of the largest study. Bit flips in files
@@ -36,6 +37,7 @@ def check_data_set(listing: Listing, *, name: str = "data set") -> CheckReport:
         listing: the studies, or a function that lists them and adds to the list it is given what it could not
             list, such as `lambda problems: open_catalogue("acdc", root, problems=problems)`.
         name: what the report calls the data set.
+        folds: how many folds the patients are to be dealt out to; 0: none.
     """
     problems: list[str] = []
     findings: list[Finding] = []
@@ -85,6 +87,7 @@ def check_data_set(listing: Listing, *, name: str = "data set") -> CheckReport:
             labelled |= {ref.patient} if has_labels else set()
 
     findings += list_findings(refs)
+    findings += fold_findings(refs, studies, folds)
     findings += duplicate_findings(voxels_of, labels_of)
     findings += label_findings(studies, classes)
     findings += geometry_findings(studies, directions, affine_off)

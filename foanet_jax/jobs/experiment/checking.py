@@ -10,11 +10,14 @@ LOGGER = logging.getLogger(__name__)
 
 
 def check(config: Config, workdir: Path) -> int:
-    """Reads the whole data set and reports all that is wrong or odd with it; returns how many errors there are.
+    """Reads the whole data set and reports everything that is wrong or odd with it; returns the number of errors.
 
-    Leaves in `workdir/check`: check.json, check.md and check.png. Nothing is written where nothing could be listed.
+    Leaves in `workdir/check`: check.json, check.md and check.png. Nothing is written where no study could be listed.
     """
-    report = check_data_set(lambda problems: list_studies(config, problems), name=config["data"]["name"])
+    data = config["data"]
+    # A file of folds says which patients there are to be, and training checks it.
+    folds = 0 if data["folds_file"] else data["folds"]
+    report = check_data_set(lambda problems: list_studies(config, problems), name=data["name"], folds=folds)
     LOGGER.info("\n%s\n", format_check(report))
     if report.patients:
         folder = workdir / "check"
