@@ -15,8 +15,8 @@ def check(config: Config, workdir: Path) -> int:
     Leaves in `workdir/check`: check.json, check.md and check.png. Nothing is written where no study could be listed.
     """
     data = config["data"]
-    # A file of folds says which patients there are to be, and training checks it.
-    folds = 0 if data["folds_file"] else data["folds"]
+    # Training checks a file of folds against the patients; groups are as many folds as there are groups.
+    folds = 0 if data["folds_file"] or data["split"] == "group" else data["folds"]
     report = check_data_set(lambda problems: list_studies(config, problems), name=data["name"], folds=folds)
     LOGGER.info("\n%s\n", format_check(report))
     if report.patients:

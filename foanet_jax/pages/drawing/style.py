@@ -77,9 +77,7 @@ def save(figure: Figure, path: str | Path) -> None:
 def _drawable(text: Text) -> str:
     """A text without the letters that its font cannot draw, each of which would be a warning."""
     font = get_font(findfont(text.get_fontproperties()))
-    return "".join(
-        letter if letter == "\n" or font.get_char_index(ord(letter)) else "?" for letter in text.get_text()
-    )
+    return "".join(letter if letter == "\n" or font.get_char_index(ord(letter)) else "?" for letter in text.get_text())
 
 
 def write_text(
