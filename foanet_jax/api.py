@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foanet_jax.data.catalogue import read_input
+from foanet_jax.data.inputs import files_of, read_input
 from foanet_jax.data.nifti.header import ThirdAxis
 from foanet_jax.data.nifti.orientation import SliceAxis
 from foanet_jax.data.nifti.write import write_mask
@@ -17,6 +17,7 @@ from foanet_jax.image.boxes import Box
 from foanet_jax.jobs.experiment.model import describe_run, find_runs, load_description, load_model
 from foanet_jax.pipeline import MEMORY_BYTES, Model, Prediction, predict_study
 from foanet_jax.system.errors import InputError
+from foanet_jax.system.overwriting import identities, require_no_input
 from foanet_jax.training.weights import default_weights
 
 
@@ -38,7 +39,7 @@ class Result:
 
     @property
     def box(self) -> Box:
-        """The box in which the study was segmented, in px."""
+        """The bounding box in which the study was segmented, in px."""
         return self.prediction.box
 
     @property
@@ -49,12 +50,15 @@ class Result:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the mask as NIfTI; for a NIfTI input, with the shape, affine and header of that file.
 
+        An existing file is replaced, unless it is the one that was segmented.
+
         Args:
             path: ends with `.nii` or `.nii.gz`.
 
         Raises:
-            InputError: the path has another suffix.
+            InputError: "suffix" if the path has another suffix; "output-is-input" if it is the image itself.
         """
+        require_no_input([Path(path)], identities(files_of(self.study)), "choose another name")
         write_mask(self.prediction.mask, self.study, path)
 
 
@@ -89,11 +93,11 @@ class Segmenter:
         """Segments a file or an array.
 
         Args:
-            source: a NIfTI, LVQuan19 .mat or DICOM file, a folder that holds one study, or an array (H, W),
-                (Z, H, W), (T, H, W) or (T, Z, H, W).
+            source: a NIfTI, NRRD, MetaImage, Analyze, LVQuan19 .mat or DICOM file, a folder that holds one study, or
+                an array (H, W), (Z, H, W), (T, H, W) or (T, Z, H, W).
             spacing_mm: for an array, the distances between slices, rows and columns in mm.
-            third_axis: "slice" or "time", the meaning of the third axis of a 3D NIfTI file, or of the first axis of a
-                3D array.
+            third_axis: "slice" or "time", the meaning of the third axis of a 3D file, or of the first axis of a 3D
+                array.
 
         Raises:
             InputError: the file or array cannot be used; the source does not hold exactly one study; `spacing_mm` is

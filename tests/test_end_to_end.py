@@ -208,7 +208,7 @@ def test_prediction_measures_what_it_wrote(trained, tmp_path):
     assert rows["p1"]["frames"] == "p1_frame01 p1_frame09"
     voxel_ml = 1.4 * 1.4 * 9 / 1000
     for case, entry in report.items():
-        mask = np.asarray(nibabel.load(tmp_path / "out" / f"{case}.nii.gz").dataobj)
+        mask = np.asarray(nibabel.load(tmp_path / "out" / f"{case}_seg.nii.gz").dataobj)
         assert entry["quality"]["verdict"] == rows[case]["verdict"]
         assert entry["quality"]["verdict"] in ("good", "check", "reject")
         assert entry["indices"]["cavity_ml"] == pytest.approx((mask == 2).sum() * voxel_ml, rel=1e-6)

@@ -90,13 +90,15 @@ def test_train_evaluate_predict(layout, tmp_path):
     # The data set's axes hold for predictions as well, though its folder is gone.
     (tmp_path / "data").rename(tmp_path / "moved")
     asked = []
-    read_input = prediction.read_input
+    find_studies = prediction.find_studies
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prediction, "read_input", lambda *a, **k: asked.append(k["slice_axis"]) or read_input(*a, **k))
+        patch.setattr(
+            prediction, "find_studies", lambda *a, **k: asked.append(k["slice_axis"]) or find_studies(*a, **k)
+        )
         failures = prediction.predict(tmp_path / "run", unseen, tmp_path / "out", third_axis="slice", overwrite=False)
     assert failures == 0
     assert asked == ["axial"]
-    mask, image = nibabel.load(tmp_path / "out" / "unseen.nii.gz"), nibabel.load(unseen)
+    mask, image = nibabel.load(tmp_path / "out" / "unseen_seg.nii.gz"), nibabel.load(unseen)
     assert mask.shape == image.shape
     np.testing.assert_array_equal(mask.affine, image.affine)
 

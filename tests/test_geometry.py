@@ -38,7 +38,8 @@ THICK_MM = 2.2
 AXES = (None, "axial", "coronal", "sagittal")
 ORIENTATIONS = list(itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)))
 
-WRITTEN = {"anna.nii.gz", "anna_volumes.csv", "predictions.json", "summary.csv"}
+WRITTEN = {"anna.nii.gz", "anna_seg.nii.gz", "anna_volumes.csv", "predictions.json", "summary.csv"}
+WRITTEN |= {"labels.txt", "labels.ctbl"}
 
 
 def in_tripod(world, corner=CORNER, size=1.0):
@@ -138,7 +139,7 @@ def predict(tmp_path, no_pictures):
         )
         report = json.loads((output / "predictions.json").read_text())
         return [
-            (nib.load(source / f"{case}.nii"), nib.load(output / f"{case}.nii.gz"), report[case]) for case in report
+            (nib.load(source / f"{case}.nii"), nib.load(output / f"{case}_seg.nii.gz"), report[case]) for case in report
         ]
 
     (tmp_path / "in").mkdir()
@@ -315,7 +316,15 @@ def test_dicom_becomes_nifti(models, cine, tmp_path):
     folder, bright = cine
     assert prediction.predict(models(), folder, tmp_path / "out", third_axis="slice", overwrite=False, pages=False) == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == WRITTEN
-    mask = nib.load(tmp_path / "out" / "anna.nii.gz")
+    mask, image = nib.load(tmp_path / "out" / "anna_seg.nii.gz"), nib.load(tmp_path / "out" / "anna.nii.gz")
+    # The image lies in the same place, by both of NIfTI's affines.
+    np.testing.assert_array_equal(np.asarray(image.dataobj).transpose(3, 2, 1, 0), 300 * bright)
+    assert image.get_data_dtype() == np.int16
+    for written in (mask, image):
+        assert (int(written.header["qform_code"]), int(written.header["sform_code"])) == (2, 2)
+        np.testing.assert_allclose(written.get_qform(), written.get_sform(), atol=1e-4)
+        np.testing.assert_array_equal(written.header.get_zooms(), image.header.get_zooms())
+    np.testing.assert_array_equal(mask.affine, image.affine)
     np.testing.assert_array_equal(np.asarray(mask.dataobj).transpose(3, 2, 1, 0) > 0, bright)
     # Places by the files' own tags, in DICOM's LPS+.
     expected = [set() for _ in range(3)]
@@ -342,7 +351,7 @@ def test_dicom_segmentations_mark_the_right_images(models, cine, tmp_path):
     options = {"third_axis": "slice", "overwrite": False, "dicom_seg": True}
     assert prediction.predict(models(), folder, tmp_path / "out", pages=False, **options) == 0
     assert (tmp_path / "out" / "anna.nii.gz").exists()
-    files = sorted((tmp_path / "out" / "anna_seg").iterdir())
+    files = sorted((tmp_path / "out" / "anna_dicom_seg").iterdir())
     assert [path.name for path in files] == ["anna_frame1.dcm", "anna_frame3.dcm"]  # Nothing is in the second.
     images = {image.SOPInstanceUID: image for image in map(pydicom.dcmread, folder.iterdir())}
     marked_images = []
@@ -368,11 +377,11 @@ def test_dicom_segmentations_mark_the_right_images(models, cine, tmp_path):
 def test_what_was_segmented_before_does_not_stay(models, cine, tmp_path):
     pytest.importorskip("highdicom")
     folder, _ = cine
-    stale = tmp_path / "out" / "anna_seg" / "anna_frame2.dcm"
+    stale = tmp_path / "out" / "anna_dicom_seg" / "anna_frame2.dcm"
     stale.parent.mkdir(parents=True)
     stale.write_bytes(b"")
     options = {"third_axis": "slice", "dicom_seg": True}
-    with pytest.raises(InputError, match="anna_seg: exists"):
+    with pytest.raises(InputError, match=r"anna_frame2\.dcm: exists"):
         prediction.predict(models(), folder, tmp_path / "out", overwrite=False, pages=False, **options)
     assert prediction.predict(models(), folder, tmp_path / "out", overwrite=True, pages=False, **options) == 0
     assert not stale.exists()
@@ -383,7 +392,7 @@ def test_dicom_segmentations_that_cannot_be(models, cine, tmp_path, monkeypatch)
     options = {"third_axis": "slice", "overwrite": False, "dicom_seg": True}
     save(tmp_path / "in" / "a.nii", in_tripod(world_of(SHAPE, AFFINE)), AFFINE)
     with pytest.raises(InputError, match="not DICOM") as caught:
-        prediction.predict(models(), tmp_path / "in", tmp_path / "out", pages=False, **options)
+        prediction.predict(models(), tmp_path / "in" / "a.nii", tmp_path / "out", pages=False, **options)
     assert caught.value.code == "not-dicom"
     # An image without a frame of reference: the mask is there, the segmentation is not, and that is told.
     for path in cine[0].iterdir():

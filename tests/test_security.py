@@ -313,7 +313,7 @@ def test_no_module_that_a_checkpoint_names_is_imported(evil, tmp_path):
     child = watched(folder, run, tmp_path / "study.nii.gz", tmp_path / "out", tmp_path / "config.json")
     assert child.returncode == 0, child.stderr[-3000:]
     assert not sprung.exists()
-    assert (tmp_path / "out" / "study.nii.gz").exists()
+    assert (tmp_path / "out" / "study_seg.nii.gz").exists()
     assert (run / "evaluation" / "summary.json").exists()
 
 

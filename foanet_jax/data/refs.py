@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import re
+import unicodedata
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -10,6 +12,10 @@ import numpy as np
 
 from foanet_jax.data.study import Grid, Study
 from foanet_jax.system.errors import InputError
+
+_LONGEST_CASE = 200  # bytes
+# Windows cannot have files of these names, whatever their ending.
+_RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +29,7 @@ class StudyRef:
         load: reads the study; raises InputError where its files cannot be used.
         load_voxels: reads what `load` has as voxels, without the labels; None for studies that are made, not read.
         load_grid: reads the header alone; None where only loading the study tells its grid.
+        source: of input to predict on, the file or folder as the user named it, or relative to the named folder.
     """
 
     patient: str
@@ -31,6 +38,7 @@ class StudyRef:
     load: Callable[[], Study]
     load_voxels: Callable[[], np.ndarray] | None = None
     load_grid: Callable[[], Grid] | None = None
+    source: str = ""
 
 
 def grid_of(ref: StudyRef) -> Grid:
@@ -85,7 +93,7 @@ def raise_problems(root: Path, problems: Sequence[str]) -> None:
 
 
 def visible(paths: Iterable[Path]) -> list[Path]:
-    """The paths in order of name, numbers by value, without hidden ones (macOS leaves `._x` beside x)."""
+    """The paths in order of name (2 before 10), without hidden ones: macOS leaves `._x` beside x."""
     return sorted((path for path in paths if not path.name.startswith(".")), key=lambda path: natural_key(path.name))
 
 
@@ -96,14 +104,39 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 
 
 def safe_case(stem: str, taken: set[str]) -> str:
-    """An id made from `stem` of [A-Za-z0-9._-] alone, with no leading dot, and not yet in `taken`.
+    """A case id made from a name, safe as a file name on every file system, and not yet in `taken`.
 
-    `taken` holds ids in lower case, because some file systems do not tell case apart; the new id is added.
+    Letters, digits and accents of every script stay (in Unicode's composed form, NFC), and so do `.`, `_` and `-`.
+    Everything else becomes `_`: spaces, control characters, `/`, and bytes that are not UTF-8. A name in which
+    nothing else is left gets a checksum of itself, so that the id depends on this name alone. Only a true clash
+    with an id in `taken` adds a number.
+
+    Args:
+        stem: the name of a file or folder.
+        taken: ids so far, case-folded, because some file systems do not tell case apart; the new id is added.
     """
-    base = re.sub(r"[^A-Za-z0-9._-]+", "_", stem)[:200].strip("._") or "study"
+    composed = unicodedata.normalize("NFC", stem)
+    kept = "".join(character if _is_kept(character) else " " for character in composed)
+    base = "_".join(kept.split()).strip("._")
+    # In bytes, because that is what file systems limit; the endings of files still have to fit.
+    base = base.encode()[:_LONGEST_CASE].decode(errors="ignore").strip("._")
+    if not base:
+        checksum = zlib.crc32(stem.encode("utf-8", errors="surrogatepass"))
+        base = f"study-{checksum:08x}"
+    elif base.partition(".")[0].upper() in _RESERVED:
+        base = f"_{base}"
     case, count = base, 1
-    while case.lower() in taken:
+    while _folded(case) in taken:
         count += 1
         case = f"{base}-{count}"
-    taken.add(case.lower())
+    taken.add(_folded(case))
     return case
+
+
+def _is_kept(character: str) -> bool:
+    category = unicodedata.category(character)
+    return character in "._-" or category[0] in "LM" or category == "Nd"
+
+
+def _folded(case: str) -> str:
+    return unicodedata.normalize("NFC", case.casefold())

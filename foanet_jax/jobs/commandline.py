@@ -207,7 +207,7 @@ def read_options(
     values = {name: holder[name].value for name in rows}
     for name in positional:
         if left and not holder[name].present:
-            values[name] = left.pop(0)
+            values[name] = [left.pop(0)] if rows[name].kind == "paths" else left.pop(0)
     if left:
         # `--config.foa false` would mean True and leave "false" behind.
         raise InputError("arguments", f"left over: {' '.join(left)}; write every option as --name=value")
@@ -232,6 +232,7 @@ def _define(option: Option, holder: Any, words: Sequence[str]) -> None:
             "text": flags.DEFINE_string,
             "number": flags.DEFINE_integer,
             "list": flags.DEFINE_list,
+            "paths": flags.DEFINE_multi_string,
             "switch": flags.DEFINE_bool,
         }
         define[option.kind](*named, option.text, flag_values=holder)
@@ -427,6 +428,18 @@ def _like_field(field: str, fields: Mapping[str, Any]) -> str:
 def paths(value: str | None) -> list[Path]:
     """The paths of an option, with commas between them."""
     return [Path(name) for name in (value or "").split(",") if name]
+
+
+def inputs(values: Sequence[str]) -> list[Path]:
+    """The files, folders and patterns of an option that can be given several times.
+
+    Commas separate them, but a file or folder whose name contains a comma is one path.
+    """
+    found: list[Path] = []
+    for value in values:
+        names = [value] if os.path.lexists(value) else value.split(",")
+        found += [Path(name) for name in names if name]
+    return found
 
 
 def whole_numbers(option: str, values: Sequence[str]) -> list[int]:

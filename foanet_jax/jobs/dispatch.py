@@ -91,7 +91,7 @@ def check(given: Given) -> bool:
 
 
 def predict(given: Given) -> bool:
-    """Segments a file or a folder of files; returns whether one could not be segmented."""
+    """Segments files and folders of files; returns whether a study could not be segmented."""
     output = Path(given["output"])
     note = f"what was segmented is in {output}; give the same command with --overwrite to segment all again"
     with commandline.interruptible(note):
@@ -100,7 +100,7 @@ def predict(given: Given) -> bool:
 
         failures = prediction.predict(
             commandline.paths(given["checkpoint"]) or [default_weights()],
-            Path(given["input"]),
+            commandline.inputs(given["input"]),
             output,
             third_axis=given["third_axis"],
             overwrite=given["overwrite"],

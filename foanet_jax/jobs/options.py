@@ -7,7 +7,7 @@ To add an option, add a row to OPTIONS, read it in dispatch.py as `given["NAME"]
 import dataclasses
 from typing import Any, Literal
 
-Kind = Literal["text", "number", "list", "choice", "switch", "config"]
+Kind = Literal["text", "number", "list", "paths", "choice", "switch", "config"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +93,8 @@ OPTIONS = (
            "Experiment file, or one row or variant of it: FILE.py:ROW.", "config", "FILE.py",
            default_text="run.py: experiments/phantom.py; foanet: none"),
     Option("input", ("predict",), "Input",
-           "One image file (.nii, .nii.gz, LVQuan19 .mat), a DICOM series, or a folder of them.",
+           "Image file (NIfTI, NRRD, MetaImage, Analyze, LVQuan19 .mat), DICOM series, folder of them, or pattern such "
+           "as 'in/*.nii.gz'. For several, separate them by commas or give the option again.", "paths",
            value="PATH"),
     Option("third_axis", ("predict",), "Input", "What the third axis of a 3D NIfTI file is.", "choice",
            default="slice", choices=("slice", "time")),
@@ -109,7 +110,9 @@ OPTIONS = (
     Option("tta", ("predict",), "Model",
            "Test-time augmentation: average over the image alone (none), 4 flips, or 8 flips and quarter turns.",
            "choice", choices=("none", "flips", "turns"), default_text="as the model was configured"),
-    Option("output", ("predict",), "Output", "Folder for masks, pictures, pages and tables.", value="FOLDER"),
+    Option("output", ("predict",), "Output",
+           "Folder for masks, pictures, pages and tables; or, for one study, the file of its mask (.nii, .nii.gz).",
+           value="FOLDER"),
     Option("output", ("export",), "Output", "Folder for the exported networks.", value="FOLDER"),
     Option("output", ("release",), "Output", "File to write; it ends in .safetensors.", value="FILE"),
     Option("overwrite", ("predict", "export", "release"), "Output", "Replace files that exist.", "switch",

@@ -1,11 +1,13 @@
-"""Prediction on a file or a folder of them: masks, pictures, indices and a report."""
+"""Prediction on files and folders: masks, pictures, indices and a report."""
 
 import dataclasses
 import glob
 import importlib.util
+import json
 import logging
+import os
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from foanet_jax.data.catalogue import is_dicom_input, read_input
 from foanet_jax.data.dicom import write_mask_dicom_seg
-from foanet_jax.data.nifti.write import write_mask
+from foanet_jax.data.inputs import SUFFIXES, Found, Paths, find_studies, source_of
+from foanet_jax.data.nifti.write import write_image, write_mask
 from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import Study
 from foanet_jax.jobs.experiment.evaluating import draw_prediction
@@ -35,15 +37,19 @@ from foanet_jax.measures.indices.tables import write_lv_indices, write_volumes
 from foanet_jax.measures.quality.finding import VERDICTS
 from foanet_jax.measures.quality.review import Expectations, Review, describe, review_study
 from foanet_jax.measures.quality.summary import joined_patients, write_summary
+from foanet_jax.pages import label_files
 from foanet_jax.pages.study_page import IndexEntry, write_index_page, write_study_page
 from foanet_jax.pipeline import Prediction, predict_study
 from foanet_jax.system.diskspace import require_writable
 from foanet_jax.system.errors import InputError
+from foanet_jax.system.overwriting import files_below, identities, identity, require_no_input
 from foanet_jax.system.progress import messages_above, progress
 
 LOGGER = logging.getLogger(__name__)
 Entry = dict[str, Any]
-INDEX = "index.html"
+INDEX, REPORT, SUMMARY = "index.html", "predictions.json", "summary.csv"
+_MASK_SUFFIXES = (".nii", ".nii.gz")
+_LARGEST_REPORT = 2**28  # bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,26 +57,30 @@ class _Writing:
     """How studies are written, and what is kept of them for the tables of all.
 
     Attributes:
-        output: folder.
+        output: folder, or the file of the one mask.
+        found: the input.
         expected: what the run knows of studies.
         provenance: what made the masks, by name.
         dicom_seg, pages: see `predict`.
-        reviews: by case, of the studies written.
-        listed: by case, their lines in the index of pages.
+        reviews: of the studies written, by case.
+        sources: their files or folders, by case.
+        listed: their lines in the index of pages, by case.
     """
 
     output: Path
+    found: Found
     expected: Expectations
     provenance: Mapping[str, Any]
     dicom_seg: bool
     pages: bool
     reviews: dict[str, Review] = dataclasses.field(default_factory=dict)
+    sources: dict[str, str] = dataclasses.field(default_factory=dict)
     listed: dict[str, IndexEntry] = dataclasses.field(default_factory=dict)
 
 
 def predict(
     checkpoint: Runs,
-    source: Path,
+    source: Paths,
     output: Path,
     *,
     third_axis: str,
@@ -80,51 +90,66 @@ def predict(
     pages: bool = True,
     tta: str | None = None,
 ) -> int:
-    """Segments a file or every file of a folder; returns how many could not be.
+    """Segments the studies in files and folders; returns how many could not be segmented.
 
-    Leaves in `output`, for each study: `CASE.nii.gz` on the input's grid and `CASE.png`; of short-axis hearts
-    `CASE_indices.csv`, of stacks `CASE_volumes.csv`; with `dicom_seg` also `CASE_seg/`, its DICOM segmentations. And
-    `predictions.json` with boxes, flags, indices and the verdict, and `summary.csv`, a row a study. With `pages` also
-    `CASE.html`, everything about a study to look at, and `index.html`. One bad study is reported and the rest go on.
-    While a study is segmented, the next is read and the one before it written: three are in memory.
+    Leaves in `output` for each study: `CASE_seg.nii.gz`, the mask on the input's grid; `CASE.png`; of short-axis hearts
+    `CASE_indices.csv`; of stacks `CASE_volumes.csv`; of DICOM input `CASE.nii.gz`, the image that the mask lies on, and
+    with `dicom_seg` the folder `CASE_dicom_seg` with DICOM segmentations; with `pages` `CASE.html`, a page with
+    everything about the study. For all of them: `predictions.json` with boxes, flags, indices and verdicts;
+    `summary.csv`, a row for each study; `labels.txt` and `labels.ctbl`, the classes' names and colours for ITK-SNAP and
+    3D Slicer; with `pages` `index.html`.
+
+    A study that cannot be read or written is reported, and the others go on. While a study is segmented, the next is
+    read and the one before it is written: three are in memory.
+
+    No file of the input is replaced, whatever the options are. A file that lies in the input folder is replaced only
+    with `overwrite`, and only where the `predictions.json` there names it as one that an earlier prediction wrote.
 
     Args:
-        checkpoint: a weights file, the workdir of a training, or several that predict together, see `find_runs`.
-        source: as `read_input` takes it.
-        output: folder for what is written.
-        third_axis: "slice" or "time", what the third axis of 3D NIfTI files is.
-        overwrite: replace masks that are there.
-        dicom_seg: of DICOM input, write the masks as DICOM segmentations as well.
+        checkpoint: a weights file, the workdir of a training, or several that predict together; see `find_runs`.
+        source: files, folders or patterns; see `find_studies`.
+        output: folder for what is written; or, for one study, the mask's file (.nii, .nii.gz), and then nothing else
+            is written.
+        third_axis: "slice" or "time", what the third axis of 3D files is.
+        overwrite: replace results that are there.
+        dicom_seg: write the masks of DICOM input as DICOM segmentations as well.
         memory_mb: MiB for a forward pass; by default what the (first) training's configuration says.
         pages: write a page of each study.
-        tta: test-time augmentation, "none", "flips" or "turns"; by default what that says.
+        tta: test-time augmentation, "none", "flips" or "turns"; by default what that configuration says.
 
     Raises:
-        InputError: no checkpoint, no input, or masks that are already there without `overwrite`; with `dicom_seg`,
-            highdicom is not installed or the input is not DICOM.
+        InputError: no checkpoint or no input; results that are there already, without `overwrite`; an output that is a
+            file of the input; one mask's file for several studies; with `dicom_seg`, highdicom is not installed or no
+            input is DICOM.
     """
+    alone = _is_mask_file(output)
     if dicom_seg:
-        _require_dicom_seg(source)
-    require_writable(output, "--output")
+        _require_dicom_seg(output, alone=alone)
+    require_writable(output.absolute().parent if alone else output, "--output")
     runs = find_runs(checkpoint)
     model = load_model(runs)
     description = load_description(runs[0])
     facts, expected = describe_run(description), expectations(runs, description)
     budget = facts.memory_bytes if memory_mb is None else memory_bytes({"prediction": {"memory_mb": memory_mb}})
     turned = tta or facts.tta
-    refs = read_input(source, third_axis=third_axis, classes=model.classes, slice_axis=facts.slice_axis)  # type: ignore[arg-type]
-    endings = (".nii.gz", "_seg") if dicom_seg else (".nii.gz",)
-    paths = [output / f"{ref.case}{ending}" for ref in refs for ending in endings]
-    existing = [path for path in paths if path.exists()]
-    if existing and not overwrite:
-        raise InputError("output-exists", f"{existing[0]}: exists; pass --overwrite or another --output")
+    found = find_studies(source, third_axis=third_axis, classes=model.classes, slice_axis=facts.slice_axis)  # type: ignore[arg-type]
+    refs = found.refs
+    if dicom_seg and not found.dicom:
+        raise InputError("not-dicom", f"{source}: not DICOM, so --dicom_seg has no images to refer to; leave it out")
+    if alone and len(refs) > 1:
+        raise InputError(
+            "output-path", f"{output}: the file of one mask, but there are {len(refs)} studies; name a folder"
+        )
+    outputs = [output] if alone else _outputs(output, found, pages=pages)
+    _require_free(outputs, output.parent if alone else output, found, runs, overwrite=overwrite)
     report: dict[str, Entry] = {}
     provenance = {
         "checkpoint": ", ".join(map(describe_source, runs)),
         "test-time augmentation": turned,
         "JAX": jax.__version__,
     }
-    writing = _Writing(output, expected, provenance, dicom_seg=dicom_seg, pages=pages)
+    writing = _Writing(output, found, expected, provenance, dicom_seg=dicom_seg, pages=pages)
+    write = _write_mask_alone if alone else _review_and_write
     try:
         with (
             messages_above(),
@@ -138,7 +163,7 @@ def predict(
                 bar.set_postfix_str(f"{what} {done} of {total} slices")
 
             for ref, loading in _read_ahead(refs, reader):
-                entry = report[ref.case] = {}
+                entry = report[ref.case] = {"source": ref.source}
                 try:
                     study = loading.result()
                     prediction = predict_study(study, model, memory_bytes=budget, tta=turned, progress=within)
@@ -147,20 +172,18 @@ def predict(
                 else:
                     if written is not None:
                         written.result()
-                    written = writer.submit(_review_and_write, study, prediction, entry, writing)
+                    written = writer.submit(write, ref, study, prediction, entry, writing)
                 bar.update()
+            if written is not None:
+                written.result()
     finally:
-        # What was segmented is told, whatever ended the rest.
-        report = {case: entry for case, entry in report.items() if entry}
+        # Whatever ended the rest, what was done is written down.
+        report = {case: entry for case, entry in report.items() if "voxels" in entry or "error" in entry}
         segmented = sum("voxels" in entry for entry in report.values())
-        if segmented:
-            write_json(output / "predictions.json", report)
-            patients = joined_patients(writing.reviews, model.classes)
-            if writing.reviews:
-                write_summary(writing.reviews, patients, output / "summary.csv")
-            if writing.listed:
-                failed = {c: IndexEntry(c, reason=e["message"]) for c, e in report.items() if "error" in e}
-                write_index_page(list((writing.listed | failed).values()), output / INDEX, patients=patients)
+        if report and not alone:
+            _write_tables(report, writing, model.classes)
+        if found.passed_over:
+            LOGGER.info("passed over: %s", found.describe())
         LOGGER.info("%d of %d studies segmented%s", segmented, len(refs), _told(writing) if segmented else "")
     return sum("error" in entry for entry in report.values())
 
@@ -175,48 +198,99 @@ def _read_ahead(refs: Iterable[StudyRef], reader: Executor) -> Iterator[tuple[St
     yield from reading
 
 
-def _review_and_write(study: Study, prediction: Prediction, entry: Entry, writing: _Writing) -> None:
-    """Writes a study's mask, pictures and indices, and what is to be told of it, errors too, into its entry."""
-    output = writing.output
+def _review_and_write(ref: StudyRef, study: Study, prediction: Prediction, entry: Entry, writing: _Writing) -> None:
+    """Writes a study's mask, pictures and indices; what is to be reported goes into its entry, errors too."""
+    output, case = writing.output, study.case
+    files: list[str] = []
+
+    def place(name: str) -> Path:
+        files.append(name)
+        return output / name
+
     try:
         output.mkdir(parents=True, exist_ok=True)
-        write_mask(prediction.mask, study, output / f"{study.case}.nii.gz")
-        counts = np.bincount(prediction.mask.ravel(), minlength=len(study.classes))
-        entry |= {
-            "source": study.name,
-            "box": dataclasses.asdict(prediction.box),
-            "voxels": dict(zip(study.classes, counts.tolist(), strict=True)),
-            "flags": list(prediction.flags),
-        }
-        review = writing.reviews[study.case] = review_study(study, prediction, writing.expected)
+        write_mask(prediction.mask, study, place(f"{case}_seg.nii.gz"))
+        entry |= _described(study, prediction)
+        entry |= {"mask": files[0], "labels": label_files.label_entries(study.classes), "files": files}
+        writing.sources[case] = source_of(ref, study, writing.found)
+        review = writing.reviews[case] = review_study(study, prediction, writing.expected)
         entry |= describe(review, prediction)
         timed = {"frame_seconds": study.frame_seconds}
         if study.frame_seconds is not None:
             entry["frame_ms"] = 1000 * study.frame_seconds
-        tell(study.case, review)
+        tell(case, review)
+        if case in writing.found.dicom:
+            write_image(study, place(f"{case}.nii.gz"))
+            entry["image"] = files[-1]
         if review.indices.slices is not None:
-            indices = {study.case: review.indices.slices}
-            write_lv_indices(indices, output / f"{study.case}_indices.csv", **timed)
+            write_lv_indices({case: review.indices.slices}, place(f"{case}_indices.csv"), **timed)
         if review.indices.volumes_ml:
-            write_volumes(review.indices.volumes_ml, output / f"{study.case}_volumes.csv", **timed)
-        draw_prediction(study, prediction, output / f"{study.case}.png")
+            write_volumes(review.indices.volumes_ml, place(f"{case}_volumes.csv"), **timed)
+        draw_prediction(study, prediction, place(f"{case}.png"))
         if writing.pages:
             result = study_result(study, prediction, review, {"file": study.name, **writing.provenance})
-            write_study_page(result, output / f"{study.case}.html")
-            writing.listed[study.case] = index_entry(result, f"{study.case}.html")
-        _write_dicom_seg(prediction.mask, study, output / f"{study.case}_seg", wanted=writing.dicom_seg)
+            write_study_page(result, place(f"{case}.html"))
+            writing.listed[case] = index_entry(result, f"{case}.html")
+        wanted = writing.dicom_seg and case in writing.found.dicom
+        folder = output / f"{case}_dicom_seg"
+        files += [
+            f"{folder.name}/{path.name}" for path in _write_dicom_seg(prediction.mask, study, folder, wanted=wanted)
+        ]
     except InputError as error:
         _note(error, error.code, entry)
     except OSError as error:
-        message = f"{output}: {study.case} cannot be written ({error.strerror}); make room or choose another --output"
+        message = f"{output}: {case} cannot be written ({error.strerror}); make room or choose another --output"
         _note(message, "unwritable", entry)
+
+
+def _write_mask_alone(ref: StudyRef, study: Study, prediction: Prediction, entry: Entry, writing: _Writing) -> None:
+    """Writes the mask to the file that the user named, and nothing else."""
+    output = writing.output
+    try:
+        write_mask(prediction.mask, study, output)
+        entry |= _described(study, prediction)
+        review = review_study(study, prediction, writing.expected)
+        tell(study.case, review)
+        LOGGER.info("%s is the mask; with a folder as --output there are pages, tables and pictures too", output)
+    except InputError as error:
+        _note(error, error.code, entry)
+    except OSError as error:
+        message = f"{output}: cannot be written ({error.strerror}); make room or choose another --output"
+        _note(message, "unwritable", entry)
+
+
+def _described(study: Study, prediction: Prediction) -> Entry:
+    """What the report says of a mask."""
+    counts = np.bincount(prediction.mask.ravel(), minlength=len(study.classes))
+    return {
+        "source": study.name,
+        "box": dataclasses.asdict(prediction.box),
+        "voxels": dict(zip(study.classes, counts.tolist(), strict=True)),
+        "flags": list(prediction.flags),
+    }
+
+
+def _write_tables(report: dict[str, Entry], writing: _Writing, classes: Sequence[str]) -> None:
+    """Writes what there is of all studies together."""
+    output = writing.output
+    write_json(output / REPORT, report)
+    if not any("voxels" in entry for entry in report.values()):
+        return
+    label_files.write_label_files(classes, output)
+    patients = joined_patients(writing.reviews, classes)
+    if writing.reviews:
+        write_summary(writing.reviews, patients, output / SUMMARY, sources=writing.sources)
+    if writing.listed:
+        failed = {c: IndexEntry(c, reason=e["message"]) for c, e in report.items() if "error" in e}
+        write_index_page(list((writing.listed | failed).values()), output / INDEX, patients=patients)
 
 
 def _told(writing: _Writing) -> str:
     """How many studies have which verdict, and where to look."""
     counts = Counter(review.verdict for review in writing.reviews.values())
     verdicts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
-    return f" ({verdicts}); see {writing.output / INDEX if writing.listed else writing.output}"
+    place = writing.output / INDEX if writing.listed else writing.output
+    return f"{f' ({verdicts})' if verdicts else ''}; see {place}"
 
 
 def _note(error: InputError | str, code: str, entry: Entry) -> None:
@@ -224,20 +298,87 @@ def _note(error: InputError | str, code: str, entry: Entry) -> None:
     entry |= {"error": code, "message": str(error)}
 
 
-def _require_dicom_seg(source: Path) -> None:
+def _is_mask_file(output: Path) -> bool:
+    """Whether `--output` is the file of one mask rather than a folder.
+
+    Raises:
+        InputError: "suffix" where it is called as an image of another format.
+    """
+    if output.is_dir():
+        return False
+    if output.name.lower().endswith(SUFFIXES) and not output.name.endswith(_MASK_SUFFIXES):
+        raise InputError("suffix", f"{output}: masks are NIfTI files (.nii, .nii.gz); choose such a name, or a folder")
+    return output.name.endswith(_MASK_SUFFIXES)
+
+
+def _outputs(output: Path, found: Found, *, pages: bool) -> list[Path]:
+    """Everything that may be written into the folder, and what an earlier prediction left of DICOM segmentations."""
+    names = [REPORT, SUMMARY, *label_files.NAMES, *([INDEX] if pages else [])]
+    for ref in found.refs:
+        endings = ["_seg.nii.gz", ".png", "_indices.csv", "_volumes.csv", *([".html"] if pages else [])]
+        if ref.case in found.dicom:
+            endings.append(".nii.gz")
+        names += [f"{ref.case}{ending}" for ending in endings]
+        # They are removed once there are new ones.
+        earlier = _segmentations(output / f"{ref.case}_dicom_seg", ref.case)
+        names += [f"{path.parent.name}/{path.name}" for path in sorted(earlier)]
+    return [output / name for name in names]
+
+
+def _require_free(
+    outputs: Iterable[Path], folder: Path, found: Found, runs: Sequence[Path], *, overwrite: bool
+) -> None:
+    """Checks that nothing of the user's would be replaced.
+
+    Raises:
+        InputError: "output-is-input" of a file of the input or of the checkpoint, or of another file in the input
+            folder that no earlier prediction wrote; "output-exists" without `overwrite`.
+    """
+    outputs = [path for path in outputs if os.path.lexists(path)]
+    require_no_input(outputs, found.read | identities(files_below(runs)), "choose another --output")
+    ours = _written_before(folder)
+    for path in outputs:
+        if identity(path) in found.files and path.relative_to(folder).as_posix() not in ours:
+            raise InputError(
+                "output-is-input",
+                f"{path}: lies in the input folder, and no prediction wrote it; choose another --output",
+            )
+    if outputs and not overwrite:
+        raise InputError("output-exists", f"{outputs[0]}: exists; pass --overwrite or another --output")
+
+
+def _written_before(folder: Path) -> set[str]:
+    """The files in a folder that an earlier prediction wrote, by their names in its report."""
+    try:
+        with open(folder / REPORT, "rb") as file:
+            content = json.loads(file.read(_LARGEST_REPORT))
+    except (OSError, ValueError, RecursionError):
+        return set()
+    if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
+        return set()
+    listed = [entry.get("files", []) for entry in content.values()]
+    names = {name for files in listed if isinstance(files, list) for name in files if isinstance(name, str)}
+    return names | {REPORT, SUMMARY, INDEX, *label_files.NAMES} if names else set()
+
+
+def _require_dicom_seg(output: Path, *, alone: bool) -> None:
     if importlib.util.find_spec("highdicom") is None:
         raise InputError("missing-package", "--dicom_seg needs highdicom: pip install highdicom")
-    if source.exists() and not is_dicom_input(source):
-        raise InputError(
-            "not-dicom", f"{source}: not DICOM, so that --dicom_seg has no images to refer to; leave it out"
-        )
+    if alone:
+        raise InputError("output-path", f"{output}: --dicom_seg writes several files; name a folder")
 
 
-def _write_dicom_seg(mask: np.ndarray, study: Study, folder: Path, *, wanted: bool) -> None:
-    """`folder/CASE.dcm`, or one file for each frame of a cine; none where nothing was segmented or none is wanted.
+def _write_dicom_seg(mask: np.ndarray, study: Study, folder: Path, *, wanted: bool) -> list[Path]:
+    """Writes `folder/CASE.dcm`, or one file for each frame of a cine; none where nothing was segmented or wanted.
 
-    Those of an earlier prediction go once the new ones are there.
+    Those of an earlier prediction are removed once the new ones are there.
     """
     written = write_mask_dicom_seg(mask, study, folder / f"{study.case}.dcm") if wanted and mask.any() else []
-    for path in set(folder.glob(f"{glob.escape(study.case)}*.dcm")) - set(written):
+    for path in _segmentations(folder, study.case) - set(written):
         path.unlink()
+    return written
+
+
+def _segmentations(folder: Path, case: str) -> set[Path]:
+    """The DICOM segmentations of a study that are in a folder."""
+    return set(folder.glob(f"{glob.escape(case)}*.dcm"))

@@ -105,6 +105,20 @@ def test_bombs(tmp_path, sound):
         "declared-rle.dcm": (dicom(tmp_path / "made", rle, 65535, 65535), "too-large"),
         "lying-rle.dcm": (dicom(tmp_path / "made", rle, 20_000, 20_000), "truncated"),
     }
+    image_of = "NRRD0005\ntype: uchar\ndimension: 3\nsizes: {}\nspacings: 1 1 8\nencoding: {}\n\n"
+    volume_of = "NDims = 3\nDimSize = {}\nElementSpacing = 1 1 8\nElementType = MET_UCHAR\nCompressedData = True\n"
+    volume_of += "ElementDataFile = LOCAL\n"
+    packed = zeros_after(b"", 2048, 31)
+    bombs |= {
+        "declared.nrrd": (image_of.format("2048 1024 1024", "gzip").encode() + packed, "too-large"),
+        "longer.nrrd": (image_of.format("10 10 10", "gzip").encode() + packed, "size-mismatch"),
+        "lying.nrrd": (image_of.format("1000 1000 500", "gzip").encode() + zeros_after(b"", 1, 31), "truncated"),
+        "raw.nrrd": (image_of.format("1000 1000 500", "raw").encode() + noise, "truncated"),
+        "header.nrrd": (b"NRRD0005\n" + b"key:=value\n" * 190_000, "header"),
+        "declared.mha": (volume_of.format("2048 1024 1024").encode() + zeros_after(b"", 2048, 15), "too-large"),
+        "longer.mha": (volume_of.format("10 10 10").encode() + zeros_after(b"", 2048, 15), "size-mismatch"),
+        "lying.mha": (volume_of.format("1000 1000 500").encode() + zeros_after(b"", 1, 15), "truncated"),
+    }
     paths = []
     for name, (content, _) in bombs.items():
         assert len(content) < 2.2 * 2**20

@@ -1,6 +1,6 @@
 """Data sets by name, and files to predict on."""
 
-import re
+import unicodedata
 
 import nibabel as nib
 import numpy as np
@@ -114,7 +114,12 @@ def test_case_ids_are_safe_and_unique(stems):
     taken = set()
     cases = [safe_case(stem, taken) for stem in stems]
     assert len({case.lower() for case in cases}) == len(cases)
-    assert all(re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", case) and len(case) < 220 for case in cases)
+    for case in cases:
+        assert case
+        assert not case.startswith(".")
+        assert len(case.encode()) < 220
+        assert unicodedata.normalize("NFC", case) == case
+        assert {unicodedata.category(c)[0] for c in case if c not in "._-"} <= set("LMN")
     sorted(stems, key=natural_key)
 
 

@@ -193,8 +193,8 @@ def test_the_pages_have_the_commands_that_this_file_knows():
 
 
 def test_every_command_of_the_readme(ran):
-    assert (ran / "OUT" / "one.nii.gz").exists()
-    assert (ran / "OUT" / "own" / "one.nii.gz").exists()
+    assert (ran / "OUT" / "one_seg.nii.gz").exists()
+    assert (ran / "OUT" / "own" / "one_seg.nii.gz").exists()
     for run in ("acdc", "acdc-again", "lvquan19-c", "no-foa-no-ssim"):
         assert (ran / "runs" / run / "evaluation" / "table.md").exists()
     assert (ran / "runs" / "acdc" / "check" / "check.png").exists()
@@ -252,9 +252,9 @@ def test_every_format_is_predicted_on(ran, name):
     source, shapes = PREDICTED[name]
     out = ran / "OUT" / name
     report = json.loads((out / "predictions.json").read_text())
-    assert set(report) == set(shapes) == {path.name.removesuffix(".nii.gz") for path in out.glob("*.nii.gz")}
+    assert set(report) == set(shapes) == {path.name.removesuffix("_seg.nii.gz") for path in out.glob("*_seg.nii.gz")}
     for ref in read_input(ran / source):
-        study, mask = ref.load(), nibabel.load(out / f"{ref.case}.nii.gz")
+        study, mask = ref.load(), nibabel.load(out / f"{ref.case}_seg.nii.gz")
         assert mask.shape == shapes[ref.case]
         np.testing.assert_allclose(mask.affine, study.affine, atol=1e-5)
         np.testing.assert_allclose(mask.header.get_zooms()[:3], study.spacing_mm[::-1], rtol=1e-6)
@@ -266,7 +266,7 @@ def test_dicom_segmentations_where_something_was_found(ran):
     """Nothing may have been found in the phantom by a network of one epoch."""
     (voxels,) = [entry["voxels"] for entry in json.loads((ran / "OUT/scans/predictions.json").read_text()).values()]
     found = sum(count for name, count in voxels.items() if name != "background") > 0
-    assert found == any((ran / "OUT" / "scans" / "SCANS_seg").glob("*.dcm"))
+    assert found == any((ran / "OUT" / "scans" / "SCANS_dicom_seg").glob("*.dcm"))
 
 
 def test_every_command_of_the_experiments(ran):

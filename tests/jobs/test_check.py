@@ -356,8 +356,20 @@ def test_the_mode_counts_errors_and_leaves_its_report(broken, tmp_path):
     assert checking.check(config, tmp_path / "other") == 1
     assert not (tmp_path / "other").exists()
     config = phantom_experiment.get_config().to_dict()
-    config["data"] |= {"patients": 2, "phantom": {"size": 96, "frames": 2, "shape": (12, 64, 64)}}
+    config["data"] |= {"patients": 2, "folds": 2, "phantom": {"size": 96, "frames": 2, "shape": (12, 64, 64)}}
     assert checking.check(config, tmp_path / "phantom") == 0
+
+
+@pytest.mark.parametrize(("folds", "errors"), [(2, 0), (1, 0), (3, 1), (5, 1)])
+def test_more_folds_than_patients_are_an_error(tmp_path, folds, errors):
+    config = phantom_experiment.get_config().to_dict()
+    config["data"] |= {"patients": 2, "folds": folds, "phantom": {"size": 96, "frames": 2, "shape": (12, 64, 64)}}
+    assert checking.check(config, tmp_path) == errors
+    content = json.loads((tmp_path / "check" / "check.json").read_text())
+    found = [finding["message"] for finding in content["findings"] if finding["code"] == "too-few-patients"]
+    assert len(found) == errors
+    assert all(f"2 patients with labels for {folds} folds" in message for message in found)
+    assert ("Nothing to put right." in (tmp_path / "check" / "check.md").read_text()) == (not content["findings"])
 
 
 def test_the_real_data_set(shared_data, tmp_path):

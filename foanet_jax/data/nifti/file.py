@@ -13,6 +13,7 @@ from typing import BinaryIO, cast
 import nibabel as nib
 import numpy as np
 
+from foanet_jax.data.formats import is_other_format, opened_as_nifti
 from foanet_jax.data.nifti.header import (
     ThirdAxis,
     body_offset,
@@ -67,6 +68,9 @@ def read_nifti(
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
 ) -> NiftiVolume:
     """The volume in a .nii or .nii.gz file of 2, 3 or 4 dimensions: (W, H[, Z][, T]).
+
+    Files of other formats (`data.formats`: NRRD, MetaImage, pairs of .hdr and .img) are read as the NIfTI file that
+    holds the same image.
 
     Args:
         path: the file; whether it is compressed is read from its first bytes.
@@ -139,6 +143,10 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int, bool]]:
             size = os.fstat(file.fileno()).st_size
             if size == 0:
                 raise InputError("empty-file", f"{path}: empty; copy or export the file again")
+            if is_other_format(path):
+                with opened_as_nifti(path) as opened:
+                    yield opened
+                return
             compressed = file.read(2) == _GZIP_MAGIC
             file.seek(0)
             if not compressed:

@@ -34,7 +34,9 @@ def write_mask(mask: np.ndarray, study: Study, path: str | os.PathLike[str]) -> 
             "pass uint8 of the voxels' shape (T, Z, H, W)",
         )
     if not isinstance(study.header, nib.Nifti1Header):
-        write_nifti(mask, affine=study.affine, spacing_mm=study.spacing_mm, path=path)
+        write_nifti(
+            mask, affine=study.affine, spacing_mm=study.spacing_mm, path=path, frame_seconds=study.frame_seconds
+        )
         return
     header = study.header.copy()
     file_array = mask.transpose(3, 2, 1, 0) if study.to_source is None else study.to_source(mask)
@@ -50,14 +52,47 @@ def write_mask(mask: np.ndarray, study: Study, path: str | os.PathLike[str]) -> 
     _write(file_array.reshape(shape), header, path)
 
 
+def write_image(study: Study, path: str | os.PathLike[str]) -> None:
+    """Writes a study's voxels as NIfTI on its own grid, as int16 where that holds every value, else as float32.
+
+    Args:
+        study: what to write.
+        path: ends in .nii or .nii.gz.
+
+    Raises:
+        InputError: the path does not end so.
+    """
+    voxels = study.voxels
+    limits = np.iinfo(np.int16)
+    is_whole = limits.min <= voxels.min() and voxels.max() <= limits.max and bool((voxels == np.rint(voxels)).all())
+    write_nifti(
+        voxels.astype(np.int16) if is_whole else voxels,
+        affine=study.affine,
+        spacing_mm=study.spacing_mm,
+        path=path,
+        frame_seconds=study.frame_seconds,
+    )
+
+
 def write_nifti(
     data: np.ndarray,
     *,
     affine: np.ndarray,
     spacing_mm: tuple[float, float, float],
     path: str | os.PathLike[str],
+    frame_seconds: float | None = None,
 ) -> None:
     """Writes (T, Z, H, W) voxels of float32, int16 or uint8 as (W, H, Z) or, with frames, (W, H, Z, T) in mm.
+
+    The affine is written as sform, and as qform too where its axes stand at right angles and have the spacing's
+    lengths, so that every viewer reads the same place in the world.
+
+    Args:
+        data: the voxels.
+        affine: (4, 4), from (column, row, slice) to RAS+ mm.
+        spacing_mm: of slices, rows and columns.
+        path: ends in .nii or .nii.gz.
+        frame_seconds: time from frame to frame, where it is known.
 
     Raises:
         InputError: the path does not end in .nii or .nii.gz.
@@ -67,8 +102,13 @@ def write_nifti(
         file_array = file_array[..., 0]
     header = nib.Nifti1Header()
     header.set_data_shape(file_array.shape)
-    header["pixdim"][1:5] = (*reversed(spacing_mm), 1)
     header.set_sform(affine, code=2)
+    header.set_qform(affine, code=2)
+    as_quaternion = np.allclose(header.get_qform(), affine, rtol=0, atol=1e-4 * max(1.0, np.abs(affine).max()))
+    # After the affine, which writes its own lengths there.
+    header["pixdim"][1:5] = (*reversed(spacing_mm), 1 if frame_seconds is None else frame_seconds)
+    if not (as_quaternion and np.allclose(np.linalg.norm(affine[:3, :3], axis=0), spacing_mm[::-1], rtol=1e-4)):
+        header.set_qform(None, code=0)
     header.set_xyzt_units("mm", "sec")
     _write(file_array, header, path)
 

@@ -12,6 +12,7 @@ from foanet_jax.jobs.check.facts import CheckReport, Finding, StudyFacts, facts_
 from foanet_jax.jobs.check.rules import (
     blank_findings,
     duplicate_findings,
+    fold_findings,
     geometry_findings,
     label_findings,
     list_findings,
@@ -26,7 +27,7 @@ Listing = Sequence[StudyRef] | Callable[[list[str]], Sequence[StudyRef]]
 THUMBNAILS = 100
 
 
-def check_data_set(listing: Listing, *, name: str = "data set") -> CheckReport:
+def check_data_set(listing: Listing, *, name: str = "data set", folds: int = 0) -> CheckReport:
     """Reads all studies of a data set, one at a time, and reports all errors and warnings.
 
     Only facts and thumbnails are kept, so that the largest study determines the memory. In files without a checksum
@@ -36,6 +37,7 @@ def check_data_set(listing: Listing, *, name: str = "data set") -> CheckReport:
         listing: the studies; or a function that returns them and appends problems to the list that it gets, such as
             `lambda problems: open_catalogue("acdc", root, problems=problems)`.
         name: name of the data set in the report.
+        folds: number of folds that the patients are divided into. 0: none.
     """
     problems: list[str] = []
     findings: list[Finding] = []
@@ -88,6 +90,7 @@ def check_data_set(listing: Listing, *, name: str = "data set") -> CheckReport:
             labelled |= {ref.patient} if has_labels else set()
 
     findings += list_findings(refs)
+    findings += fold_findings(refs, studies, folds)
     findings += duplicate_findings(voxels_of, labels_of)
     findings += label_findings(studies, classes)
     findings += geometry_findings(studies, directions, affine_off)

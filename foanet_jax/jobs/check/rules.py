@@ -35,6 +35,25 @@ def list_findings(refs: Sequence[StudyRef]) -> list[Finding]:
     return findings
 
 
+def fold_findings(refs: Sequence[StudyRef], studies: Sequence[StudyFacts], folds: int) -> list[Finding]:
+    """More folds than patients, with which no training can start.
+
+    Args:
+        refs: all studies.
+        studies: those that could be read; patients without any labels are not dealt out to folds.
+        folds: how many the configuration asks for; 0 where nobody asks.
+    """
+    bare = {study.case for study in studies if study.volumes_ml is None}
+    patients = {ref.patient for ref in refs if ref.case not in bare}
+    if not patients or len(patients) >= folds:
+        return []
+    message = (
+        f"{len(patients)} patients with labels for {folds} folds, so that no training can start; set data.folds to "
+        f"{len(patients)} or fewer, or add patients"
+    )
+    return [Finding("error", "too-few-patients", message)]
+
+
 def duplicate_findings(
     voxels_of: Mapping[str, list[StudyRef]], labels_of: Mapping[str, list[StudyRef]]
 ) -> list[Finding]:

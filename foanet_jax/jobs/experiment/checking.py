@@ -17,7 +17,10 @@ def check(config: Config, workdir: Path) -> int:
     Returns:
         The number of errors.
     """
-    report = check_data_set(lambda problems: list_studies(config, problems), name=config["data"]["name"])
+    data = config["data"]
+    # Training checks a file of folds against the patients; groups are as many folds as there are groups.
+    folds = 0 if data["folds_file"] or data["split"] == "group" else data["folds"]
+    report = check_data_set(lambda problems: list_studies(config, problems), name=data["name"], folds=folds)
     LOGGER.info("\n%s\n", format_check(report))
     if report.patients:
         folder = workdir / "check"

@@ -17,6 +17,7 @@ from foanet_jax.jobs.experiment.model import (
 )
 from foanet_jax.measures.quality.calibration import read_calibration
 from foanet_jax.system.errors import InputError
+from foanet_jax.system.overwriting import files_below, identities, require_no_input
 from foanet_jax.training.spec import STAGES
 from foanet_jax.training.weights import Member, Weights, is_weights, read_weights, write_weights
 
@@ -46,12 +47,13 @@ def release(
         overwrite: replace an existing file.
 
     Raises:
-        InputError: there are no checkpoints; the runs cannot form an ensemble; or the file exists and `overwrite` is
-            false.
+        InputError: there are no checkpoints; the runs cannot form an ensemble; the output is a file of a run (also with
+            `overwrite`); or the file exists and `overwrite` is false.
     """
+    runs = find_runs(checkpoint)
+    require_no_input([output], identities(files_below(runs)), "choose another --output")
     if output.exists() and not overwrite:
         raise InputError("output-exists", f"{output}: already exists; pass --overwrite or another --output")
-    runs = find_runs(checkpoint)
     load_model(runs)  # checks that the runs can form an ensemble
     weights = Weights(tuple(member for run in runs for member in _members(run)), licence, citation)
     if any(member.calibration is None for member in weights.members):

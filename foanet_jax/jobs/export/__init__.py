@@ -20,6 +20,8 @@ from foanet_jax.pipeline import Network
 from foanet_jax.system.atomic import atomic_path
 from foanet_jax.system.errors import InputError
 from foanet_jax.system.nesting import dotted, nested
+from foanet_jax.system.overwriting import files_below, identities, require_no_input
+from foanet_jax.training.spec import STAGES
 
 LOGGER = logging.getLogger(__name__)
 FORMATS = ("stablehlo", "onnx")
@@ -41,8 +43,8 @@ def export_model(run: Path, output: Path, *, kind: str = "stablehlo", overwrite:
         overwrite: replace an existing export.
 
     Raises:
-        InputError: there are no checkpoints or several runs; the export exists and `overwrite` is false; the format
-            does not support the network; or a package that is needed is not installed.
+        InputError: there are no checkpoints or several runs; a file exists and `overwrite` is false; the output is a
+            file of the run; the format does not support the network; or a package that is needed is not installed.
     """
     package, requirements = NEEDS[kind]
     if importlib.util.find_spec(package) is None:
@@ -50,9 +52,13 @@ def export_model(run: Path, output: Path, *, kind: str = "stablehlo", overwrite:
             "missing-package",
             f"--format={kind} needs {package}, which is not installed; run pip install -r {requirements}",
         )
-    if (output / "model.json").exists() and not overwrite:
-        raise InputError("output-exists", f"{output}/model.json: already exists; pass --overwrite or another --output")
     runs = find_runs(run)
+    stages = [f"{stage}.{ending}" for stage in STAGES for ending in ((kind,) if kind == "onnx" else (kind, "npz"))]
+    outputs = [output / name for name in ("model.json", RUNTIME, *stages)]
+    require_no_input(outputs, identities(files_below(runs)), "choose another --output")
+    there = [path for path in outputs if path.exists()]
+    if there and not overwrite:
+        raise InputError("output-exists", f"{there[0]}: already exists; pass --overwrite or another --output")
     model = load_model(runs)
     if len(model.segmentation) > 1:
         such = f", such as {runs[0]}" if len(runs) > 1 else ""

@@ -35,19 +35,30 @@ class JoinedPatient:
     measured: Mapping[str, float]
 
 
-def summary_rows(reviews: Mapping[str, Review], patients: Sequence[JoinedPatient]) -> list[dict[str, Any]]:
-    """Study, frames, verdict, reasons and indices of each study, and below them of each patient joined from frames.
+def summary_rows(
+    reviews: Mapping[str, Review], patients: Sequence[JoinedPatient], *, sources: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """One row for each study, and below them one for each patient joined from frames.
 
     Args:
         reviews: by case.
         patients: what `joined_patients` makes of them.
+        sources: by case, the file or folder of the study.
     """
+    sources = sources or {}
     rows = [
-        _row(case, [], review.verdict, [finding.code for finding in review.findings], headline(review.indices))
+        _row(
+            case,
+            sources.get(case, ""),
+            [],
+            review.verdict,
+            [finding.code for finding in review.findings],
+            headline(review.indices),
+        )
         | ({} if review.expected_dice is None else {"expected_dice": review.expected_dice})
         for case, review in reviews.items()
     ]
-    return rows + [_row(beat.patient, beat.frames, beat.verdict, beat.codes, beat.measured) for beat in patients]
+    return rows + [_row(beat.patient, "", beat.frames, beat.verdict, beat.codes, beat.measured) for beat in patients]
 
 
 def joined_patients(reviews: Mapping[str, Review], classes: Sequence[str]) -> list[JoinedPatient]:
@@ -68,18 +79,27 @@ def joined_patients(reviews: Mapping[str, Review], classes: Sequence[str]) -> li
     return joined
 
 
-def write_summary(reviews: Mapping[str, Review], patients: Sequence[JoinedPatient], path: Path) -> None:
-    """Writes `summary_rows` as CSV, whole or not at all; what a row does not have is empty."""
-    rows = summary_rows(reviews, patients)
+def write_summary(
+    reviews: Mapping[str, Review],
+    patients: Sequence[JoinedPatient],
+    path: Path,
+    *,
+    sources: Mapping[str, str] | None = None,
+) -> None:
+    """Writes `summary_rows` as CSV, whole or not at all. Cells of values that a row does not have are empty."""
+    rows = summary_rows(reviews, patients, sources=sources)
     names = list(dict.fromkeys(name for row in rows for name in row))
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.DictWriter(file, names, restval="")
         writer.writeheader()
         writer.writerows(rows)
 
 
 def _row(
-    study: str, frames: Sequence[str], told: str, codes: Sequence[str], indices: Mapping[str, float]
+    study: str, source: str, frames: Sequence[str], told: str, codes: Sequence[str], indices: Mapping[str, float]
 ) -> dict[str, Any]:
-    reasons = " ".join(dict.fromkeys(codes))
-    return {"study": to_cell(study), "frames": " ".join(frames), "verdict": told, "reasons": reasons} | dict(indices)
+    whose = {"study": to_cell(study), "source": to_cell(source), "frames": " ".join(frames)}
+    return {**whose, "verdict": told, "reasons": " ".join(dict.fromkeys(codes)), **indices}

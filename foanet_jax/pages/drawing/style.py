@@ -6,6 +6,8 @@ from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
+from matplotlib.text import Text
 
 from foanet_jax.system.atomic import atomic_path
 
@@ -55,14 +57,27 @@ def class_colours(classes: Sequence[str]) -> dict[str, str]:
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Writes a figure in the format of the path's suffix, .png by default, whole or not at all."""
+    """Writes a figure in the format of the path's suffix, .png by default, whole or not at all.
+
+    Letters that the font does not have, such as Chinese ones in a study's name, are drawn as `?`.
+    """
     path = Path(path)
     FigureCanvasAgg(figure)
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        if not text.get_text().isascii():
+            text.set_text(_drawable(text))
     path.parent.mkdir(parents=True, exist_ok=True)
     # The temporary name need not end like the picture's, so that the format is told, not guessed.
     kind = path.suffix.lstrip(".").lower() or "png"
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format=kind, dpi=DPI, facecolor=figure.get_facecolor())
+
+
+def _drawable(text: Text) -> str:
+    """A text without the letters that its font cannot draw, each of which would be a warning."""
+    font = get_font(findfont(text.get_fontproperties()))
+    return "".join(letter if letter == "\n" or font.get_char_index(ord(letter)) else "?" for letter in text.get_text())
 
 
 def write_text(

@@ -7,6 +7,7 @@ from tests.fuzz.formats.dicom import dicom_seeds, sunnybrook_seeds
 from tests.fuzz.formats.folds import folds_seeds
 from tests.fuzz.formats.mat import lvquan19_seeds, mat_seeds
 from tests.fuzz.formats.nifti import acdc_seeds, folder_seeds, mmwhs_seeds, nifti_seeds, nnunet_seeds
+from tests.fuzz.formats.volumes import metaimage_seeds, nrrd_seeds, pair_seeds
 from tests.fuzz.seeds import Seed
 
 FORMATS: dict[str, Callable[[], list[Seed]]] = {
@@ -22,4 +23,7 @@ FORMATS: dict[str, Callable[[], list[Seed]]] = {
     "sunnybrook": sunnybrook_seeds,
     "folder": folder_seeds,
     "nnunet": nnunet_seeds,
+    "nrrd": nrrd_seeds,
+    "metaimage": metaimage_seeds,
+    "pair": pair_seeds,
 }

@@ -1,0 +1,255 @@
+"""NRRD (.nrrd, .nhdr): a header of text, with the voxels behind it or in a file beside it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from foanet_jax.data.formats.description import (
+    LARGEST_HEADER,
+    Description,
+    data_file,
+    lps_to_ras,
+    nifti_header,
+    numbers,
+    split_lines,
+    whole_numbers,
+    widened,
+)
+from foanet_jax.system.errors import InputError
+
+_INTEGERS = {
+    "i1": "signed char, int8, int8_t",
+    "u1": "uchar, unsigned char, uint8, uint8_t",
+    "i2": "short, short int, signed short, signed short int, int16, int16_t",
+    "u2": "ushort, unsigned short, unsigned short int, uint16, uint16_t",
+    "i4": "int, signed int, int32, int32_t",
+    "u4": "uint, unsigned int, uint32, uint32_t",
+    "i8": "longlong, long long, long long int, signed long long, signed long long int, int64, int64_t",
+    "u8": "ulonglong, unsigned long long, unsigned long long int, uint64, uint64_t",
+}
+_TYPES = {name: kind for kind, names in _INTEGERS.items() for name in names.split(", ")}
+_TYPES |= {"float": "f4", "double": "f8"}
+# The signs by which the axes of a space are those of LPS+.
+_SPACES = {
+    "left-posterior-superior": (1, 1, 1),
+    "lps": (1, 1, 1),
+    "right-anterior-superior": (-1, -1, 1),
+    "ras": (-1, -1, 1),
+    "left-anterior-superior": (1, -1, 1),
+    "las": (1, -1, 1),
+}
+_WITH_TIME = {
+    f"{name}{ending}": signs for name, signs in _SPACES.items() for ending in (("-time",) if "-" in name else ("t",))
+}
+_PLACES = ("domain", "space", "???", "none", "")
+_FRAMES = ("list", "time", "domain", "???", "none", "")
+_UNITS = ("mm", "millimeter", "millimeters", "millimetre", "millimetres", "")
+_MAGIC = re.compile(r"NRRD000[1-6]")
+
+
+def describe_nrrd(path: Path) -> Description:
+    """What the header of a NRRD file says.
+
+    The axes are columns, rows, slices and frames, the fastest first; frames stand last. Spaces are LPS, RAS and LAS;
+    a file that names none is in LPS, as ITK takes it.
+
+    Raises:
+        InputError: the file is no NRRD of one image of real numbers, or its voxels are not where they can be read.
+    """
+    with open(path, "rb") as file:
+        content = file.read(LARGEST_HEADER)
+    if not content.startswith(b"NRRD"):
+        raise InputError("header", f"{path}: does not start with NRRD; pass a NRRD file")
+    end = re.search(rb"\r?\n\r?\n", content)
+    is_whole = len(content) < LARGEST_HEADER
+    if end is None and not is_whole:
+        raise InputError("header", f"{path}: a header of over {LARGEST_HEADER} bytes; export the file again")
+    fields = _fields(split_lines(content[: end.start()] if end else content, path), path)
+    dimension = whole_numbers(_needed(fields, "dimension", path), 1, "dimension", path)[0]
+    if not 2 <= dimension <= 4:
+        raise InputError("dimensions", f"{path}: {dimension} dimensions; 2, 3 or 4 can be read: export one image")
+    sizes = whole_numbers(_needed(fields, "sizes", path), dimension, "sizes", path)
+    steps, spacing, origin = _grid(fields, dimension, path)
+    place_axes = 2 if dimension == 2 else 3
+    if dimension > 2 and steps is not None and steps[2] is None:
+        # The third axis is said to be no direction in space: it is time.
+        place_axes = 2
+    _require_kinds(fields, dimension, place_axes, path)
+    affine = None
+    if steps is not None:
+        directions = np.stack([step for step in steps[:place_axes] if step is not None], axis=1)
+        affine = _affine(directions, origin, fields, path)
+        spacing = [float(side) for side in np.linalg.norm(directions, axis=0)]
+    if place_axes == 2:
+        sizes = [*sizes[:2], 1, *sizes[2:]] if dimension > 2 else sizes
+        spacing = [*spacing[:2], 1.0]
+    if dimension == 4 and place_axes == 2:
+        raise InputError("dimensions", f"{path}: two axes are no directions in space; export one image to a file")
+    header = nifti_header(sizes, dtype=_dtype(fields, path), spacing_mm=spacing[:3], affine=affine, path=path)
+    return _located(fields, header, path, behind=end.end() if end else None)
+
+
+def _fields(lines: Sequence[str], path: Path) -> dict[str, str]:
+    """The fields by name in small letters, without comments and the key/value pairs of users."""
+    if not _MAGIC.fullmatch(lines[0].strip()):
+        raise InputError("header", f"{path}: starts with {lines[0][:20]!r}, not NRRD0001 to NRRD0006; export it again")
+    fields: dict[str, str] = {}
+    for line in lines[1:]:
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise InputError("header", f"{path}: the line {line[:80]!r} is no field of NRRD; export the file again")
+        if value.startswith("="):
+            continue
+        name = re.sub(r"[ _]", "", name.strip().lower())
+        if name in fields:
+            raise InputError("header", f"{path}: {name!r} stands there twice; keep the right one")
+        fields[name] = value.strip()
+    return fields
+
+
+def _needed(fields: Mapping[str, str], name: str, path: Path) -> str:
+    if name not in fields:
+        raise InputError("header", f"{path}: no {name!r} in the header; export the file again")
+    return fields[name]
+
+
+def _dtype(fields: Mapping[str, str], path: Path) -> np.dtype:
+    name = " ".join(_needed(fields, "type", path).lower().split())
+    if name not in _TYPES:
+        raise InputError("dtype", f"{path}: type {name[:40]!r}; only numbers of 8 to 64 bit can be read: convert it")
+    dtype = np.dtype(_TYPES[name])
+    if dtype.itemsize == 1:
+        return dtype
+    endian = _needed(fields, "endian", path).lower()
+    if endian not in ("little", "big"):
+        raise InputError("header", f"{path}: endian is {endian[:40]!r}; expected little or big: export it again")
+    return dtype.newbyteorder("<" if endian == "little" else ">")
+
+
+def _grid(
+    fields: Mapping[str, str], dimension: int, path: Path
+) -> tuple[list[np.ndarray | None] | None, list[float], np.ndarray | None]:
+    """The step along each axis (None of one that is no direction in space), the spacing in mm, and the origin."""
+    for name in ("units", "spaceunits"):
+        units = re.findall(r'"([^"]*)"', fields.get(name, ""))[:3]
+        if name == "units" and len(units) == 3 and dimension > 2 and "spacedirections" in fields:
+            units = []  # Those of space count.
+        if any(unit.lower() not in _UNITS for unit in units):
+            raise InputError("spacing", f"{path}: {name} is {fields[name][:80]!r}; only mm can be read: convert it")
+    if "spacedirections" in fields:
+        return _steps(fields, dimension, path)
+    words = fields.get("spacings", "").split()
+    if len(words) != dimension:
+        return None, [0.0, 0.0, 0.0], None
+    try:
+        spacing = [float(word) for word in words]
+    except ValueError:
+        raise InputError("header", f"{path}: spacings is {fields['spacings'][:80]!r}; expected numbers") from None
+    spacing = [side if np.isfinite(side) else 0.0 for side in spacing[:3]]
+    sides = min(3, dimension)
+    if any(side <= 0 for side in spacing[:sides]):
+        return None, [*spacing, 0.0][:3], None
+    steps: list[np.ndarray | None] = [step * side for step, side in zip(np.eye(sides), spacing, strict=False)]
+    return [*steps, *[None] * (dimension - sides)], [*spacing, 1.0][:3], np.zeros(sides)
+
+
+def _steps(
+    fields: Mapping[str, str], dimension: int, path: Path
+) -> tuple[list[np.ndarray | None], list[float], np.ndarray | None]:
+    text = fields["spacedirections"]
+    words = re.findall(r"\([^()]*\)|[^\s()]+", text)
+    wrong = InputError(
+        "header", f"{path}: space directions is {text[:80]!r}; expected a vector or none for each axis: export it again"
+    )
+    if len(words) != dimension:
+        raise wrong
+    named = fields.get("space", "").lower()
+    space = 4 if named in _WITH_TIME else 3
+    if "spacedimension" in fields:
+        space = whole_numbers(fields["spacedimension"], 1, "space dimension", path)[0]
+    if not 2 <= space <= 4:
+        raise InputError("dimensions", f"{path}: a space of {space} dimensions; 2, 3 or 4 can be read: export it again")
+    steps: list[np.ndarray | None] = []
+    for word in words:
+        if word.lower() == "none":
+            steps.append(None)
+        elif word.startswith("("):
+            steps.append(numbers(word[1:-1].replace(",", " "), space, "space directions", path))
+        else:
+            raise wrong
+    if any(step is None for step in steps[:2]):
+        raise InputError(
+            "dimensions",
+            f"{path}: the first axis is no direction in space: its frames or colours are stored voxel by voxel; "
+            "export it with the frames last, or as a 4D NIfTI file",
+        )
+    origin = np.zeros(space)
+    if "spaceorigin" in fields:
+        origin = numbers(fields["spaceorigin"].strip("() \t").replace(",", " "), space, "space origin", path)
+    if space == 4:
+        # The fourth direction is time, and has to stand apart from those in space.
+        if dimension < 4 or any(step is None or step[3] != 0 for step in steps[:3]):
+            raise InputError("affine", f"{path}: directions in space and time at once; export one image to a file")
+        if steps[3] is not None and steps[3][:3].any():
+            raise InputError("affine", f"{path}: its frames are a direction in space; export it with the frames apart")
+        return [step[:3] for step in steps[:3] if step is not None] + [None], [0.0, 0.0, 0.0], origin[:3]
+    if dimension == 4 and steps[3] is not None:
+        raise InputError("dimensions", f"{path}: four directions in space; export one image to a file")
+    return steps, [0.0, 0.0, 0.0], origin
+
+
+def _require_kinds(fields: Mapping[str, str], dimension: int, place_axes: int, path: Path) -> None:
+    """Refuses axes of colours, vectors and tensors, and frames that are stored voxel by voxel."""
+    kinds = fields.get("kinds", "").lower().split() or [""] * dimension
+    if len(kinds) != dimension or any(
+        kind not in (_PLACES if axis < place_axes else _FRAMES) for axis, kind in enumerate(kinds)
+    ):
+        raise InputError(
+            "dimensions",
+            f"{path}: kinds is {fields.get('kinds', '')[:80]!r}; expected directions in space, and frames after them: "
+            "export one image of one channel, frames last",
+        )
+
+
+def _affine(directions: np.ndarray, origin: np.ndarray | None, fields: Mapping[str, str], path: Path) -> np.ndarray:
+    """(4, 4) to RAS+ mm; a plane without slices gets a normal."""
+    space = fields.get("space", "").lower()
+    known = _SPACES | _WITH_TIME
+    if space not in known and space:
+        raise InputError(
+            "affine", f"{path}: the space is {space[:60]!r}; LPS, RAS and LAS can be read: convert the file to NIfTI"
+        )
+    assert origin is not None
+    if directions.shape == (3, 2):
+        normal = np.cross(directions[:, 0], directions[:, 1])
+        length = float(np.linalg.norm(normal))
+        directions = np.column_stack([directions, normal / length if length > 0 else normal])
+    directions, origin = widened(directions, origin)
+    signs = np.array(known.get(space, (1, 1, 1)), np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return lps_to_ras(signs[:, None] * directions, signs * origin)
+
+
+def _located(fields: Mapping[str, str], header, path: Path, *, behind: int | None) -> Description:
+    """Where the voxels are, and whether they are compressed."""
+    encoding = _needed(fields, "encoding", path).lower()
+    if encoding not in ("raw", "gzip", "gz"):
+        raise InputError(
+            "header", f"{path}: encoding {encoding[:40]!r}; raw and gzip can be read: export the file with one of them"
+        )
+    compressed = encoding != "raw"
+    skipped = whole_numbers(fields.get("byteskip", "0"), 1, "byte skip", path)[0]
+    if fields.get("lineskip", "0") != "0" or skipped < -1 or (compressed and skipped != 0):
+        raise InputError("header", f"{path}: lines or bytes are to be skipped before its voxels; export it again")
+    name = fields.get("datafile", "")
+    if name:
+        if re.match(r"LIST\b", name) or "%" in name:
+            raise InputError("header", f"{path}: its voxels are in several files; export it as one")
+        return Description(header, data_file(name, path), None if skipped == -1 else skipped, compressed)
+    if behind is None:
+        raise InputError("truncated", f"{path}: ends within its header; copy the file again")
+    return Description(header, path, None if skipped == -1 else behind + skipped, compressed)

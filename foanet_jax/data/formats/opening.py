@@ -1,0 +1,106 @@
+"""Files of other formats as a stream of NIfTI's bytes: header, then voxels."""
+
+import contextlib
+import os
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from foanet_jax.data.formats.description import Description, product
+from foanet_jax.data.formats.metaimage import describe_metaimage
+from foanet_jax.data.formats.nrrd import describe_nrrd
+from foanet_jax.data.formats.pair import HEADERS, IMAGES, describe_pair, partners
+from foanet_jax.system.errors import InputError
+
+_READERS: Mapping[str, Callable[[Path], Description]] = {
+    ".nrrd": describe_nrrd,
+    ".nhdr": describe_nrrd,
+    ".mha": describe_metaimage,
+    ".mhd": describe_metaimage,
+    **dict.fromkeys((*HEADERS, *IMAGES), describe_pair),
+}
+SUFFIXES = tuple(_READERS)
+_CHUNK = 2**16
+_ZLIB_OR_GZIP = 47  # zlib's word for either, with a window of any size
+
+
+def is_other_format(path: Path) -> bool:
+    """Whether a file's suffix is that of one of these formats."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def describe(path: Path) -> Description:
+    """The header of a file of one of these formats.
+
+    Raises:
+        InputError: it is not sound.
+    """
+    return next(read for suffix, read in _READERS.items() if path.name.lower().endswith(suffix))(path)
+
+
+def data_files(path: Path) -> list[Path]:
+    """The files that an image of one of these formats is made of, as far as its header can be read."""
+    files = [path, *(partners(path, (*HEADERS, *IMAGES)) if path.name.lower().endswith((*HEADERS, *IMAGES)) else ())]
+    try:
+        return list(dict.fromkeys([*files, describe(path).data]))
+    except (InputError, OSError):
+        return files
+
+
+@contextlib.contextmanager
+def opened_as_nifti(path: Path) -> Iterator[tuple[BinaryIO, int, bool]]:
+    """The bytes of a NIfTI file that holds the same image, their number on disk, and whether they are compressed.
+
+    Nothing but the header is read before the caller reads on, and never more at a time than it asks for.
+
+    Raises:
+        InputError: the header is not sound, or the file is too short for its voxels.
+        OSError, EOFError, zlib.error: as reading raises them.
+    """
+    described = describe(path)
+    head = described.header.binaryblock + bytes(4)
+    with open(described.data, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        offset = described.offset
+        if offset is None:
+            header = described.header
+            sizes = header["dim"][1 : int(header["dim"][0]) + 1]
+            offset = size - product(sizes) * int(header["bitpix"]) // 8
+        if not 0 <= offset <= size:
+            raise InputError("truncated", f"{described.data}: {size} bytes, too few for its voxels; copy it again")
+        file.seek(offset)
+        body = _Inflated(file) if described.compressed else file
+        yield cast(BinaryIO, _Joined(head, body)), len(head) + size - offset, described.compressed
+
+
+class _Joined:
+    """A stream that begins with some bytes of its own."""
+
+    def __init__(self, head: bytes, rest) -> None:
+        self._head, self._rest = head, rest
+
+    def read(self, count: int) -> bytes:
+        part, self._head = self._head[:count], self._head[count:]
+        return part if len(part) == count else part + self._rest.read(count - len(part))
+
+
+class _Inflated:
+    """The bytes that a stream of zlib or gzip unpacks to, no more at a time than asked for; its checksum is checked."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._unpacker = file, zlib.decompressobj(_ZLIB_OR_GZIP)
+
+    def read(self, count: int) -> bytes:
+        parts: list[bytes] = []
+        missing = count
+        while missing > 0 and not self._unpacker.eof:
+            packed = self._unpacker.unconsumed_tail or self._file.read(_CHUNK)
+            part = self._unpacker.decompress(packed, missing)
+            if not packed and not part:
+                raise EOFError
+            parts.append(part)
+            missing -= len(part)
+        if self._unpacker.eof and (self._unpacker.unused_data or self._file.read(1)):
+            raise zlib.error("more bytes after the compressed data")
+        return b"".join(parts)
