@@ -7,7 +7,8 @@ To add an option, add a row to OPTIONS, read it in dispatch.py as `given["NAME"]
 import dataclasses
 from typing import Any, Literal
 
-Kind = Literal["text", "number", "list", "choice", "switch", "config"]
+# Of a value: "list" has commas between its parts, "many" is given once for each part.
+Kind = Literal["text", "many", "number", "list", "choice", "switch", "config"]
 
 
 @dataclasses.dataclass(frozen=True)
