@@ -1,15 +1,13 @@
 """FOANet from the command line: `python run.py --help` lists the jobs, and README.md describes them."""
 
-import sys
 from pathlib import Path
 
-from foanet_jax.jobs import commandline, dispatch, helping
+from foanet_jax.jobs import console
 
 
 def main() -> None:
     """Runs the job that the command line names, by default the whole experiment on the phantom."""
-    default = Path(__file__).parent / "experiments" / "phantom.py"
-    commandline.start(sys.argv, dispatch.work, program=helping.RUN_PY, default=default)
+    console.start("python run.py", default=Path(__file__).parent / "experiments" / "phantom.py")
 
 
 if __name__ == "__main__":

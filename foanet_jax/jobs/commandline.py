@@ -205,9 +205,13 @@ def read_options(
     except Exception as error:  # An experiment is a program: it may raise anything.
         raise _explained(error, rows, words, found) from None
     values = {name: holder[name].value for name in rows}
-    for name in positional:
-        if left and not holder[name].present:
-            values[name] = [left.pop(0)] if rows[name].kind == "paths" else left.pop(0)
+    places = [name for name in positional if not holder[name].present]
+    for place, name in enumerate(places):
+        if left and rows[name].kind == "many":  # It takes all but what the options after it need.
+            count = max(1, len(left) - len(places[place + 1 :]))
+            values[name], left = left[:count], left[count:]
+        elif left:
+            values[name] = left.pop(0)
     if left:
         # `--config.foa false` would mean True and leave "false" behind.
         raise InputError("arguments", f"left over: {' '.join(left)}; write every option as --name=value")
@@ -230,9 +234,9 @@ def _define(option: Option, holder: Any, words: Sequence[str]) -> None:
     else:
         define: dict[str, Callable] = {
             "text": flags.DEFINE_string,
+            "many": flags.DEFINE_multi_string,
             "number": flags.DEFINE_integer,
             "list": flags.DEFINE_list,
-            "paths": flags.DEFINE_multi_string,
             "switch": flags.DEFINE_bool,
         }
         define[option.kind](*named, option.text, flag_values=holder)

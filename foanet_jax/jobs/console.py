@@ -1,14 +1,23 @@
-"""The console command `foanet`, which `pip install` adds; `python -m foanet_jax` is the same."""
+"""The first steps of both programs; `pip install` adds `main` as the command `foanet`."""
 
+import signal
 import sys
-
-from foanet_jax.jobs import commandline, dispatch, helping
+from pathlib import Path
 
 
 def main() -> None:
-    """Runs the job that the first word names."""
-    commandline.start(sys.argv, dispatch.work, program=helping.FOANET)
+    """The command `foanet`: runs the job that its first word names."""
+    start("foanet")
 
 
-if __name__ == "__main__":
-    main()
+def start(program: str, default: Path | None = None) -> None:
+    """Runs a program to its end; see `commandline.start`.
+
+    Until the job begins, Ctrl-C ends it without a word: a compiled module whose import is interrupted may fail
+    in ways of its own.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from foanet_jax.jobs import commandline, dispatch
+
+    commandline.start(sys.argv, dispatch.work, program=program, default=default)

@@ -20,6 +20,7 @@ def work(given: Given) -> int:
     """Does the job; returns 0, or 1 where a part of it failed."""
     if given.job != "doctor":  # It has to work where JAX does not.
         startup.set_up(deterministic=given.values.get("deterministic", False))
+    startup.answer_interrupts()
     return int(BY_JOB[given.job](given) or 0)
 
 

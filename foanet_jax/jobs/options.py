@@ -7,7 +7,8 @@ To add an option, add a row to OPTIONS, read it in dispatch.py as `given["NAME"]
 import dataclasses
 from typing import Any, Literal
 
-Kind = Literal["text", "number", "list", "paths", "choice", "switch", "config"]
+# Of a value: "list" has commas between its parts, "many" is given once for each part.
+Kind = Literal["text", "many", "number", "list", "choice", "switch", "config"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +95,7 @@ OPTIONS = (
            default_text="run.py: experiments/phantom.py; foanet: none"),
     Option("input", ("predict",), "Input",
            "Image file (NIfTI, NRRD, MetaImage, Analyze, LVQuan19 .mat), DICOM series, folder of them, or pattern such "
-           "as 'in/*.nii.gz'. For several, separate them by commas or give the option again.", "paths",
+           "as 'in/*.nii.gz'. For several, separate them by commas or give the option again.", "many",
            value="PATH"),
     Option("third_axis", ("predict",), "Input", "What the third axis of a 3D NIfTI file is.", "choice",
            default="slice", choices=("slice", "time")),

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import signal
 import stat
 import sys
 import tempfile
@@ -33,6 +34,12 @@ def set_up(*, deterministic: bool = False) -> None:
     if note:
         LOGGER.info(note)
     jax.config.update("jax_compilation_cache_dir", cache)
+
+
+def answer_interrupts() -> None:
+    """Ctrl-C raises KeyboardInterrupt from here on; see `console.start`."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def show_messages() -> None:

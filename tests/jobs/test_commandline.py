@@ -17,7 +17,7 @@ import pytest
 from foanet_jax import __version__
 from foanet_jax.jobs import commandline, dispatch, export, helping, startup
 from foanet_jax.jobs.helping import FOANET, RUN_PY
-from foanet_jax.jobs.options import GROUPS, JOBS, OPTIONS, options_of
+from foanet_jax.jobs.options import GROUPS, JOBS, OPTIONS, Option, options_of
 from foanet_jax.system.errors import InputError, did_you_mean
 from foanet_jax.training.weights import DTYPES
 
@@ -135,6 +135,15 @@ def test_values_of_the_console_command_stand_anywhere(tmp_path):
     assert given.command == ["program", "report", "runs/acdc"]
     words = ["/site/foanet_jax/__main__.py", "doctor"]
     assert commandline.read(words, program=FOANET).command == ["-m", "foanet_jax", "doctor"]
+
+
+def test_an_option_that_is_given_many_times_takes_all_words_but_the_last():
+    rows = {name: Option(name, (), "Input", "", kind) for name, kind in (("input", "many"), ("output", "text"))}
+    for line in ("a b c", "--input=a --input b c", "a b --output c"):
+        values, config = commandline.read_options(rows, line.split(), positional=("input", "output"))
+        assert (values, config) == ({"input": ["a", "b"], "output": "c"}, None)
+    values, _ = commandline.read_options(rows, ["a"], positional=("input", "output"))
+    assert values == {"input": ["a"], "output": None}
 
 
 def test_options_of_a_file_are_read(tmp_path):
