@@ -124,7 +124,7 @@ def test_training_again_in_the_same_folder_is_refused_and_changes_no_record(trai
     records = [workdir / "run.json", workdir / "folds.json"]
     before = [path.read_bytes() for path in records]
     other = with_overrides(config, {"data.fold": 1})
-    for asked, resume, says in ((config, False, "--resume"), (other, True, "config.data.fold = 0, not 1")):
+    for asked, resume, says in ((config, False, "--resume"), (other, True, r"config.data.fold = 0, but now it is 1")):
         with pytest.raises(InputError, match=says):
             training.train(asked, workdir, resume=resume, tensorboard=False, command=[])
     assert [path.read_bytes() for path in records] == before
@@ -167,7 +167,7 @@ def test_prediction_writes_masks_on_the_inputs_grid(trained, tmp_path):
     (tmp_path / "in" / "broken.nii.gz").write_bytes(b"not a NIfTI file")
     failures = prediction.predict(workdir, tmp_path / "in", tmp_path / "out", third_axis="slice", overwrite=False)
     assert failures == 1
-    mask = nibabel.load(tmp_path / "out" / "one.nii.gz")
+    mask = nibabel.load(tmp_path / "out" / "one_seg.nii.gz")
     assert mask.shape == data.shape
     np.testing.assert_allclose(mask.affine, affine, atol=1e-5)
     assert mask.header.get_xyzt_units() == ("mm", "sec")

@@ -81,7 +81,8 @@ def test_the_example_of_a_job_is_a_command_and_the_same_one_in_both_programs(job
     named = dict(job.example)
     assert console.job == script.job == job.name
     assert {**script.values, **console.values} == script.values
-    assert all(console[name] == value for name, value in named.items() if name in console.values)
+    plain = {name: value[0] if isinstance(value, list) and value else value for name, value in console.values.items()}
+    assert all(plain[name] == value for name, value in named.items() if name in plain)
     if "config" in named:
         assert console.config == script.config
         assert console.config["data"]["root"] == named.get("config.data.root", "")
@@ -94,7 +95,7 @@ def test_the_example_of_a_job_is_a_command_and_the_same_one_in_both_programs(job
 def test_the_options_of_run_py_have_the_values_they_always_had():
     given = read(RUN_PY, "--mode predict --input=a --output b --nopages -tta flips --memory_mb 64 --overwrite=true")
     assert given.values == {
-        "input": "a",
+        "input": ["a"],
         "output": "b",
         "third_axis": "slice",
         "checkpoint": None,
@@ -129,7 +130,7 @@ def test_fields_of_the_experiment_are_overridden():
 def test_values_of_the_console_command_stand_anywhere(tmp_path):
     for line in ("predict a b --tta=flips", "predict --tta flips a b", "predict a --tta flips --output=b"):
         given = read(FOANET, line)
-        assert (given["input"], given["output"], given["tta"]) == ("a", "b", "flips")
+        assert (given["input"], given["output"], given["tta"]) == (["a"], "b", "flips")
     given = read(FOANET, "report runs/acdc")
     assert (given["workdir"], given.config) == ("runs/acdc", None)
     assert given.command == ["program", "report", "runs/acdc"]
@@ -148,7 +149,7 @@ def test_an_option_that_is_given_many_times_takes_all_words_but_the_last():
 
 def test_options_of_a_file_are_read(tmp_path):
     (tmp_path / "flags").write_text("--input=a\n--output=b\n")
-    assert read(RUN_PY, f"--mode predict --flagfile={tmp_path / 'flags'}")["input"] == "a"
+    assert read(RUN_PY, f"--mode predict --flagfile={tmp_path / 'flags'}")["input"] == ["a"]
 
 
 def test_an_experiment_elsewhere_finds_its_package(tmp_path):
@@ -175,7 +176,7 @@ def test_an_experiment_elsewhere_finds_its_package(tmp_path):
         (FOANET, "--input=a", "write the job first, such as foanet predict STUDIES OUT"),
         (FOANET, "predict a", "foanet predict also needs OUTPUT, for example: foanet predict STUDIES OUT"),
         (RUN_PY, "--mode=predict", "--mode predict also needs --input, --output, for example: python run.py"),
-        (FOANET, "predict a b c", "left over: c; write every option as --name=value"),
+        (FOANET, "export a b c", "left over: c; write every option as --name=value"),
         (RUN_PY, "a", "left over: a; write"),
         (RUN_PY, "--config.segmentation.prepare.foa false", "left over: false; write"),
         (FOANET, "predict a b --overwrit", "--overwrit: there is no such option; did you mean --overwrite? see foanet"),

@@ -68,7 +68,7 @@ def test_an_installation_without_weights_or_devices_is_reported_too(home, monkey
     monkeypatch.setattr(jax, "devices", none)
     found = sections(doctor.report_installation())
     assert found["Devices"] == {"none": "RuntimeError: Unable to initialize backend 'cuda'"}
-    assert "no weights came with this installation" in found["Weights of this package"]["none"]
+    assert "this installation has no weights" in found["Weights of this package"]["none"]
 
 
 def test_the_processor_and_its_vector_sets(monkeypatch, tmp_path):

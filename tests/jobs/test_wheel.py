@@ -84,7 +84,7 @@ def test_the_program_predicts_with_the_wheel_alone(site, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     assert "1 of 1 studies segmented" in done.stdout
     assert f"{site / 'foanet_jax' / 'weights'}" in done.stdout
-    mask = nibabel.load(tmp_path / "OUT" / "heart.nii.gz")
+    mask = nibabel.load(tmp_path / "OUT" / "heart_seg.nii.gz")
     assert mask.shape == (64, 64, 2)
     assert set(np.unique(np.asarray(mask.dataobj))) <= {0, 1, 2, 3}
     assert "<style>" in (tmp_path / "OUT" / "heart.html").read_text(encoding="utf-8")
