@@ -51,7 +51,7 @@ def release(
             `overwrite`), or a file that is there without `overwrite`.
     """
     runs = find_runs(checkpoint)
-    require_no_input([output], identities(files_below(runs)), "choose another --output")
+    require_no_input([output], identities(files_below(runs, but=[output])), "choose another --output")
     if output.exists() and not overwrite:
         raise InputError("output-exists", f"{output}: exists; pass --overwrite or another --output")
     load_model(runs)  # This checks that they can predict together.
