@@ -335,7 +335,7 @@ def _require_free(
             folder that no earlier prediction wrote; "output-exists" without `overwrite`.
     """
     outputs = [path for path in outputs if os.path.lexists(path)]
-    require_no_input(outputs, found.read | identities(files_below(runs)), "choose another --output")
+    require_no_input(outputs, found.read | identities(files_below(runs, but=outputs)), "choose another --output")
     ours = _written_before(folder)
     for path in outputs:
         if identity(path) in found.files and path.relative_to(folder).as_posix() not in ours:

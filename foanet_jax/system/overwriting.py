@@ -31,14 +31,26 @@ def identities(paths: Iterable[str | os.PathLike[str]]) -> dict[Identity, Path]:
     return found
 
 
-def files_below(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
-    """Files as they are, and all files in folders and below."""
+def files_below(paths: Iterable[str | os.PathLike[str]], *, but: Iterable[Path] = ()) -> Iterator[Path]:
+    """Files as they are, and all files in folders and below.
+
+    Args:
+        paths: files and folders.
+        but: files that are left out where a folder holds them, such as the earlier results of a job that writes into
+            the folder of its run. Other links to them in the folder are not left out.
+    """
+    left_out = {_place(path) for path in but}
     for path in map(Path, paths):
-        if path.is_dir():
-            for parent, _, names in os.walk(path):
-                yield from (Path(parent) / name for name in names)
-        else:
+        if not path.is_dir():
             yield path
+            continue
+        for parent, _, names in os.walk(path):
+            yield from (file for file in (Path(parent) / name for name in names) if _place(file) not in left_out)
+
+
+def _place(path: Path) -> str:
+    """The name of a file, links in its folders resolved but not the file's own."""
+    return os.path.join(os.path.realpath(path.parent), path.name)
 
 
 def require_no_input(outputs: Iterable[Path], inputs: dict[Identity, Path], remedy: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -214,6 +215,21 @@ def test_release_does_not_replace_what_it_reads(run, tmp_path):
     assert refused(release, run, tmp_path / "run.safetensors", overwrite=True)[0] == "output-is-input"
     assert weights.read_bytes() == before
     assert refused(release, run, weights)[0] == "output-exists"
+
+
+def test_results_in_the_folder_of_the_run_can_be_replaced(run):
+    """They are not what the run is read from, unless they are links to that."""
+    output = run / "released.safetensors"
+    for overwrite in (False, True):
+        release(run, output, overwrite=overwrite)
+    output.unlink()
+    for overwrite in (False, True):
+        export_model(run, run / "EXPORT", overwrite=overwrite)
+    kept = next(path for path in run.rglob("*") if path.is_file() and "EXPORT" not in path.parts)
+    os.link(kept, output)
+    assert refused(release, run, output, overwrite=True)[0] == "output-is-input"
+    output.unlink()
+    shutil.rmtree(run / "EXPORT")
 
 
 def test_export_does_not_replace_what_it_reads(run, tmp_path):

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, cast
 
+import numpy as np
+
 from foanet_jax.data.formats.description import Description, product
 from foanet_jax.data.formats.metaimage import describe_metaimage
 from foanet_jax.data.formats.nrrd import describe_nrrd
@@ -36,7 +38,10 @@ def describe(path: Path) -> Description:
     Raises:
         InputError: it is not sound.
     """
-    return next(read for suffix, read in _READERS.items() if path.name.lower().endswith(suffix))(path)
+    read = next(read for suffix, read in _READERS.items() if path.name.lower().endswith(suffix))
+    # Lengths that are too large become infinite, and infinite ones are refused with the spacing.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return read(path)
 
 
 def data_files(path: Path) -> list[Path]:

@@ -51,7 +51,7 @@ def release(
             `overwrite`); or the file exists and `overwrite` is false.
     """
     runs = find_runs(checkpoint)
-    require_no_input([output], identities(files_below(runs)), "choose another --output")
+    require_no_input([output], identities(files_below(runs, but=[output])), "choose another --output")
     if output.exists() and not overwrite:
         raise InputError("output-exists", f"{output}: already exists; pass --overwrite or another --output")
     load_model(runs)  # checks that the runs can form an ensemble

@@ -55,7 +55,7 @@ def export_model(run: Path, output: Path, *, kind: str = "stablehlo", overwrite:
     runs = find_runs(run)
     stages = [f"{stage}.{ending}" for stage in STAGES for ending in ((kind,) if kind == "onnx" else (kind, "npz"))]
     outputs = [output / name for name in ("model.json", RUNTIME, *stages)]
-    require_no_input(outputs, identities(files_below(runs)), "choose another --output")
+    require_no_input(outputs, identities(files_below(runs, but=outputs)), "choose another --output")
     there = [path for path in outputs if path.exists()]
     if there and not overwrite:
         raise InputError("output-exists", f"{there[0]}: already exists; pass --overwrite or another --output")

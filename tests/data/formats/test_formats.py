@@ -267,6 +267,8 @@ def test_frames_of_nrrd(tmp_path):
         ({"space directions": "(1,0,0) (0,1,0) (0,0,0)"}, "spacing"),
         ({"space directions": "none (0,1,0) (0,0,1)"}, "dimensions"),
         ({"space directions": None}, "spacing"),
+        ({"space directions": None, "spacings": "1 1 1e300"}, "spacing"),
+        ({"space directions": "(1,0,0) (0,1e200,0) (0,0,8)"}, "spacing"),
         ({"space units": '"cm" "cm" "cm"'}, "spacing"),
         ({"line skip": "1"}, "header"),
         ({"byte skip": "-2"}, "header"),
