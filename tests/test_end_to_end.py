@@ -178,7 +178,9 @@ def test_prediction_writes_masks_on_the_inputs_grid(trained, tmp_path):
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "index.html",
         "one.html",
-        "one.nii.gz",
+        "one_seg.nii.gz",
+        "labels.ctbl",
+        "labels.txt",
         "one.png",
         "one_indices.csv",
         "one_volumes.csv",
