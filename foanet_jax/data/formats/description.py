@@ -4,7 +4,7 @@ import dataclasses
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -123,6 +123,28 @@ def split_lines(content: bytes, path: Path) -> list[str]:
     if "\0" in text:
         raise InputError("header", f"{path}: the header is not text; export the file again")
     return [line.rstrip("\r") for line in text.split("\n")]
+
+
+def add_field(fields: dict[str, str], name: str, value: str, path: Path) -> None:
+    """Adds a field of a header, without spaces around its value.
+
+    Raises:
+        InputError: "header" if the header has this field twice.
+    """
+    if name in fields:
+        raise InputError("header", f"{path}: {name[:40]!r} appears twice in the header; delete the wrong one")
+    fields[name] = value.strip()
+
+
+def needed(fields: Mapping[str, str], name: str, path: Path) -> str:
+    """The value of a field.
+
+    Raises:
+        InputError: "header" if the header does not have this field.
+    """
+    if name not in fields:
+        raise InputError("header", f"{path}: no {name!r} in the header; export the file again")
+    return fields[name]
 
 
 def numbers(text: str, count: int, what: str, path: Path) -> np.ndarray:

@@ -9,8 +9,10 @@ import numpy as np
 from foanet_jax.data.formats.description import (
     LARGEST_HEADER,
     Description,
+    add_field,
     data_file,
     lps_to_ras,
+    needed,
     nifti_header,
     numbers,
     split_lines,
@@ -51,10 +53,10 @@ def describe_metaimage(path: Path) -> Description:
         raise InputError("header", f"{path}: no line ElementDataFile, so no MetaImage; copy or export the file again")
     fields = _fields(split_lines(content[: last.end()], path), path)
     _require_plain(fields, path)
-    count = whole_numbers(_needed(fields, "NDims", path), 1, "NDims", path)[0]
+    count = whole_numbers(needed(fields, "NDims", path), 1, "NDims", path)[0]
     if not 2 <= count <= 4:
         raise InputError("dimensions", f"{path}: {count} dimensions; 2, 3 or 4 can be read: export one image to a file")
-    sizes = whole_numbers(_needed(fields, "DimSize", path), count, "DimSize", path)
+    sizes = whole_numbers(needed(fields, "DimSize", path), count, "DimSize", path)
     spacing, affine = _geometry(fields, count, path)
     header = nifti_header(sizes, dtype=_dtype(fields, path), spacing_mm=spacing, affine=affine, path=path)
     compressed = _flag(fields, "CompressedData", path)
@@ -80,16 +82,8 @@ def _fields(lines: list[str], path: Path) -> dict[str, str]:
         name = name.strip()
         if not sign:
             raise InputError("header", f"{path}: the line {line[:80]!r} is no field of MetaImage; export it again")
-        if name in fields:
-            raise InputError("header", f"{path}: {name[:40]!r} stands there twice; keep the right one")
-        fields[name] = value.strip()
+        add_field(fields, name, value, path)
     return fields
-
-
-def _needed(fields: Mapping[str, str], name: str, path: Path) -> str:
-    if name not in fields:
-        raise InputError("header", f"{path}: no {name} in the header; export the file again")
-    return fields[name]
 
 
 def _flag(fields: Mapping[str, str], name: str, path: Path, *, default: bool = False) -> bool:
@@ -115,7 +109,7 @@ def _require_plain(fields: Mapping[str, str], path: Path) -> None:
 
 
 def _dtype(fields: Mapping[str, str], path: Path) -> np.dtype:
-    name = _needed(fields, "ElementType", path)
+    name = needed(fields, "ElementType", path)
     if name not in _TYPES:
         raise InputError("dtype", f"{path}: ElementType {name[:40]!r}; only real numbers of 8 to 64 bit can be read")
     orders = [name for name in ("BinaryDataByteOrderMSB", "ElementByteOrderMSB") if name in fields]

@@ -9,8 +9,10 @@ import numpy as np
 from foanet_jax.data.formats.description import (
     LARGEST_HEADER,
     Description,
+    add_field,
     data_file,
     lps_to_ras,
+    needed,
     nifti_header,
     numbers,
     split_lines,
@@ -67,10 +69,10 @@ def describe_nrrd(path: Path) -> Description:
     if end is None and not is_whole:
         raise InputError("header", f"{path}: a header of over {LARGEST_HEADER} bytes; export the file again")
     fields = _fields(split_lines(content[: end.start()] if end else content, path), path)
-    dimension = whole_numbers(_needed(fields, "dimension", path), 1, "dimension", path)[0]
+    dimension = whole_numbers(needed(fields, "dimension", path), 1, "dimension", path)[0]
     if not 2 <= dimension <= 4:
         raise InputError("dimensions", f"{path}: {dimension} dimensions; 2, 3 or 4 can be read: export one image")
-    sizes = whole_numbers(_needed(fields, "sizes", path), dimension, "sizes", path)
+    sizes = whole_numbers(needed(fields, "sizes", path), dimension, "sizes", path)
     steps, spacing, origin = _grid(fields, dimension, path)
     place_axes = 2 if dimension == 2 else 3
     if dimension > 2 and steps is not None and steps[2] is None:
@@ -105,26 +107,18 @@ def _fields(lines: Sequence[str], path: Path) -> dict[str, str]:
         if value.startswith("="):
             continue
         name = re.sub(r"[ _]", "", name.strip().lower())
-        if name in fields:
-            raise InputError("header", f"{path}: {name!r} stands there twice; keep the right one")
-        fields[name] = value.strip()
+        add_field(fields, name, value, path)
     return fields
 
 
-def _needed(fields: Mapping[str, str], name: str, path: Path) -> str:
-    if name not in fields:
-        raise InputError("header", f"{path}: no {name!r} in the header; export the file again")
-    return fields[name]
-
-
 def _dtype(fields: Mapping[str, str], path: Path) -> np.dtype:
-    name = " ".join(_needed(fields, "type", path).lower().split())
+    name = " ".join(needed(fields, "type", path).lower().split())
     if name not in _TYPES:
         raise InputError("dtype", f"{path}: type {name[:40]!r}; only numbers of 8 to 64 bit can be read: convert it")
     dtype = np.dtype(_TYPES[name])
     if dtype.itemsize == 1:
         return dtype
-    endian = _needed(fields, "endian", path).lower()
+    endian = needed(fields, "endian", path).lower()
     if endian not in ("little", "big"):
         raise InputError("header", f"{path}: endian is {endian[:40]!r}; expected little or big: export it again")
     return dtype.newbyteorder("<" if endian == "little" else ">")
@@ -236,7 +230,7 @@ def _affine(directions: np.ndarray, origin: np.ndarray | None, fields: Mapping[s
 
 def _located(fields: Mapping[str, str], header, path: Path, *, behind: int | None) -> Description:
     """Where the voxels are, and whether they are compressed."""
-    encoding = _needed(fields, "encoding", path).lower()
+    encoding = needed(fields, "encoding", path).lower()
     if encoding not in ("raw", "gzip", "gz"):
         raise InputError(
             "header", f"{path}: encoding {encoding[:40]!r}; raw and gzip can be read: export the file with one of them"

@@ -1,4 +1,4 @@
-"""HTML pages that are one file: no scripts, nothing from elsewhere, every text escaped that is not markup.
+"""HTML pages: each is one file without scripts or links to other sites, and all text in it is escaped.
 
-`elements` makes elements, tables, pictures and whole pages; `page.css` is what all pages look like.
+`elements` makes elements, tables and pictures. `page` writes whole pages. `page.css` is the style of all pages.
 """

@@ -1,17 +1,10 @@
-"""Elements, tables, pictures and whole pages, in which every text is escaped that is not markup already."""
+"""HTML elements, tables and pictures. Every text is escaped, unless it is markup already."""
 
 import base64
 import html
-import os
 import struct
 from collections.abc import Collection, Iterable, Sequence
-from pathlib import Path
 
-from foanet_jax import __version__
-from foanet_jax.system.atomic import atomic_path
-
-_STYLE = Path(__file__).with_name("page.css")
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 _VOID = ("meta", "link", "img")
 
 
@@ -32,49 +25,6 @@ def tag(name: str, /, *content: str, **attributes: object) -> Html:
 def join(content: Iterable[str]) -> Html:
     """Texts and markup one after the other."""
     return Html("".join(part if isinstance(part, Html) else html.escape(part) for part in content))
-
-
-def write_document(path: str | os.PathLike[str], title: str, *content: str, style: str = "") -> None:
-    """Writes a page, whole or not at all.
-
-    Args:
-        path: the HTML file.
-        title: as the browser's tab has it.
-        content: of the body.
-        style: CSS after that of all pages.
-    """
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", title),
-        # Otherwise browsers ask a server for one.
-        tag("link", rel="icon", href="data:,"),
-        tag("style", Html(_STYLE.read_text(encoding="utf-8") + style)),
-    )
-    page = f"<!DOCTYPE html>\n{tag('html', head, tag('body', *content), lang='en')}\n"
-    with atomic_path(path) as temporary:
-        # Names of files may hold bytes that are no UTF-8.
-        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
-
-
-def footer(text: str) -> Html:
-    """What every page ends with: the text and the version that wrote it."""
-    return tag("footer", f"{text} foanet-jax {__version__}.", class_="quiet")
-
-
-def sections(parts: dict[str, tuple[str, str]]) -> tuple[Html, Html]:
-    """The navigation and the main part of a page.
-
-    Args:
-        parts: title and content of each section by its id; those without content are left out.
-    """
-    parts = {name: part for name, part in parts.items() if part[1]}
-    links = [tag("li", tag("a", title, href=f"#{name}")) for name, (title, _) in parts.items()]
-    blocks = [tag("section", tag("h2", title), content, id=name) for name, (title, content) in parts.items()]
-    return tag("nav", tag("ul", *links), aria_label="Sections"), tag("main", *blocks)
 
 
 def numbers(tiles: Iterable[tuple[str, str, str]]) -> Html:

@@ -6,7 +6,7 @@ from pathlib import Path
 from foanet_jax.pages.report.clinical import clinical_tables
 from foanet_jax.pages.report.figures import draw_figures
 from foanet_jax.pages.report.kinds import kind_tables
-from foanet_jax.pages.report.page import write_page
+from foanet_jax.pages.report.page import write_report_page
 from foanet_jax.pages.report.results import read_sweep
 from foanet_jax.pages.report.tables import make_tables, write_tables
 
@@ -36,6 +36,6 @@ def make_report(folder: Path) -> Path:
         for path in (page.parent / place).glob("*"):
             if path not in written:  # of an earlier report, with fewer rows perhaps
                 path.unlink()
-    write_page(result, tables, figures, page)
+    write_report_page(result, tables, figures, page)
     LOGGER.info("the report is %s", page)
     return page

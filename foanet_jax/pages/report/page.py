@@ -16,14 +16,12 @@ from foanet_jax.pages.markup.elements import (
     counted,
     details,
     enlargeable,
-    footer,
     join,
     numbers,
-    sections,
     tag,
     titled_table,
-    write_document,
 )
+from foanet_jax.pages.markup.page import write_page
 from foanet_jax.pages.report.figures import FigureFile
 from foanet_jax.pages.report.results import RowResult, RunResult, SweepResult, read_json
 from foanet_jax.pages.report.table import Table, cell_parts
@@ -35,7 +33,7 @@ _EXTREMES = 5
 _BESIDE = "Beside this page: tables/ as Markdown, LaTeX and CSV at full precision, figures/ as PNG and PDF."
 
 
-def write_page(result: SweepResult, tables: Sequence[Table], figures: Sequence[FigureFile], path: Path) -> None:
+def write_report_page(result: SweepResult, tables: Sequence[Table], figures: Sequence[FigureFile], path: Path) -> None:
     """Writes the page, whole or not at all: numbers, tables and pictures, and all that made them.
 
     Args:
@@ -44,8 +42,13 @@ def write_page(result: SweepResult, tables: Sequence[Table], figures: Sequence[F
         figures: whose PNGs go into the page.
         path: the HTML file.
     """
-    links, main = sections(
-        {
+    write_page(
+        path,
+        result.title,
+        above="FOANet" if result.name in result.title else f"FOANet · {result.name}",
+        summary=_summary(result),
+        top=join([_problems(result), _key_numbers(result)]),
+        parts={
             "tables": ("Tables", _tables(tables)),
             "figures": ("Figures", _figures(figures)),
             "cases": ("Worst and best patients", _extremes(result)),
@@ -53,18 +56,9 @@ def write_page(result: SweepResult, tables: Sequence[Table], figures: Sequence[F
             "data": ("Data", _data(result)),
             "configuration": ("Configuration", _configuration(result)),
             "provenance": ("How it was run", _provenance(result)),
-        }
+        },
+        end=_BESIDE,
     )
-    header = tag(
-        "header",
-        tag("p", "FOANet" if result.name in result.title else f"FOANet · {result.name}", class_="above"),
-        tag("h1", result.title),
-        tag("p", _summary(result), class_="summary"),
-        _problems(result),
-        _key_numbers(result),
-        links,
-    )
-    write_document(path, f"{result.title} – FOANet", header, main, footer(_BESIDE))
 
 
 def _wanted(result: SweepResult) -> int:

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from foanet_jax.measures.quality.summary import JoinedPatient
-from foanet_jax.pages.markup.elements import Html, counted, footer, image, tag, titled_table, write_document
+from foanet_jax.pages.markup.elements import Html, counted, image, tag, titled_table
+from foanet_jax.pages.markup.page import write_document
 from foanet_jax.pages.study_page.page import PURPOSE, STYLE, verdict_kind
 from foanet_jax.pages.study_page.result import VERDICTS
 
@@ -75,7 +76,7 @@ def write_index_page(
     table = titled_table("Studies", ["Study", "Verdict", "LV EF (%)", "Reason"], rows, numeric=[2], long=[3])
     style = STYLE.read_text(encoding="utf-8")
     main = tag("main", *([_patients(patients)] if patients else []), table, class_="index")
-    write_document(path, f"{title} – FOANet", header, main, footer(PURPOSE), style=style)
+    write_document(path, title, header, main, end=PURPOSE, style=style)
 
 
 def _rank(verdict: str) -> int:

@@ -14,15 +14,13 @@ from foanet_jax.pages.markup.elements import (
     counted,
     details,
     enlargeable,
-    footer,
     image,
     join,
     numbers,
-    sections,
     tag,
     titled_table,
-    write_document,
 )
+from foanet_jax.pages.markup.page import write_page
 from foanet_jax.pages.study_page import pictures
 from foanet_jax.pages.study_page.numbers import frame_table, key_numbers, slice_table
 from foanet_jax.pages.study_page.pictures import Picture
@@ -43,28 +41,24 @@ def write_study_page(result: StudyResult, path: str | os.PathLike[str]) -> None:
         InputError: its arrays do not fit each other.
     """
     study = require_result(result).study
-    links, main = sections(
-        {
+    write_page(
+        path,
+        study.case,
+        above="FOANet · one study",
+        summary=_what(result),
+        top=join([_verdict(result), numbers(key_numbers(result))]),
+        parts={
             "heart": ("Heart", _heart(result)),
             "wall": ("Wall thickness", _wall(result)),
             "curves": ("Over the beat", _curves(result)),
             "contours": ("Contours", _contours(result)),
             "values": ("Every value", _values(result)),
             "provenance": ("How it was made", _provenance(result)),
-        }
+        },
+        hint=ENLARGE_HINT,
+        end=PURPOSE,
+        style=STYLE.read_text(encoding="utf-8"),
     )
-    header = tag(
-        "header",
-        tag("p", "FOANet · one study", class_="above"),
-        tag("h1", study.case),
-        tag("p", _what(result), class_="summary"),
-        _verdict(result),
-        numbers(key_numbers(result)),
-        links,
-        ENLARGE_HINT,
-    )
-    style = STYLE.read_text(encoding="utf-8")
-    write_document(path, f"{study.case} – FOANet", header, main, footer(PURPOSE), style=style)
 
 
 def verdict_kind(verdict: str) -> str:

@@ -13,7 +13,7 @@ from foanet_jax.measures.evaluation import summarise, write_scores
 from foanet_jax.measures.sizes import write_sizes
 from foanet_jax.pages.report import make_report
 from foanet_jax.pages.report.figures import FigureFile
-from foanet_jax.pages.report.page import write_page
+from foanet_jax.pages.report.page import write_report_page
 from foanet_jax.pages.report.results import SweepResult
 from foanet_jax.pages.report.tables import make_tables
 from tests.pages.parsed_page import Page
@@ -73,7 +73,7 @@ def result(request) -> SweepResult:
 
 def page_of(result: SweepResult, folder: Path) -> Page:
     path = folder / "report.html"
-    write_page(result, make_tables(result), figures(folder), path)
+    write_report_page(result, make_tables(result), figures(folder), path)
     return Page(path.read_text(encoding="utf-8"))
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from foanet_jax.pages.report.figures import FigureFile
-from foanet_jax.pages.report.page import write_page
+from foanet_jax.pages.report.page import write_report_page
 from foanet_jax.pages.report.tables import make_tables
 from tests.pages.browser import CHROMIUM, chromium, console
 from tests.pages.report.sweep_results import make_result
@@ -31,7 +31,7 @@ def page(tmp_path_factory) -> Path:
     )
     Image.new("RGB", (1200, 500), "teal").save(folder / "wide.png")
     figure = FigureFile("wide", "A wide figure", LONG, folder / "wide.png", folder / "wide.pdf")
-    write_page(result, make_tables(result), [figure], folder / "report.html")
+    write_report_page(result, make_tables(result), [figure], folder / "report.html")
     return folder / "report.html"
 
 
