@@ -1,6 +1,7 @@
-"""Whether a prediction can be trusted: what is odd about a mask, a verdict, and how sure the network was.
+"""Quality control: findings about a prediction, a verdict, and the confidence of the network.
 
-`shape` looks at each slice, `plausible` at volumes, walls and the beat, `picture` at the image beside what was trained
-on; `review` puts them together with `finding`'s verdict. `ranks` and `calibration` tell on studies with truth what a
-confidence is worth, `table` keeps that. docs/indices.md has every threshold and where it comes from.
+`shape` checks the mask of each slice. `plausible` checks volumes, wall thicknesses and changes over time. `picture`
+compares the image with the training images. `review` runs these checks, and `finding` gives the verdict. `ranks`,
+`calibration` and `table` show, on studies with truth, how well the confidence predicts the Dice. docs/indices.md lists
+every threshold and its source.
 """

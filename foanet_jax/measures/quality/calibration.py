@@ -1,4 +1,4 @@
-"""From a network's confidence to the Dice to expect: a monotone map, fitted on patients that were not trained on."""
+"""Calibration: the expected Dice at a confidence, fitted on patients that were not used for training."""
 
 import dataclasses
 import json
@@ -11,17 +11,19 @@ import numpy as np
 from foanet_jax.system.errors import InputError
 
 NAME = "calibration.json"
-FEWEST = 5  # studies; a map through fewer says little
+FEWEST = 5  # studies; a calibration on fewer is not reliable
 
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """A rising map from confidence to Dice: linear between its points, level above them, unknown below them.
+    """The expected Dice as a rising function of the confidence.
+
+    It is linear between its points, constant above the last point, and unknown below the first point.
 
     Attributes:
-        checkpoint: "best" or "last", whose confidence it takes.
-        studies: how many it was fitted on, degraded copies included.
-        confidence, dice: its points, both rising.
+        checkpoint: the checkpoint that gives the confidence, "best" or "last".
+        studies: number of studies it was fitted on, with their degraded copies.
+        confidence, dice: the points, both in rising order.
     """
 
     checkpoint: str
@@ -30,27 +32,31 @@ class Calibration:
     dice: tuple[float, ...]
 
     def expected_dice(self, confidence: float) -> float | None:
-        """The Dice to expect; None below the lowest confidence that it was fitted on, where it is unknown."""
+        """Returns the expected Dice; None if the confidence is lower than all that were used for the fit."""
         if confidence < self.confidence[0]:
             return None
         return float(np.interp(confidence, self.confidence, self.dice))
 
 
 def fit_calibration(confidence: Sequence[float], dice: Sequence[float], *, checkpoint: str) -> Calibration | None:
-    """The rising map with the least squared error at the studies, by pooling adjacent violators; None of too few.
+    """Fits the calibration: isotonic regression, by pooling adjacent violators.
 
-    Neighbours in confidence whose Dice falls are pooled to their mean until it rises; each pool is a point.
+    Studies are sorted by confidence. Neighbours whose Dice falls are replaced by their mean until no Dice falls. Each
+    group of pooled studies gives one point. This is the rising function with the least squared error.
 
     Args:
         confidence, dice: of each study.
-        checkpoint: which one's.
+        checkpoint: the checkpoint that gave the confidences.
+
+    Returns:
+        The calibration; None if there are fewer than FEWEST studies.
     """
     if len(confidence) < FEWEST:
         return None
     pools: list[tuple[float, float, int]] = []
     for x, y in sorted(zip(confidence, dice, strict=True)):
         pool = (float(x), float(y), 1)
-        # Equal confidences have one Dice, whatever their order.
+        # Studies of equal confidence are one point, so that their order does not matter.
         while pools and (pools[-1][1] >= pool[1] or pools[-1][0] == pool[0]):
             other = pools.pop()
             count = other[2] + pool[2]
@@ -69,10 +75,10 @@ def fit_calibration(confidence: Sequence[float], dice: Sequence[float], *, check
 
 
 def read_calibration(run: Path, *, checkpoint: str = "best") -> Calibration | None:
-    """The map in a run's folder; None where there is none for this checkpoint.
+    """Reads the calibration of a run; None if the run has none for this checkpoint.
 
     Raises:
-        InputError: the file is damaged.
+        InputError: "damaged-file" if the file is damaged.
     """
     path = run / NAME
     if not path.exists():
@@ -86,10 +92,10 @@ def read_calibration(run: Path, *, checkpoint: str = "best") -> Calibration | No
 
 
 def parse_calibration(fields: Any, path: Path) -> Calibration:
-    """A map from its JSON, which stood in the file `path`.
+    """Makes a calibration from its JSON fields, which were read from the file `path`.
 
     Raises:
-        InputError: it is none.
+        InputError: "damaged-file" if the fields are not those of a calibration.
     """
     try:
         confidence, dice = (tuple(map(float, fields[name])) for name in ("confidence", "dice"))

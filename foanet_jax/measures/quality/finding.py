@@ -1,46 +1,46 @@
-"""What is odd about a prediction, where, and the verdict that follows."""
+"""Findings: what is wrong or unusual about a prediction, where it is, and the verdict."""
 
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable
 
-# Why a study is looked at again, by code.
+# Each finding in general words, by code.
 REASONS = {
     "no-contrast": "the image has no contrast",
     "empty-mask": "nothing was segmented",
     "not-localized": "no heart was localized",
     "box-at-border": "the heart touches the border of the image",
-    "class-absent": "a structure is nowhere",
-    "class-gap": "a structure is missing in a slice between slices that have it",
-    "fragmented": "a wall or cavity is in pieces",
+    "class-absent": "a structure is missing in the whole study",
+    "class-gap": "a structure is missing between slices that have it, or in a frame",
+    "fragmented": "the myocardium or the cavity is in pieces",
     "open-myocardium": "the myocardium does not enclose the cavity",
     "hole": "the heart has a hole",
-    "implausible-volume": "a volume, mass or ejection fraction that no patient has",
-    "implausible-wall": "a wall that is thinner or thicker than patients' are",
-    "jump": "a frame that jumps against its neighbours",
-    "blank-slice": "a slice has no contrast, and nothing is drawn on it",
-    "uneven-brightness": "the brightness jumps from slice to slice",
-    "dark-blood": "the blood is not brighter than the muscle",
-    "out-of-range": "the image is unlike those of the training",
+    "implausible-volume": "a volume, mass or ejection fraction is outside the plausible range",
+    "implausible-wall": "the wall is thinner or thicker than is plausible",
+    "jump": "the size changes abruptly in one frame",
+    "blank-slice": "the slice has no contrast; nothing is segmented on it",
+    "uneven-brightness": "the brightness changes abruptly from slice to slice",
+    "dark-blood": "the blood is not brighter than the myocardium",
+    "out-of-range": "the image is unlike the training images",
     "low-confidence": "the expected Dice is low",
 }
-# Nothing in the mask can be used.
+# With one of these, the study is rejected: nothing in its mask can be used.
 REJECTED = ("no-contrast", "empty-mask", "not-localized", "class-absent", "dark-blood")
-MANY_REASONS = 3
-MANY_PLACES = 0.1  # of the slices drawn: fewer with a reason of a slice's own are no reason to reject the others
-LOW_DICE = 0.7  # Below it, a segmentation is bad.
+MANY_REASONS = 3  # codes that count: with so many, a study is rejected
+MANY_PLACES = 0.1  # of the segmented slices: a code of single slices counts only if it occurs on so many
+LOW_DICE = 0.7  # below this value, a segmentation is bad
 
 GOOD, CHECK, REJECT = VERDICTS = ("good", "check", "reject")
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """Something odd about a study's prediction.
+    """Something wrong or unusual about the prediction for a study.
 
     Attributes:
-        code: of REASONS.
-        message: a sentence with the numbers.
-        frame, slice_: where, from 0; None where it concerns the whole study, or the whole frame.
+        code: one of the keys of REASONS.
+        message: what was found, with the numbers.
+        frame, slice_: where, counted from 0. None for all frames, or all slices.
     """
 
     code: str
@@ -50,7 +50,7 @@ class Finding:
 
     @property
     def place(self) -> str:
-        """ "frame 3, slice 2", counted from 1 as on pictures; "" where it is the whole study."""
+        """Where it is, such as "frame 3, slice 2", counted from 1 as on the pictures; "" for the whole study."""
         places = (("frame", self.frame), ("slice", self.slice_))
         return ", ".join(f"{name} {at + 1}" for name, at in places if at is not None)
 
@@ -59,13 +59,15 @@ class Finding:
 
 
 def verdict(findings: Iterable[Finding], drawn: int = 1) -> str:
-    """ "good" without findings; "reject" for a reason of REJECTED or MANY_REASONS that weigh; else "check".
+    """Returns the verdict: "good", "check" or "reject".
 
-    A reason weighs where it is of the whole study or of whole frames, or of MANY_PLACES of its slices.
+    A study without findings is good. It is rejected if it has a code of REJECTED, or MANY_REASONS different codes that
+    count. All others are to be checked. The code of a whole study or of whole frames always counts. The code of single
+    slices counts if it occurs on a share of at least MANY_PLACES of the segmented slices.
 
     Args:
-        findings: of a study.
-        drawn: slices of all its frames on which anything was drawn.
+        findings: all findings of a study.
+        drawn: number of slices, over all frames, on which anything was segmented.
     """
     found = list(findings)
     reasons = {finding.code for finding in found}
@@ -78,14 +80,14 @@ def verdict(findings: Iterable[Finding], drawn: int = 1) -> str:
 
 
 def worst(verdicts: Iterable[str]) -> str:
-    """The worst of some verdicts."""
+    """Returns the worst of the verdicts."""
     return max(verdicts, key=VERDICTS.index)
 
 
 def summed_up(findings: Iterable[Finding]) -> list[tuple[str, str, str]]:
-    """Code, sentence and place of what is odd: one for all findings of a code that have a place.
+    """Returns code, message and place for each code: the findings of a code that have a place become one line.
 
-    A study over time may have hundreds; a reader wants to know which slices to look at.
+    A cine may have hundreds of findings. The reader wants to know which slices to look at.
     """
     by_code: dict[str, list[Finding]] = {}
     for finding in findings:
@@ -101,7 +103,7 @@ def summed_up(findings: Iterable[Finding]) -> list[tuple[str, str, str]]:
 
 
 def _places(findings: Iterable[Finding]) -> str:
-    """ "slice 3: frames 1–4, 7; slice 4: frame 2"."""
+    """Returns the places as text, such as "slice 3: frames 1–4, 7; slice 4: frame 2"."""
     frames: dict[int | None, list[int]] = {}
     for finding in findings:
         frames.setdefault(finding.slice_, []).extend([] if finding.frame is None else [finding.frame])
@@ -113,7 +115,7 @@ def _places(findings: Iterable[Finding]) -> str:
 
 
 def _counted(name: str, numbers: Iterable[int]) -> str:
-    """ "frames 1–4, 7" of numbers from 0."""
+    """Returns numbers from 0 as text from 1, such as "frames 1–4, 7"."""
     runs: list[list[int]] = []
     for number in sorted(set(numbers)):
         if runs and number == runs[-1][1] + 1:
@@ -125,7 +127,7 @@ def _counted(name: str, numbers: Iterable[int]) -> str:
 
 
 def first_of_each(findings: Iterable[Finding]) -> dict[str, tuple[Finding, int]]:
-    """The first finding of each code, and how many there are."""
+    """Returns, by code, the first finding and the number of findings."""
     found: dict[str, tuple[Finding, int]] = {}
     for finding in findings:
         first, number = found.get(finding.code, (finding, 0))

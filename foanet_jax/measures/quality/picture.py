@@ -1,4 +1,4 @@
-"""Measures of an image that do not depend on the scanner's scale, and what they say about a study."""
+"""Findings about the image: how it differs from the training images, and how its contrast is unusual."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -7,22 +7,22 @@ import numpy as np
 from foanet_jax.data.study import Study
 from foanet_jax.image.slices import blank_planes, jumps
 from foanet_jax.measures.indices.labels import LV_CAVITY, MYOCARDIUM
-from foanet_jax.measures.quality.finding import Finding
+from foanet_jax.measures.quality.finding import REASONS, Finding
 
-# The next patient may lie beyond those trained on by this factor: in five folds of ACDC 2 of 100 patients do.
+# A new patient may lie outside the training range by this factor. In five folds of ACDC, 2 of 100 patients lie beyond.
 TOLERANCE = 1.25
 
-# Where the median lies between the 5th and the 95th percentile: at most 0.36 in ACDC's 100 patients, whose images are
-# mostly dark; at least 0.73 where bright and dark are exchanged.
+# Position of the median between the 5th percentile (0) and the 95th percentile (1). It is at most 0.36 in the 100
+# patients of ACDC, whose images are mostly dark, and at least 0.73 if bright and dark are exchanged.
 MOSTLY_BRIGHT = 0.7
 
 Range = Mapping[str, Sequence[float]]
 
-# What is measured, in words.
+# The measures, in words.
 MEASURES = {
     "row_mm": "height of a pixel in mm",
     "column_mm": "width of a pixel in mm",
-    "slice_mm": "distance from slice to slice in mm",
+    "slice_mm": "distance between slices in mm",
     "rows": "rows of the image",
     "columns": "columns of the image",
     "contrast": "contrast of the image",
@@ -31,11 +31,12 @@ MEASURES = {
 
 
 def measure_image(study: Study) -> dict[str, float]:
-    """Grid and robust statistics of a study's voxels, all positive where the image has contrast.
+    """Measures the grid, the contrast and the sharpness of a study; all are positive if the image has contrast.
 
-    `contrast` is the span from the 5th to the 95th percentile over σ, `sharpness` the 75th percentile of the steps from
-    pixel to pixel along the rows over the same span. Neither changes with the scanner's scale and offset, which the
-    Gauss normalisation takes away as well. Of a large study some planes are measured.
+    `contrast` is the range from the 5th to the 95th percentile of the voxels, divided by σ. `sharpness` is the 75th
+    percentile of the differences between neighbouring pixels in a row, divided by the same range. Neither changes with
+    the scale and offset of a scanner, which the Gauss normalisation removes as well. In a large study, only some image
+    planes are measured.
     """
     slices, rows, columns = study.voxels.shape[1:]
     planes = study.voxels.reshape(-1, rows, columns)
@@ -47,7 +48,7 @@ def measure_image(study: Study) -> dict[str, float]:
     return {
         "row_mm": float(study.spacing_mm[1]),
         "column_mm": float(study.spacing_mm[2]),
-        # The distance of a single slice to others is not known.
+        # A single slice has no neighbour to be distant from.
         **({"slice_mm": float(study.spacing_mm[0])} if slices > 1 else {}),
         "rows": float(rows),
         "columns": float(columns),
@@ -57,7 +58,7 @@ def measure_image(study: Study) -> dict[str, float]:
 
 
 def training_range(studies: Iterable[Study]) -> dict[str, list[float]]:
-    """The smallest and the greatest of each measure over the studies that have it, as JSON keeps it."""
+    """Returns the smallest and the largest value of each measure, over the studies that have it."""
     found: dict[str, list[float]] = {}
     for study in studies:
         for name, value in measure_image(study).items():
@@ -67,14 +68,14 @@ def training_range(studies: Iterable[Study]) -> dict[str, list[float]]:
 
 
 def check_image(study: Study, trained: Range) -> list[Finding]:
-    """Measures of a study that lie beyond a training's range by more than TOLERANCE.
+    """Finds the measures that lie outside the range of the training images by more than a factor of TOLERANCE.
 
     Args:
-        study: whose voxels and spacing are looked at.
-        trained: as `training_range` returned it.
+        study: the study, with its voxels and spacing.
+        trained: the range from `training_range`.
     """
     return [
-        Finding("out-of-range", f"{MEASURES[name]}: {value:.3g}; trained on {_span(low, high)}")
+        Finding("out-of-range", f"{MEASURES[name]}: {value:.3g}; training images: {_span(low, high)}")
         for name, value in measure_image(study).items()
         for low, high in ([trained[name]] if name in trained else [])
         if not low / TOLERANCE <= value <= high * TOLERANCE
@@ -82,21 +83,21 @@ def check_image(study: Study, trained: Range) -> list[Finding]:
 
 
 def _span(low: float, high: float) -> str:
-    """A range in words; those that are one value have one."""
+    """Returns a range as text; one number if both ends are the same."""
     ends = list(dict.fromkeys(f"{end:.3g}" for end in (low, high)))
     return " to ".join(ends)
 
 
 def check_contrast(study: Study, mask: np.ndarray) -> list[Finding]:
-    """Blank slices, brightness that jumps from slice to slice, and blood that is not brighter than muscle.
+    """Finds slices without contrast, abrupt changes of brightness, and blood that is not brighter than myocardium.
 
     Args:
-        study: of short-axis slices, as it was read.
-        mask: (T, Z, H, W) class indices on its grid.
+        study: short-axis slices, as they were read.
+        mask: (T, Z, H, W) class indices on the same grid.
     """
     blank = blank_planes(study.voxels)
     whole = blank.all(axis=0)
-    message = "the slice has no contrast, and nothing is drawn on it"
+    message = REASONS["blank-slice"]
     findings = [Finding("blank-slice", message, None, int(z)) for z in np.flatnonzero(whole)]
     findings += [Finding("blank-slice", message, int(t), int(z)) for t, z in np.argwhere(blank & ~whole)]
     factors = jumps(study.voxels, study.spacing_mm[0])
@@ -106,8 +107,8 @@ def check_contrast(study: Study, mask: np.ndarray) -> list[Finding]:
         findings.append(
             Finding(
                 "uneven-brightness",
-                f"the slices are {low:.2g} to {high:.2g} times as bright as the middle one of them; each was scaled to "
-                "the same range before it was segmented",
+                f"the brightness of the slices is {low:.2g} to {high:.2g} times that of the middle one; each slice was "
+                "scaled to the same range before the segmentation",
             )
         )
     return findings + _dark_blood(study, mask)
@@ -120,8 +121,8 @@ def _dark_blood(study: Study, mask: np.ndarray) -> list[Finding]:
         return [
             Finding(
                 "dark-blood",
-                f"most of the image is bright (its median lies at {share:.2f} of its range, at most 0.36 in the cines "
-                "trained on): bright and dark may be exchanged, or it is another kind of image",
+                f"most of the image is bright: bright and dark may be exchanged, or this is not a cine (the median is "
+                f"at {share:.2f} of the range of intensities; in the training cines, at most at 0.36)",
             )
         ]
     cavities = [name for name in study.classes if name in LV_CAVITY]
@@ -135,7 +136,7 @@ def _dark_blood(study: Study, mask: np.ndarray) -> list[Finding]:
     return [
         Finding(
             "dark-blood",
-            f"the blood is not brighter than the muscle (medians {bright:.4g} and {dark:.4g}): in cines it is; this is "
-            "another kind of image, or the mask is wrong",
+            "the blood is not brighter than the myocardium: the mask is wrong, or this is not a cine (median intensity "
+            f"{bright:.4g} in the blood and {dark:.4g} in the myocardium)",
         )
     ]

@@ -1,4 +1,4 @@
-"""Volumes, walls and beats that no patient has."""
+"""Findings about the numbers: implausible volumes and wall thicknesses, and abrupt changes over time."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,8 +10,8 @@ from foanet_jax.measures.indices.study import StudyIndices
 from foanet_jax.measures.indices.ventricle import VentricleIndices
 from foanet_jax.measures.quality.finding import Finding
 
-# Some way beyond the extremes of ACDC's ground truth, dilated and hypertrophic hearts among them, and so far outside
-# the normal ranges; docs/indices.md has both. A sector's mean thickness is meant, in the middle half of the slices.
+# These limits lie beyond the extremes of ACDC's ground truth, which include dilated and hypertrophic hearts. They are
+# therefore far outside the normal ranges. docs/indices.md lists both.
 LIMITS = {
     "lv_edv_ml": (30.0, 450.0),
     "lv_esv_ml": (8.0, 400.0),
@@ -21,19 +21,19 @@ LIMITS = {
     "rv_esv_ml": (5.0, 400.0),
     "rv_ef_percent": (0.0, 92.0),
 }
-WALL_MM = (1.5, 40.0)
-# Of single volumes, at any time of the beat.
-LV_ML = (8.0, 450.0)
-RV_OF_LV = (0.08, 10.0)  # of the same moment
-# Second difference over the median: at most 0.10 in phantoms of 15 frames and more; coarser beats move further.
+WALL_MM = (1.5, 40.0)  # mean thickness of a sector, in the middle half of the slices
+LV_ML = (8.0, 450.0)  # volume of a single stack, at any time of the heartbeat
+RV_OF_LV = (0.08, 10.0)  # RV volume divided by LV volume at the same time
+# Second difference divided by the median. It is at most 0.10 in phantoms of 15 frames and more. Heartbeats of fewer
+# frames change more from frame to frame.
 JUMP = 0.25
 FRAMES_OF_A_BEAT = 12
 
 
 def check_ventricles(indices: VentricleIndices) -> list[Finding]:
-    """Volumes, ejection fraction and mass beyond LIMITS; what was not measured is not judged."""
+    """Finds volumes, ejection fractions and masses outside LIMITS. Values that are not measured (NaN) are ignored."""
     return [
-        Finding("implausible-volume", f"{name} is {value:.1f}, plausible are {low:g} to {high:g}")
+        Finding("implausible-volume", f"{name} is {value:.1f}; {_plausible(low, high)}")
         for name, value in indices.columns().items()
         for low, high in [LIMITS.get(name, (-np.inf, np.inf))]
         if not np.isnan(value) and not low <= value <= high
@@ -41,7 +41,7 @@ def check_ventricles(indices: VentricleIndices) -> list[Finding]:
 
 
 def check_study(indices: StudyIndices) -> list[Finding]:
-    """What is odd about a study's numbers: volumes, walls, and frames against their neighbours."""
+    """Finds implausible volumes and wall thicknesses, and abrupt changes from frame to frame."""
     findings = [] if indices.ventricles is None else check_ventricles(indices.ventricles)
     if indices.ventricles is None:
         findings += _single_volumes(indices)
@@ -51,9 +51,10 @@ def check_study(indices: StudyIndices) -> list[Finding]:
 
 
 def jumps(curve: np.ndarray) -> np.ndarray:
-    """Frames of a cyclic curve (T,) that lie off both of their neighbours; none of curves shorter than a beat's.
+    """Returns the frames at which a cyclic curve (T,) differs abruptly from the frames before and after.
 
-    Off by more than JUMP of the curve's median, as the second difference tells; of neighbours, the furthest off.
+    The second difference exceeds JUMP times the median of the curve. Of several such frames in a row, only those with
+    the largest second difference are returned. Curves of fewer than FRAMES_OF_A_BEAT frames have no such frame.
     """
     curve = np.asarray(curve, float)
     if len(curve) < FRAMES_OF_A_BEAT or not np.median(curve) > 0:
@@ -68,12 +69,12 @@ def _single_volumes(indices: StudyIndices) -> Iterator[Finding]:
     for name, volumes in indices.volumes_ml.items():
         if name in LV_CAVITY:
             for frame in np.flatnonzero((volumes > 0) & ((volumes < low) | (volumes > high))):
-                message = f"the {name} has {volumes[frame]:.1f} ml, plausible are {low:g} to {high:g}"
+                message = f"the {name} has {volumes[frame]:.1f} ml; {_plausible(low, high)}"
                 yield Finding("implausible-volume", message, int(frame))
 
 
 def _unequal_ventricles(indices: StudyIndices) -> Iterator[Finding]:
-    """A right ventricle of which little was drawn, or which was taken for the left, and the other way round."""
+    """Finds a ventricle that is nearly missing from the mask, or ventricles that were exchanged."""
     low, high = RV_OF_LV
     rights = [volumes for name, volumes in indices.volumes_ml.items() if name in RV_CAVITY]
     lefts = [volumes for name, volumes in indices.volumes_ml.items() if name in LV_CAVITY]
@@ -82,8 +83,8 @@ def _unequal_ventricles(indices: StudyIndices) -> Iterator[Finding]:
             share = right[frame] / left[frame]
             if not low <= share <= high:
                 message = (
-                    f"the right ventricle has {right[frame]:.1f} ml and the left {left[frame]:.1f}: {share:.2f} of it, "
-                    f"plausible are {low:g} to {high:g}"
+                    f"the right ventricle has {right[frame]:.1f} ml and the left {left[frame]:.1f} ml, a ratio of "
+                    f"{share:.2f}; {_plausible(low, high)}"
                 )
                 yield Finding("implausible-volume", message, int(frame))
 
@@ -95,12 +96,16 @@ def _walls(indices: LvIndices) -> Iterator[Finding]:
             walls = of_slices[slice_]
             for name, wall in zip(SECTORS, walls, strict=True):
                 if wall < low or wall > high:
-                    message = f"sector {name.upper()} is {wall:.1f} mm thick, plausible are {low:g} to {high:g}"
+                    message = f"sector {name.upper()} is {wall:.1f} mm thick; {_plausible(low, high)}"
                     yield Finding("implausible-wall", message, frame, int(slice_))
 
 
+def _plausible(low: float, high: float) -> str:
+    return f"plausible values are {low:g} to {high:g}"
+
+
 def middle_half(there: Sequence[bool] | np.ndarray) -> np.ndarray:
-    """Indices of true places without the first and the last quarter of them."""
+    """Returns the indices of the true values, without the first and the last quarter of them."""
     places = np.flatnonzero(there)
     return places[len(places) // 4 : len(places) - len(places) // 4]
 
@@ -114,4 +119,4 @@ def _jumps(indices: StudyIndices) -> Iterator[Finding]:
         }
     for name, curve in curves.items():
         for frame in jumps(curve):
-            yield Finding("jump", f"the {name} jumps against the frames before and after", int(frame))
+            yield Finding("jump", f"the size of the {name} changes abruptly in this frame", int(frame))

@@ -1,4 +1,4 @@
-"""A prediction reviewed: its indices, what is odd about it, and the verdict."""
+"""The review of a prediction: its indices, findings, expected Dice and verdict."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -26,11 +26,11 @@ _CODES = {
 
 @dataclasses.dataclass(frozen=True)
 class Expectations:
-    """What a run knows of the studies that it may be given.
+    """What a run expects of the studies that it segments.
 
     Attributes:
-        trained: the range of the training's images; None where the checkpoint does not tell it.
-        calibration: from confidence to Dice; None where the run has no validation patients.
+        trained: the range of the training images; None if the checkpoint does not store it.
+        calibration: from confidence to Dice; None if the run had no validation patients.
     """
 
     trained: Range | None = None
@@ -39,13 +39,13 @@ class Expectations:
 
 @dataclasses.dataclass(frozen=True)
 class Review:
-    """What a reader should know of a prediction beside its mask.
+    """The review of one prediction.
 
     Attributes:
-        indices: what the mask measures.
-        findings: what is odd, in no order of weight.
-        expected_dice: of the foreground, from the network's confidence; None without a calibration.
-        drawn: slices of all frames on which anything was drawn.
+        indices: the clinical indices of the mask.
+        findings: everything that is wrong or unusual, in no order of importance.
+        expected_dice: for the foreground, from the network's confidence; None if it is not known.
+        drawn: number of slices, over all frames, on which anything was segmented.
     """
 
     indices: StudyIndices
@@ -60,19 +60,19 @@ class Review:
 
 
 def review_study(study: Study, prediction: Prediction, expected: Expectations) -> Review:
-    """Measures and judges a study's prediction; its labels are not looked at.
+    """Reviews the prediction for a study. The labels of the study are not used.
 
     Args:
-        study: that was segmented.
-        prediction: of that study.
-        expected: of the run that segmented it.
+        study: the study that was segmented.
+        prediction: the prediction for this study.
+        expected: the expectations of the run that segmented it.
     """
     grid: dict[str, Any] = {"classes": study.classes, "spacing_mm": study.spacing_mm}
     indices = measure_study(prediction.mask, **grid)
     findings = []
     short_axis = indices.ventricles is not None or indices.slices is not None
     if short_axis and np.ptp(study.voxels):
-        findings += check_contrast(study, prediction.mask)  # with the slices that the flags do not name
+        findings += check_contrast(study, prediction.mask)  # These name the slices; the flags below do not.
     named = {finding.code for finding in findings}
     coded = [Finding(_CODES.get(flag, "no-contrast"), flag) for flag in prediction.flags]
     findings += [finding for finding in coded if finding.code not in named]
@@ -83,20 +83,20 @@ def review_study(study: Study, prediction: Prediction, expected: Expectations) -
         findings += check_image(study, expected.trained)
     dice = None
     if expected.calibration is not None and prediction.confidence is not None:
-        # A mask without foreground has no confidence, and nothing to be expected of.
+        # A mask without foreground has no confidence; its expected Dice is 0.
         sure = prediction.confidence.foreground
         dice = 0.0 if np.isnan(sure) else expected.calibration.expected_dice(sure)
         if dice is None:
-            message = f"the confidence, {sure:.2f}, is lower than any that was calibrated: no Dice can be promised"
+            message = f"the expected Dice is unknown: the confidence, {sure:.2f}, is lower than any in the calibration"
             findings.append(Finding("low-confidence", message))
         elif dice < LOW_DICE:
-            findings.append(Finding("low-confidence", f"a Dice of {dice:.2f} is to be expected"))
+            findings.append(Finding("low-confidence", f"the expected Dice is only {dice:.2f}"))
     drawn = int(prediction.mask.any(axis=(2, 3)).sum())
     return Review(indices, tuple(findings), dice, drawn)
 
 
 def describe(review: Review, prediction: Prediction) -> dict[str, Any]:
-    """A review as JSON keeps it, numbers that could not be measured left out."""
+    """Returns the review for JSON, without numbers that could not be measured."""
     confidence = prediction.confidence
     return {
         "indices": headline(review.indices),

@@ -1,4 +1,4 @@
-"""Masks that no heart looks like: structures that are absent, interrupted, in pieces, open or holed."""
+"""Findings about the shapes in a mask: structures that are missing, in pieces, open or with holes."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,29 +10,29 @@ from foanet_jax.measures.indices.labels import LV_CAVITY, MYOCARDIUM
 from foanet_jax.measures.indices.study import is_short_axis
 from foanet_jax.measures.quality.finding import Finding
 
-# The greatest second piece in ACDC's ground truth has 11 mm², in one of 200 stacks; there are no holes and no gaps.
+# In ACDC's ground truth, the largest second piece has 11 mm², in one of 200 stacks. There are no holes and no gaps.
 PIECE_MM2 = 10.0
 HOLE_MM2 = 10.0
-# In ACDC's ground truth the share is below 0.02 in all slices but one, the most basal of a stack, with 0.16.
+# In ACDC's ground truth, the share is below 0.02 in all slices but one: the most basal slice of a stack has 0.16.
 OPEN_SHARE = 0.1
-# The first and the last slice with a cavity may be cut by the outflow tract or by the valve's plane.
+# The outflow tract or the plane of the valve may cut the first and the last slice with a cavity.
 OPEN_SHARE_AT_ENDS = 0.5
 
 _WITH_CORNERS = np.ones((3, 3), bool)
 
 
 def check_shapes(mask: np.ndarray, *, classes: Sequence[str], spacing_mm: Sequence[float]) -> list[Finding]:
-    """What is odd about the shapes in a mask; what needs a ring is asked of short-axis hearts alone.
+    """Finds shapes that no heart has. Checks of the ring of myocardium are made for short-axis hearts only.
 
     Args:
         mask: (T, Z, H, W) class indices.
         classes: names by index, background first.
-        spacing_mm: of slices, rows and columns.
+        spacing_mm: between slices, rows and columns.
     """
     box = bounding_box(np.any(mask > 0, axis=(0, 1)))
     if box is None:
         return []
-    # The heart takes a small part of the image, and all below takes as long as there are pixels.
+    # The heart is a small part of the image, and the time of the checks grows with the number of pixels.
     mask = mask[(..., *box.slices)]
     present = np.stack([(mask == index).any((2, 3)) for index in range(len(classes))])
     findings = [*_absent(present, classes), *_gaps(present, classes)]
@@ -43,12 +43,15 @@ def check_shapes(mask: np.ndarray, *, classes: Sequence[str], spacing_mm: Sequen
 
 
 def open_shares(cavity: np.ndarray, wall: np.ndarray) -> np.ndarray:
-    """The share of each cavity's outline that does not touch the wall, (…), NaN without a cavity.
+    """Returns the share of each cavity's outline that does not touch the wall.
 
-    The outline is the sides of pixels between the cavity and what is not; beyond the image lies no wall.
+    The outline consists of the pixel sides between the cavity and the rest. There is no wall outside the image.
 
     Args:
         cavity, wall: boolean (…, H, W).
+
+    Returns:
+        (…) shares in [0, 1]; NaN without a cavity.
     """
     sides = [(0, 0)] * (cavity.ndim - 2) + [(1, 1), (1, 1)]
     cavity, wall = np.pad(cavity, sides), np.pad(wall, sides)
@@ -64,19 +67,20 @@ def open_shares(cavity: np.ndarray, wall: np.ndarray) -> np.ndarray:
 def _absent(present: np.ndarray, classes: Sequence[str]) -> Iterator[Finding]:
     for name, places in zip(classes[1:], present[1:], strict=True):
         if not places.any():
-            yield Finding("class-absent", f"no {name} anywhere")
+            yield Finding("class-absent", f"the {name} is missing in the whole study")
         elif name in (MYOCARDIUM, *LV_CAVITY):
             for frame in np.flatnonzero(~places.any(1)):
-                yield Finding("class-gap", f"no {name} in this frame", int(frame))
+                yield Finding("class-gap", f"the {name} is missing in this frame", int(frame))
 
 
 def _gaps(present: np.ndarray, classes: Sequence[str]) -> Iterator[Finding]:
-    """Slices without a class that a slice before and one after it have."""
+    """Finds slices without a class that both an earlier and a later slice have."""
     before = np.logical_or.accumulate(present, axis=2)
     after = np.logical_or.accumulate(present[..., ::-1], axis=2)[..., ::-1]
     for index, frame, slice_ in np.argwhere(~present & before & after):
         if index:
-            yield Finding("class-gap", f"no {classes[index]} between slices that have it", int(frame), int(slice_))
+            message = f"the {classes[index]} is missing between slices that have it"
+            yield Finding("class-gap", message, int(frame), int(slice_))
 
 
 def _rings(mask: np.ndarray, wall_index: int, cavity_index: int, pixel_mm2: float) -> Iterator[Finding]:
@@ -88,7 +92,7 @@ def _rings(mask: np.ndarray, wall_index: int, cavity_index: int, pixel_mm2: floa
         for name, part in ((MYOCARDIUM, wall), ("cavity", cavity)):
             pieces, second = _pieces(part)
             if second * pixel_mm2 > PIECE_MM2:
-                message = f"the {name} is in {pieces} pieces, the second of {second * pixel_mm2:.0f} mm²"
+                message = f"the {name} is in {pieces} pieces; the second has {second * pixel_mm2:.0f} mm²"
                 yield Finding("fragmented", message, *place)
         heart = wall | cavity
         hole = (np.count_nonzero(ndimage.binary_fill_holes(heart)) - np.count_nonzero(heart)) * pixel_mm2
@@ -97,12 +101,12 @@ def _rings(mask: np.ndarray, wall_index: int, cavity_index: int, pixel_mm2: floa
         slices = np.flatnonzero(cavities[frame].any((1, 2)))
         at_end = len(slices) > 2 and slice_ in (slices[0], slices[-1])
         if shares[frame, slice_] > (OPEN_SHARE_AT_ENDS if at_end else OPEN_SHARE):
-            message = f"{shares[frame, slice_]:.0%} of the cavity's outline has no myocardium"
+            message = f"{shares[frame, slice_]:.0%} of the cavity's outline does not touch myocardium"
             yield Finding("open-myocardium", message, *place)
 
 
 def _pieces(part: np.ndarray) -> tuple[int, int]:
-    """Components of a mask, touching corners included, and the pixels of the second greatest."""
+    """Returns the number of pieces and the pixels of the second largest. Pixels that touch at a corner are joined."""
     labels, count = ndimage.label(part, _WITH_CORNERS)
     if count < 2:
         return count, 0

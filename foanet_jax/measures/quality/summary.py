@@ -1,4 +1,4 @@
-"""A prediction's studies in one table: a row each, and one for each patient whose frames are studies of their own."""
+"""The table of all predicted studies, with a row for each patient whose frames are separate studies."""
 
 import csv
 import dataclasses
@@ -18,14 +18,14 @@ from foanet_jax.system.escaping import to_cell
 
 @dataclasses.dataclass(frozen=True)
 class JoinedPatient:
-    """A patient whose frames are studies of their own, and one beat together.
+    """A patient whose frames are separate studies that together show one heartbeat.
 
     Attributes:
-        patient: id.
-        frames: the studies' cases.
-        verdict: the worst of theirs and of what the beat's own volumes and ejection fraction give.
-        codes: of all findings.
-        measured: the ventricles' indices by name with unit, without those that could not be measured.
+        patient: the id of the patient.
+        frames: the case ids of the studies.
+        verdict: the worst of the studies' verdicts and of the verdict on the patient's volumes and ejection fraction.
+        codes: the codes of all findings.
+        measured: the indices of the ventricles by name with unit, without those that could not be measured.
     """
 
     patient: str
@@ -38,11 +38,11 @@ class JoinedPatient:
 def summary_rows(
     reviews: Mapping[str, Review], patients: Sequence[JoinedPatient], *, sources: Mapping[str, str] | None = None
 ) -> list[dict[str, Any]]:
-    """One row for each study, and below them one for each patient joined from frames.
+    """Returns one row for each study, followed by one row for each patient whose frames are separate studies.
 
     Args:
         reviews: by case.
-        patients: what `joined_patients` makes of them.
+        patients: the patients that `joined_patients` returns for these reviews.
         sources: by case, the file or folder of the study.
     """
     sources = sources or {}
@@ -62,11 +62,11 @@ def summary_rows(
 
 
 def joined_patients(reviews: Mapping[str, Review], classes: Sequence[str]) -> list[JoinedPatient]:
-    """Each patient whose frames are studies of their own.
+    """Returns the patients whose frames are separate studies.
 
     Args:
         reviews: by case.
-        classes: names by index.
+        classes: names by index, background first.
     """
     joined = []
     for patient, ventricles in join_frames({case: r.indices for case, r in reviews.items()}, classes).items():
@@ -86,7 +86,7 @@ def write_summary(
     *,
     sources: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes `summary_rows` as CSV, whole or not at all. Cells of values that a row does not have are empty."""
+    """Writes `summary_rows` as CSV, whole or not at all. The cell of a value that a row does not have is empty."""
     rows = summary_rows(reviews, patients, sources=sources)
     names = list(dict.fromkeys(name for row in rows for name in row))
     with (

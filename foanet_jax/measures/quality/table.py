@@ -1,4 +1,4 @@
-"""What a confidence was worth: of studies with truth, beside their Dice, as quality.csv and quality.json."""
+"""How well confidence and verdict predict the Dice, on studies with truth: quality.csv and quality.json."""
 
 import csv
 import dataclasses
@@ -20,16 +20,16 @@ NAME = "quality.csv"
 
 @dataclasses.dataclass(frozen=True)
 class QualityRow:
-    """One class of one study, or `FOREGROUND`, the mean over them.
+    """One class of one study, or `FOREGROUND`, the mean over the classes.
 
     Attributes:
-        patient, case, class_name: whose.
-        confidence: the mean probability of what was predicted, 0 where nothing was.
-        agreement: of several views, of the foreground; NaN elsewhere and where there was but one view.
-        expected_dice: of the foreground; NaN elsewhere and without a calibration.
-        verdict: of the study.
-        reasons: the codes behind it, separated by blanks.
-        dice: the mean over the study's frames.
+        patient, case, class_name: what the row is about.
+        confidence: the mean probability of the predicted class; 0 if nothing was predicted.
+        agreement: the agreement of several views, for the foreground; NaN for classes, and if there was only one view.
+        expected_dice: for the foreground; NaN for classes, and if it is not known.
+        verdict: the verdict on the study.
+        reasons: the codes of the findings, separated by spaces.
+        dice: the mean over the frames of the study.
     """
 
     patient: str
@@ -44,7 +44,10 @@ class QualityRow:
 
 
 def case_dice(scores: Iterable[Score]) -> dict[str, float]:
-    """Mean Dice of one case's frames by class, and last their mean, `FOREGROUND`; of what truth or prediction shows."""
+    """Returns the mean Dice over the frames of a case, by class, and the mean over the classes as `FOREGROUND`.
+
+    A frame in which neither truth nor prediction has the class is not part of the mean.
+    """
     by_class: dict[str, list[float]] = {}
     for score in scores:
         if not score.empty:
@@ -61,12 +64,12 @@ def quality_rows(
     reasons: Iterable[str],
     expected_dice: float | None,
 ) -> list[QualityRow]:
-    """The rows of one case.
+    """Returns the rows of one case.
 
     Args:
-        scores: of that case alone.
-        confidence: of its prediction.
-        verdict, reasons, expected_dice: of its review.
+        scores: the scores of this case only.
+        confidence: the confidence of the prediction.
+        verdict, reasons, expected_dice: from the review of the prediction.
     """
     sure = {**confidence.classes, FOREGROUND: confidence.foreground}
     return [
@@ -86,13 +89,16 @@ def quality_rows(
 
 
 def summarise_quality(rows: Sequence[QualityRow]) -> dict[str, Any]:
-    """How well confidence and verdict tell good studies from bad ones; nothing is fitted. NaN where undefined.
+    """Measures how well confidence and verdict separate good studies from bad ones. Nothing is fitted.
 
     Returns:
-        "low_dice": the Dice below which a study counts as bad. "classes", by name: n, bad, Spearman's correlation of
-        confidence and Dice, and the area under the ROC curve of finding the bad. "agreement": the same of the views'
-        agreement, where there were several. "verdicts", by verdict: n, bad and the mean Dice of the foreground.
-        "expected_mae": of the expected Dice, with n.
+        A dictionary; values that are not defined are NaN.
+        "low_dice": the Dice below which a study is bad.
+        "classes", by name: the number of studies, the number of bad ones, Spearman's correlation of confidence and
+        Dice, and the area under the ROC curve for finding the bad ones.
+        "agreement": the same for the agreement of the views, if there were several views.
+        "verdicts", by verdict: the number of studies, the number of bad ones, and the mean Dice of the foreground.
+        "expected_mae": the mean absolute error of the expected Dice, and the number of studies.
     """
     by_class: dict[str, list[QualityRow]] = {}
     for row in rows:
@@ -136,10 +142,10 @@ def write_quality(rows: Iterable[QualityRow], folder: Path) -> None:
 
 
 def read_quality(folder: Path) -> list[QualityRow]:
-    """What `write_quality` wrote, none where there is no such file.
+    """Reads what `write_quality` wrote; an empty list if there is no such file.
 
     Raises:
-        KeyError, ValueError: it is no such table.
+        KeyError, ValueError: the file is not such a table.
     """
     if not (folder / NAME).exists():
         return []
@@ -150,7 +156,7 @@ def read_quality(folder: Path) -> list[QualityRow]:
                 case=row["case"],
                 class_name=row["class_name"],
                 confidence=float(row["confidence"]),
-                agreement=float(row.get("agreement") or math.nan),  # Older evaluations do not tell it.
+                agreement=float(row.get("agreement") or math.nan),  # Older evaluations do not have it.
                 expected_dice=float(row["expected_dice"]) if row["expected_dice"] else math.nan,
                 verdict=row["verdict"],
                 reasons=row["reasons"],

@@ -56,7 +56,7 @@ class TestShapes:
         mask = heart()
         mask[0, 2, 2:6, 2:6] = 1
         assert places(found(mask)) == [("fragmented", 0, 2)]
-        assert "the myocardium is in 2 pieces, the second of 16 mm²" in str(found(mask)[0])
+        assert "the myocardium is in 2 pieces; the second has 16 mm²" in str(found(mask)[0])
         mask[0, 2, 2:6, 2:6] = 0
         mask[0, 2, 2:5, 2:5] = 1  # 9 mm² are let pass.
         assert found(mask) == []
@@ -108,7 +108,7 @@ class TestShapes:
         mask = heart(frames=2)
         mask[1, 2][mask[1, 2] == 2] = 1
         assert places(found(mask)) == [("class-gap", 1, 2)]
-        assert "no cavity between slices" in str(found(mask)[0])
+        assert "the cavity is missing between slices" in str(found(mask)[0])
 
     def test_a_class_that_is_nowhere(self):
         mask = heart()
@@ -142,7 +142,7 @@ class TestNumbers:
         mask[1, :, 0:12, 0:12] = 0
         mask[1, :, 0:side, 0:side] = 1  # 64 are 0.05 of them, 144 0.12
         findings = check_study(measure_study(mask, classes=ACDC_CLASSES, spacing_mm=SPACING))
-        of_both = [finding for finding in findings if "of it, plausible" in finding.message]
+        of_both = [finding for finding in findings if "ml, a ratio of" in finding.message]
         assert places(of_both) == ([("implausible-volume", 1, None)] if told else [])
 
     def test_a_left_ventricle_taken_for_the_right(self):
@@ -150,7 +150,7 @@ class TestNumbers:
         mask[mask == 3] = 1
         mask[:, :, 38:43, 38:43] = 3  # 1,220 pixels and 25
         findings = check_study(measure_study(mask, classes=ACDC_CLASSES, spacing_mm=SPACING))
-        assert any(": 48.80 of it, plausible are 0.08 to 10" in finding.message for finding in findings)
+        assert any("a ratio of 48.80; plausible values are 0.08 to 10" in finding.message for finding in findings)
 
     def test_a_wall_that_is_too_thin_or_too_thick(self):
         assert {f.code for f in found(heart(inner=20, outer=21), spacing_mm=(10.0, 1.0, 1.0))} >= {"implausible-wall"}
@@ -323,7 +323,7 @@ class TestReview:
         unsure = self.prediction(study.labels, confidence=Confidence({}, 0.6, 0.5))
         expected = Expectations(calibration=Calibration("best", 5, (0.5, 1.0), (0.4, 0.9)))
         (finding,) = review_study(study, unsure, expected).findings
-        assert (finding.code, finding.message) == ("low-confidence", "a Dice of 0.50 is to be expected")
+        assert (finding.code, finding.message) == ("low-confidence", "the expected Dice is only 0.50")
 
     def test_a_confidence_lower_than_any_that_was_calibrated(self):
         study = self.study()
@@ -332,7 +332,7 @@ class TestReview:
         review = review_study(study, unsure, expected)
         (finding,) = review.findings
         assert (finding.code, review.expected_dice) == ("low-confidence", None)
-        assert "no Dice can be promised" in finding.message
+        assert "the expected Dice is unknown" in finding.message
 
     def test_blank_slices_are_named_once(self):
         study = self.study()
@@ -354,7 +354,7 @@ class TestReview:
         )
         (finding,) = review.findings
         assert finding.code == "uneven-brightness"
-        assert "times as bright" in finding.message
+        assert "times that of the middle one" in finding.message
 
     def test_exchanged_contrast_is_rejected(self):
         study = self.study()
@@ -368,7 +368,7 @@ class TestReview:
         mask = np.array([0, 1, 3, 2], np.uint8)[study.labels]  # myocardium and cavity exchanged
         findings = review_study(study, self.prediction(mask), Expectations()).findings
         (finding,) = [finding for finding in findings if finding.code == "dark-blood"]
-        assert "the blood is not brighter than the muscle" in finding.message
+        assert "the blood is not brighter than the myocardium" in finding.message
 
 
 class TestAcdc:
