@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from foanet_jax.data.dicom import DicomSource, is_dicom, list_dicom
+from foanet_jax.data.dicom import DicomSource, find_dicom, is_dicom
 from foanet_jax.data.dicom.files import MOST_FILES
 from foanet_jax.data.formats import SUFFIXES as OTHER_SUFFIXES
 from foanet_jax.data.formats import data_files, is_other_format
@@ -398,7 +398,7 @@ def _note(path: Path, files: dict[Identity, Path]) -> None:
 def _dicom(path: Path, reading: _Reading) -> list[_Candidate]:
     return [
         _Candidate(ref.case, functools.partial(_load_dicom, ref.load), str(path), is_dicom=True)
-        for ref in list_dicom(path, classes=reading.classes)
+        for ref in find_dicom(path, classes=reading.classes)[0]
     ]
 
 

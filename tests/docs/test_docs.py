@@ -104,9 +104,9 @@ def test_from_a_run_to_pages_and_weights(folder, monkeypatch):
     assert "short_axis.safetensors: myocardium, cavity; trained with" in told
     report = json.loads((folder / "OUT" / "studies" / "predictions.json").read_text())
     assert [entry["frame_ms"] for entry in report.values()] == [pytest.approx(40)]
-    page = (folder / "OUT" / "studies" / "STUDIES.html").read_text(encoding="utf-8")
+    page = (folder / "OUT" / "studies" / "eva_series3.html").read_text(encoding="utf-8")
     assert "40.0 ms" in page
     assert "short_axis.safetensors (myocardium, cavity; trained with" in page
     assert (folder / "OUT" / "studies" / "index.html").exists()
-    times = (folder / "OUT" / "studies" / "STUDIES_volumes.csv").read_text().splitlines()
+    times = (folder / "OUT" / "studies" / "eva_series3_volumes.csv").read_text().splitlines()
     assert [line.split(",")[:2] for line in times] == [["frame", "time_ms"], ["0", "0.0"], ["1", "40.0"], ["2", "80.0"]]

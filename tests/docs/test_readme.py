@@ -266,7 +266,7 @@ def test_dicom_segmentations_where_something_was_found(ran):
     """Nothing may have been found in the phantom by a network of one epoch."""
     (voxels,) = [entry["voxels"] for entry in json.loads((ran / "OUT/scans/predictions.json").read_text()).values()]
     found = sum(count for name, count in voxels.items() if name != "background") > 0
-    assert found == any((ran / "OUT" / "scans" / "SCANS_dicom_seg").glob("*.dcm"))
+    assert found == any((ran / "OUT" / "scans" / "eva_series3_dicom_seg").glob("*.dcm"))
 
 
 def test_every_command_of_the_experiments(ran):

@@ -95,6 +95,21 @@ def test_what_cannot_be_read_is_reported(made_up, tmp_path, caplog):
     assert caplog.messages[-1].startswith("1 of 3 studies segmented")
 
 
+def test_a_dicom_file_that_cannot_be_read_fails_alone(made_up, tmp_path):
+    voxels = np.random.default_rng(0).integers(0, 900, (3, 2, 4, 5)).astype(np.float32)
+    paths = write_dicom(Study("p", "p", voxels, (8.0, 1.0, 1.0), LV_CLASSES), tmp_path / "in")
+    (tmp_path / "in" / "lost.dcm").write_bytes(paths[0].read_bytes()[:200])
+    out = tmp_path / "out"
+    assert made_up(tmp_path / "in", out) == 1
+    assert {case: entry.get("error") for case, entry in report(out).items()} == {"in": None, "in_lost": "missing-tag"}
+    assert "lost.dcm" in report(out)["in_lost"]["message"]
+    (tmp_path / "in" / "lost.dcm").unlink()
+    for path in paths:
+        path.write_bytes(path.read_bytes()[:200])
+    assert made_up(tmp_path / "in", tmp_path / "none") == 1
+    assert report(tmp_path / "none")["in"]["error"] == "incomplete"
+
+
 def test_nothing_but_failures_is_reported_too(made_up, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.nii").write_bytes(b"no")

@@ -1,48 +1,13 @@
-"""Which images belong together: those of a patient, and those of a stack."""
+"""Which images belong together as a stack."""
 
 import logging
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from foanet_jax.data.dicom.grid import arrange, geometry, places_of, same_view
 from foanet_jax.data.dicom.headers import DicomImage
-from foanet_jax.data.refs import safe_case
 from foanet_jax.system.errors import InputError
 
 LOGGER = logging.getLogger(__name__)
-
-
-def name_patients(images: Sequence[DicomImage], root: Path | None) -> dict[tuple[str, str], str]:
-    """What each patient is called: the folder below the root with this patient alone, else the root's own.
-
-    Raises:
-        InputError: "mixed-patients" where one folder has files of several.
-    """
-    folders: dict[tuple[str, str], set[Path]] = {}
-    owner: dict[Path, tuple[tuple[str, str], Path]] = {}
-    for image in images:
-        folder, key = image.path.resolve().parent, image.patient_key
-        first = owner.setdefault(folder, (key, image.path))
-        if first[0] != key:
-            raise InputError(
-                "mixed-patients",
-                f"{image.path}: of another patient than {first[1]}; put each patient's files into their own folder",
-            )
-        folders.setdefault(key, set()).add(folder)
-    if root is None:
-        return {key: safe_case(images[0].path.stem, set()) for key in folders}
-    tops: dict[tuple[str, str], tuple[str, ...]] = {}
-    for key, places in folders.items():
-        common = Path(os.path.commonpath(places))
-        tops[key] = common.relative_to(root).parts if common.is_relative_to(root) else ()
-    taken: set[str] = set()
-    names = {}
-    for key, parts in tops.items():
-        alone = bool(parts) and sum(other[:1] == parts[:1] for other in tops.values()) == 1
-        stem = root.name if len(tops) == 1 or not parts else parts[0] if alone else "_".join(parts)
-        names[key] = safe_case(stem, taken)
-    return names
 
 
 def group_stacks(images: Sequence[DicomImage]) -> list[list[DicomImage]]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +112,7 @@ class DicomImage:
 
 def read_headers(
     paths: Sequence[Path], *, unusable: dict[Path, InputError] | None = None
-) -> tuple[list[DicomImage], list[str]]:
+) -> tuple[list[DicomImage], dict[Path, str]]:
     """The images of the files and, of the others, why they are none.
 
     Args:
@@ -123,7 +123,7 @@ def read_headers(
         InputError: of the one file that cannot be used, or "incomplete" with every such file named.
     """
     images: list[DicomImage] = []
-    notes: list[str] = []
+    notes: dict[Path, str] = {}
     problems: dict[Path, InputError] = {}
     with quiet_pydicom():
         for path in paths:
@@ -133,22 +133,30 @@ def read_headers(
                 problems[path] = error
                 continue
             if isinstance(image, str):
-                notes.append(image)
+                notes[path] = image
             else:
                 images.append(image)
     if unusable is not None:
         unusable.update(problems)
     elif problems:
-        raise together(list(problems.values()), len(paths))
+        raise together(problems, len(paths))
     return images, notes
 
 
-def together(problems: Sequence[InputError], count: int) -> InputError:
+def together(problems: Mapping[Path, InputError], count: int) -> InputError:
     """One error of the problems with some of `count` DICOM files: the one there is, or all of them listed."""
     if len(problems) == 1:
-        return problems[0]
-    listed = "\n".join(f"- {problem}" for problem in problems)
+        return next(iter(problems.values()))
+    listed = "\n".join(f"- {line}" for line in counted({path: str(error) for path, error in problems.items()}))
     return InputError("incomplete", f"{len(problems)} of {count} DICOM files cannot be used:\n{listed}")
+
+
+def counted(messages: Mapping[Path, str]) -> list[str]:
+    """A line for each message that files have, such as "a.dcm and 2 more: no Rows"."""
+    files: dict[str, list[Path]] = {}
+    for path, message in messages.items():
+        files.setdefault(message.removeprefix(f"{path}: "), []).append(path)
+    return [f"{paths[0]}{f' and {len(paths) - 1} more' if paths[1:] else ''}: {text}" for text, paths in files.items()]
 
 
 def _guarded_header(path: Path) -> DicomImage | str:

@@ -1,25 +1,19 @@
-"""Studies from DICOM files."""
+"""One study from its DICOM files."""
 
 import dataclasses
-import functools
-import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from foanet_jax.data.dicom.files import is_dicom, walk
 from foanet_jax.data.dicom.grid import arrange, frame_seconds, geometry
-from foanet_jax.data.dicom.grouping import group_stacks, name_patients
-from foanet_jax.data.dicom.headers import read_headers, together
+from foanet_jax.data.dicom.headers import read_headers
 from foanet_jax.data.dicom.pixels import read_pixels
 from foanet_jax.data.nifti.file import DEFAULT_BUDGET_BYTES
-from foanet_jax.data.refs import StudyRef, empty_root, safe_case
+from foanet_jax.data.refs import safe_case
 from foanet_jax.data.study import LV_CLASSES, Study, validate_study
 from foanet_jax.system.errors import InputError
-
-LOGGER = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,73 +25,6 @@ class DicomSource:
     """
 
     files: tuple[tuple[Path, ...], ...]
-
-
-def list_dicom(path: str | os.PathLike[str], *, classes: tuple[str, ...] = LV_CLASSES) -> list[StudyRef]:
-    """One unlabelled study for each stack of MR slices in a DICOM file, or in a folder and the folders below it.
-
-    The images of a series that share size, pixel spacing, orientation and image type are a stack, a cine where
-    there are several at each position. Series of one slice each, of the same examination and frame of reference,
-    are joined to one stack where sizes, spacing, orientation and numbers of frames agree and the slices are evenly
-    spaced; where they are not, the reason is logged and each is a study. Files that are no DICOM are passed over,
-    and so are objects that are no single-frame MR images, which is logged. Patients and cases are called by their
-    folders: no tag that could name a patient gets into ids, messages or logs.
-
-    A file whose header cannot be used may belong to any stack of its folder: none of them is made without it, and
-    loading one of them raises. Where that leaves no study, listing raises.
-
-    Raises:
-        InputError: nothing is there or nothing of this kind, no study without a header that cannot be used (all such
-            files are named at once), or a folder mixes patients; loading raises what read_dicom_series does.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise InputError("missing-file", f"{path}: no such file or folder; check the path")
-    if path.is_dir():
-        root = path.resolve()
-        candidates = [file for file in walk(path) if is_dicom(file)]
-        if not candidates:
-            raise empty_root(path, "DICOM files (with DICM after 128 bytes, of any name)")
-    else:
-        root = path.resolve().parent
-        candidates = [path]
-    unusable: dict[Path, InputError] = {}
-    images, notes = read_headers(candidates, unusable=unusable)
-    damaged = {file.parent for file in unusable}
-    if unusable and all(image.path.parent in damaged for image in images):
-        raise together(list(unusable.values()), len(candidates))
-    if not images:
-        listed = "\n".join(f"- {note}" for note in notes)
-        raise InputError("no-images", f"{path}: DICOM, but no MR images that can be read:\n{listed}")
-    for note in notes:
-        LOGGER.warning("passed over %s", note)
-
-    patients = name_patients(images, root if path.is_dir() else None)
-    taken: set[str] = set()
-    refs = []
-    stacks = group_stacks(images)
-    count_of = {key: sum(stack[0].patient_key == key for stack in stacks) for key in patients}
-    for stack in stacks:
-        key = stack[0].patient_key
-        stem = patients[key]
-        if count_of[key] > 1 and stack[0].series_number is not None:
-            stem = f"{stem}_series{stack[0].series_number}"
-        case = safe_case(stem, taken)
-        files = tuple(image.path for image in stack)
-        load = functools.partial(read_dicom_series, files, patient=patients[key], case=case, classes=classes)
-        folders = {file.parent for file in files}
-        if not damaged.isdisjoint(folders):
-            load = functools.partial(_refuse, [error for file, error in unusable.items() if file.parent in folders])
-        refs.append(StudyRef(patients[key], case, None, load))
-    for folder in sorted(damaged - {image.path.parent for image in images}):
-        case = safe_case(folder.name, taken)
-        refused = [error for file, error in unusable.items() if file.parent == folder]
-        refs.append(StudyRef(case, case, None, functools.partial(_refuse, refused)))
-    return refs
-
-
-def _refuse(problems: list[InputError]) -> Study:
-    raise together(problems, len(problems))
 
 
 def read_dicom_series(
@@ -114,7 +41,7 @@ def read_dicom_series(
     time, temporal position, instance number or acquisition time: the first that tells all images at a place apart.
 
     Args:
-        files: single-frame MR images of one patient, as list_dicom groups them.
+        files: single-frame MR images of one patient, as find_dicom groups them.
         patient: id of the patient; by default, the case.
         case: id of the study; by default, made from the name of the first file's folder.
         classes: of the labels that will be predicted.
@@ -132,7 +59,7 @@ def read_dicom_series(
         raise InputError("no-images", "no DICOM files; pass the files of a stack")
     images, notes = read_headers(paths)
     if notes:
-        raise InputError("not-an-image", f"{notes[0]}; leave it out")
+        raise InputError("not-an-image", f"{next(iter(notes.values()))}; leave it out")
     folder = images[0].path.resolve().parent
     case = safe_case(folder.name, set()) if case is None else case
     grid = arrange(images)

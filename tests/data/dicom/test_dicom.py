@@ -256,14 +256,14 @@ def test_rescaling_bits_and_padding(tmp_path):
 # Grouping.
 
 
-def test_nested_folders_are_patients(tmp_path):
+def test_nested_folders_name_studies(tmp_path):
     for name in ("berta", "carl"):
         write_dicom(study_of(case=name), tmp_path / name / "deep" / "er")
     (tmp_path / "berta" / "notes.txt").write_text("nothing")
     (tmp_path / "berta" / ".hidden.dcm").write_bytes(bytes(128) + b"DICM")
     refs = list_dicom(tmp_path)
-    assert [(ref.patient, ref.case) for ref in refs] == [("berta", "berta"), ("carl", "carl")]
-    assert [ref.patient for ref in list_dicom(tmp_path / "carl")] == ["carl"]
+    assert [(ref.patient, ref.case) for ref in refs] == [("berta_deep_er",) * 2, ("carl_deep_er",) * 2]
+    assert [ref.patient for ref in list_dicom(tmp_path / "carl")] == ["deep_er"]
 
 
 def test_one_series_a_slice_is_joined(tmp_path):

@@ -1,0 +1,214 @@
+"""Which studies there are in DICOM files, what they are called, and which cannot be read."""
+
+import functools
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pydicom
+from pydicom import uid as uids
+
+from foanet_jax.data.dicom.files import guarded, is_dicom, quiet_pydicom, read_meta, walk
+from foanet_jax.data.dicom.grid import arrange, geometry
+from foanet_jax.data.dicom.grouping import group_stacks
+from foanet_jax.data.dicom.headers import DicomImage, counted, read_headers, together
+from foanet_jax.data.dicom.reader import read_dicom_series
+from foanet_jax.data.refs import StudyRef, empty_root, safe_case
+from foanet_jax.data.study import LV_CLASSES, Study
+from foanet_jax.system.errors import InputError
+
+LOGGER = logging.getLogger(__name__)
+Problems = Mapping[Path, InputError]
+
+
+def list_dicom(path: str | os.PathLike[str], *, classes: tuple[str, ...] = LV_CLASSES) -> list[StudyRef]:
+    """The studies of find_dicom, once one of them can be read.
+
+    Raises:
+        InputError: as find_dicom; or, where no study can be read, everything that is wrong with them.
+    """
+    refs, failing = find_dicom(path, classes=classes)
+    if len(failing) == len(refs):
+        problems = {file: error for refused in failing.values() for file, error in refused.items()}
+        raise together(problems, len(_candidates(Path(path))))
+    return refs
+
+
+def find_dicom(
+    path: str | os.PathLike[str], *, classes: tuple[str, ...] = LV_CLASSES
+) -> tuple[list[StudyRef], dict[str, Problems]]:
+    """One unlabelled study for each stack of MR slices in a DICOM file, or in a folder and the folders below it.
+
+    The images of a series that share size, pixel spacing, orientation and image type are a stack, a cine where
+    there are several at each position. Series of one slice each, of the same examination and frame of reference,
+    are joined to one stack where sizes, spacing, orientation and numbers of frames agree and the slices are evenly
+    spaced; where they are not, the reason is logged and each is a study. Files that are no DICOM are passed over,
+    and so are objects that are no single-frame MR images, which is logged. Cases are called by the folders of their
+    files: no tag that could name a patient gets into ids, messages or logs.
+
+    What cannot be read fails alone, as a study whose loading raises. A file whose header cannot be used belongs to
+    the stack of its series. Where not even the series can be read, it may belong to any stack of its folder that it
+    could be missing from: to one that is not complete, or that has no more frames than there are such files.
+
+    Returns:
+        The studies, and of those that cannot be read, by case, what is wrong with which file.
+
+    Raises:
+        InputError: nothing is there, or nothing of this kind.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError("missing-file", f"{path}: no such file or folder; check the path")
+    candidates = _candidates(path)
+    if not candidates:
+        raise empty_root(path, "DICOM files (with DICM after 128 bytes, of any name)")
+    root = path.resolve() if path.is_dir() else None
+    unusable: dict[Path, InputError] = {}
+    images, notes = read_headers(candidates, unusable=unusable)
+    if not images and not unusable:
+        listed = "\n".join(f"- {note}" for note in counted(notes))
+        raise InputError("no-images", f"{path}: DICOM, but no MR images that can be read:\n{listed}")
+    for note in counted(notes):
+        LOGGER.warning("passed over %s", note)
+
+    mixed = _mixed_folders(images)
+    stacks = [stack for stack in group_stacks(images) if not any(image.path.parent in mixed for image in stack)]
+    refused = _refused_stacks(stacks, unusable)
+    names = _Names(root, stacks)
+    patients = _patients(images, root)
+    refs, failing = [], {}
+    for number, stack in enumerate(stacks):
+        patient, case = patients[stack[0].patient_key], names.of_stack(stack)
+        files = tuple(image.path for image in stack)
+        load: Callable[[], Study] = functools.partial(
+            read_dicom_series, files, patient=patient, case=case, classes=classes
+        )
+        if number in refused:
+            failing[case] = refused[number]
+            load = functools.partial(_refuse, refused[number])
+        refs.append(StudyRef(patient, case, None, load))
+    explained = {file for problems in refused.values() for file in problems}
+    for problems in [*_alone(unusable, explained), *mixed.values()]:
+        case = names.of_failure(list(problems), images)
+        failing[case] = problems
+        refs.append(StudyRef(case, case, None, functools.partial(_refuse, problems)))
+    return refs, failing
+
+
+def _candidates(path: Path) -> list[Path]:
+    return [file for file in walk(path) if is_dicom(file)] if path.is_dir() else [path]
+
+
+def _refuse(problems: Problems) -> Study:
+    raise together(problems, len(problems))
+
+
+def _mixed_folders(images: Iterable[DicomImage]) -> dict[Path, Problems]:
+    """What is wrong with each folder that has files of several patients."""
+    first_of: dict[Path, DicomImage] = {}
+    mixed: dict[Path, Problems] = {}
+    for image in images:
+        folder = image.path.parent
+        first = first_of.setdefault(folder, image)
+        if image.patient_key != first.patient_key and folder not in mixed:
+            text = f"{image.path}: of another patient than {first.path}; put each patient's files into their own folder"
+            mixed[folder] = {image.path: InputError("mixed-patients", text)}
+    return mixed
+
+
+def _refused_stacks(stacks: Sequence[Sequence[DicomImage]], unusable: Problems) -> dict[int, Problems]:
+    """By place in `stacks`, the files without which a stack must not be read."""
+    series = {file: _series_of(file) for file in unusable}
+    refused: dict[int, Problems] = {}
+    for number, stack in enumerate(stacks):
+        own, folders = {image.series for image in stack}, {image.path.parent for image in stack}
+        problems = {file: error for file, error in unusable.items() if series[file] in own}
+        lost = {file: error for file, error in unusable.items() if not series[file] and file.parent in folders}
+        if lost and _frames_of_whole(stack) <= len(lost):
+            problems |= lost
+        if problems:
+            refused[number] = problems
+    return refused
+
+
+def _frames_of_whole(stack: Sequence[DicomImage]) -> int:
+    """The frames of a stack in which each slice has as many; 0 of one that is not even.
+
+    A file that is missing from such a stack can only be one of a whole slice that is missing at an end.
+    """
+    try:
+        grid = arrange(stack)
+        geometry(grid[0])
+    except InputError:
+        return 0
+    return len(grid)
+
+
+def _series_of(path: Path) -> str:
+    """UID of the series of a file that cannot be used otherwise; "" where that cannot be told either."""
+    try:
+        with quiet_pydicom():
+            if read_meta(path).get("TransferSyntaxUID") == uids.DeflatedExplicitVRLittleEndian:
+                return ""  # It could unpack to any size.
+            tags = guarded(
+                path,
+                lambda: pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"]),
+            )
+            return str(guarded(path, lambda: tags.get("SeriesInstanceUID")) or "")
+    except InputError:
+        return ""
+
+
+def _alone(unusable: Problems, explained: set[Path]) -> list[Problems]:
+    """The files that no stack is refused for, those of a series or else of a folder together."""
+    together_: dict[object, dict[Path, InputError]] = {}
+    for file, error in unusable.items():
+        if file not in explained:
+            together_.setdefault(_series_of(file) or file.parent, {})[file] = error
+    return list(together_.values())
+
+
+def _folder_of(files: Iterable[Path], root: Path) -> tuple[str, ...]:
+    """The folders from the root to the innermost one with all these files."""
+    common = Path(os.path.commonpath([file.resolve().parent for file in files]))
+    return common.relative_to(root).parts if common.is_relative_to(root) else ()
+
+
+def _patients(images: Sequence[DicomImage], root: Path | None) -> dict[tuple[str, str], str]:
+    """What each patient is called: by the innermost folder with all the files."""
+    taken: set[str] = set()
+    names = {}
+    for key in dict.fromkeys(image.patient_key for image in images):
+        files = [image.path for image in images if image.patient_key == key]
+        stem = files[0].stem if root is None else "_".join(_folder_of(files, root)) or root.name
+        names[key] = safe_case(stem, taken)
+    return names
+
+
+class _Names:
+    """Ids of the studies below a root, made from the folders of their own files, so that others do not change them.
+
+    Only where several stacks have their files in one folder does the number of the series tell them apart.
+    """
+
+    def __init__(self, root: Path | None, stacks: Sequence[Sequence[DicomImage]]) -> None:
+        self._root = root
+        self._taken: set[str] = set()
+        self._stems = [self._stem([image.path for image in stack]) for stack in stacks]
+
+    def of_stack(self, stack: Sequence[DicomImage]) -> str:
+        stem = self._stem([image.path for image in stack])
+        if self._stems.count(stem) > 1 and stack[0].series_number is not None:
+            stem = f"{stem}_series{stack[0].series_number}"
+        return safe_case(stem, self._taken)
+
+    def of_failure(self, files: Sequence[Path], images: Iterable[DicomImage]) -> str:
+        """Of files that cannot be read: their folder, and the first one's name where others there can be."""
+        stem = self._stem(files)
+        if files[0].parent in {image.path.parent for image in images}:
+            stem = f"{stem}_{files[0].stem}"
+        return safe_case(stem, self._taken)
+
+    def _stem(self, files: Sequence[Path]) -> str:
+        return files[0].stem if self._root is None else "_".join(_folder_of(files, self._root)) or self._root.name
