@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from foanet_jax.data.inputs import files_of, read_input
+from foanet_jax.data.nifti.geometry import given_spacing
 from foanet_jax.data.nifti.header import ThirdAxis
 from foanet_jax.data.nifti.orientation import SliceAxis
 from foanet_jax.data.nifti.write import write_mask
@@ -46,6 +47,11 @@ class Result:
     def flags(self) -> tuple[str, ...]:
         """Warnings about the mask, as sentences; empty if there are none."""
         return self.prediction.flags
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What had to be decided when the file was read, as sentences; empty if there was nothing."""
+        return self.study.remarks
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the mask as NIfTI; for a NIfTI input, with the shape, affine and header of that file.
@@ -95,13 +101,14 @@ class Segmenter:
         Args:
             source: a NIfTI, NRRD, MetaImage, Analyze, LVQuan19 .mat or DICOM file, a folder that holds one study, or
                 an array (H, W), (Z, H, W), (T, H, W) or (T, Z, H, W).
-            spacing_mm: for an array, the distances between slices, rows and columns in mm.
+            spacing_mm: the distances between slices, rows and columns in mm. An array needs them; for a NIfTI, NRRD,
+                MetaImage or Analyze file they replace those in the header.
             third_axis: "slice" or "time", the meaning of the third axis of a 3D file, or of the first axis of a 3D
                 array.
 
         Raises:
             InputError: the file or array cannot be used; the source does not hold exactly one study; `spacing_mm` is
-                missing for an array or was given for a file.
+                missing for an array, or was given for a DICOM or .mat file.
         """
         if third_axis not in ("slice", "time"):
             raise InputError("third-axis", f"third_axis is {third_axis!r}; choose 'slice' or 'time'")
@@ -115,9 +122,9 @@ class Segmenter:
         return Result(prediction.mask.reshape(shape), self.classes, study, prediction)
 
     def _read(self, path: Path, spacing_mm: Sequence[float] | None, third_axis: ThirdAxis) -> Study:
-        if spacing_mm is not None:
-            raise InputError("spacing", f"{path}: the spacing is read from the file; pass spacing_mm only with arrays")
-        refs = read_input(path, third_axis=third_axis, classes=self.classes, slice_axis=self.slice_axis)
+        refs = read_input(
+            path, third_axis=third_axis, classes=self.classes, slice_axis=self.slice_axis, spacing_mm=spacing_mm
+        )
         if len(refs) != 1:
             raise InputError("several-studies", f"{path}: has {len(refs)} studies; pass one, or use --mode predict")
         return refs[0].load()
@@ -139,11 +146,11 @@ def study_of_array(
     """
     if spacing_mm is None:
         raise InputError("spacing", "spacing_mm is missing; pass the distances between slices, rows and columns in mm")
+    spacing = given_spacing(spacing_mm)
     try:
         voxels = np.asarray(array, np.float32)
-        spacing = tuple(float(value) for value in spacing_mm)
     except (TypeError, ValueError) as error:
-        raise InputError("array", f"array and spacing_mm must be real numbers: {error}") from None
+        raise InputError("array", f"the array must be of real numbers: {error}") from None
     if not 2 <= voxels.ndim <= 4:
         raise InputError(
             "shape", f"the array has shape {voxels.shape}; pass (H, W), (Z, H, W), (T, H, W) or (T, Z, H, W)"
@@ -151,7 +158,7 @@ def study_of_array(
     if voxels.ndim == 3 and third_axis == "time":
         voxels = voxels[:, None]
     voxels = voxels.reshape((1,) * (4 - voxels.ndim) + voxels.shape)
-    study = validate_study(Study("array", "array", voxels, spacing, classes))  # type: ignore[arg-type]  # their number
+    study = validate_study(Study("array", "array", voxels, spacing, classes))
     return dataclasses.replace(study, affine=np.diag([*reversed(spacing), 1.0]))
 
 

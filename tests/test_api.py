@@ -84,7 +84,7 @@ def test_a_file_and_the_mask_beside_it(segmenter, tmp_path):
         (np.full((4, 4), np.nan), {"spacing_mm": SPACING}, "NaN"),
         (np.array([["x"]]), {"spacing_mm": SPACING}, "real numbers"),
         (square(), {"spacing_mm": SPACING, "third_axis": "z"}, "choose 'slice' or 'time'"),
-        ("study.nii", {"spacing_mm": SPACING}, "only with arrays"),
+        ("study.nii", {"spacing_mm": (8.0, 1.4)}, "three real numbers"),
         ("nowhere.nii", {}, "no such file"),
     ],
 )

@@ -16,6 +16,7 @@ from foanet_jax.data.formats import SUFFIXES as OTHER_SUFFIXES
 from foanet_jax.data.formats import data_files, is_other_format
 from foanet_jax.data.formats.pair import HEADERS, IMAGES, partners
 from foanet_jax.data.nifti.file import read_nifti
+from foanet_jax.data.nifti.geometry import given_spacing
 from foanet_jax.data.nifti.header import ThirdAxis
 from foanet_jax.data.nifti.orientation import SliceAxis, to_canonical
 from foanet_jax.data.nifti.studies import study_from_volume
@@ -90,6 +91,7 @@ class _Reading:
     third_axis: ThirdAxis
     classes: tuple[str, ...]
     slice_axis: SliceAxis | None
+    spacing_mm: tuple[float, float, float] | None = None
 
 
 def read_input(
@@ -98,9 +100,10 @@ def read_input(
     third_axis: ThirdAxis = "slice",
     classes: tuple[str, ...] = LV_CLASSES,
     slice_axis: SliceAxis | None = None,
+    spacing_mm: Sequence[float] | None = None,
 ) -> list[StudyRef]:
     """The studies that `find_studies` finds, without what was passed over."""
-    return find_studies(path, third_axis=third_axis, classes=classes, slice_axis=slice_axis).refs
+    return find_studies(path, third_axis=third_axis, classes=classes, slice_axis=slice_axis, spacing_mm=spacing_mm).refs
 
 
 def find_studies(
@@ -109,6 +112,7 @@ def find_studies(
     third_axis: ThirdAxis = "slice",
     classes: tuple[str, ...] = LV_CLASSES,
     slice_axis: SliceAxis | None = None,
+    spacing_mm: Sequence[float] | None = None,
 ) -> Found:
     """The unlabelled studies in files and folders, the folders below included.
 
@@ -122,12 +126,16 @@ def find_studies(
         third_axis: what the third axis of 3D files is.
         classes: the classes that will be predicted.
         slice_axis: reorient volumes as MM-WHS2017's are and slice them along this axis; None: as they are.
+        spacing_mm: distances of slices, rows and columns, which replace those in the headers of volumes. Loading a
+            study of another kind then raises.
 
     Raises:
-        InputError: a path that is named is not there or of another kind, or nothing to read is in the folders.
+        InputError: `spacing_mm` cannot be used; a path that is named is not there or of another kind, or nothing to
+            read is in the folders.
     """
     named = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    reading = _Reading(third_axis, classes, slice_axis)
+    given = None if spacing_mm is None else given_spacing(spacing_mm)
+    reading = _Reading(third_axis, classes, slice_axis, given)
     found = Found()
     candidates: list[_Candidate] = []
     seen: set[str] = set()
@@ -397,22 +405,34 @@ def _note(path: Path, files: dict[Identity, Path]) -> None:
 
 def _dicom(path: Path, reading: _Reading) -> list[_Candidate]:
     return [
-        _Candidate(ref.case, functools.partial(_load_dicom, ref.load), str(path), is_dicom=True)
+        _Candidate(ref.case, functools.partial(_load_dicom, ref.load, reading), str(path), is_dicom=True)
         for ref in find_dicom(path, classes=reading.classes)[0]
     ]
 
 
-def _load_dicom(load: Callable[[], Study], case: str) -> Study:
-    return dataclasses.replace(load(), case=case)
+def _load_dicom(load: Callable[[], Study], reading: _Reading, case: str) -> Study:
+    study = load()
+    _require_own_spacing(study.name, reading)
+    return dataclasses.replace(study, case=case)
 
 
 def _load_volume(path: Path, reading: _Reading, case: str) -> Study:
-    volume = read_nifti(path, third_axis=reading.third_axis)
+    volume = read_nifti(path, third_axis=reading.third_axis, spacing_mm=reading.spacing_mm)
     if reading.slice_axis is not None:
         volume = to_canonical(volume, reading.slice_axis)
     return study_from_volume(volume, patient=case, case=case, classes=reading.classes)
 
 
 def _load_mat(path: Path, reading: _Reading, case: str) -> Study:
+    _require_own_spacing(str(path), reading)
     study = read_lvquan19(path, case=case, require_labels=False)
     return dataclasses.replace(study, labels=None, classes=reading.classes)
+
+
+def _require_own_spacing(name: str, reading: _Reading) -> None:
+    """Raises InputError where a spacing was given for a study whose file has but one, and that without doubt."""
+    if reading.spacing_mm is not None:
+        raise InputError(
+            "spacing",
+            f"{name}: DICOM and .mat files are read with their own spacing; segment this study without --spacing_mm",
+        )

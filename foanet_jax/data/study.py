@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,14 +45,16 @@ class Study:
             distance of a single-slice study is its thickness where known, else 1.
         classes: names of the classes by index; 0 is the background.
         labels: (T, Z, H, W) uint8 of class indices, or None where there is no ground truth.
-        affine: (4, 4) float64, from (column, row, slice) voxel indices to RAS+ world mm as the file has it. Some
-            files (ACDC's) leave the spacing out of it: distances come from `spacing_mm` alone.
+        affine: (4, 4) float64, from (column, row, slice) voxel indices to RAS+ world mm as the file has it. ACDC's
+            files leave the spacing out of it: distances come from `spacing_mm` alone.
         group: clinical group, where the data set knows one (ACDC: DCM, HCM, MINF, NOR, RV).
         source: the file that the voxels came from, for messages.
         to_source: maps a (T, Z, H, W) array on this grid back to the axes of the source file; None
             means (column, row[, slice][, frame]) order, NIfTI's own.
         header: the source's header, kept by writers; None for studies made in memory.
         frame_seconds: time from frame to frame; None of a single frame and where the source does not tell it.
+        remarks: sentences about what the reader had to decide, without file names and values, so that those of many
+            studies can be told together.
     """
 
     patient: str
@@ -67,6 +69,7 @@ class Study:
     to_source: Callable[[np.ndarray], np.ndarray] | None = None
     header: object | None = None
     frame_seconds: float | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def is_cine(self) -> bool:
@@ -77,6 +80,22 @@ class Study:
     def name(self) -> str:
         """How messages call this study: its file where there is one, else its case."""
         return str(self.source) if self.source is not None else self.case
+
+
+def joined_remarks(remarks_of: Mapping[str, Sequence[str]]) -> list[str]:
+    """One sentence for each remark that studies have, with the number of studies and the first of them.
+
+    Args:
+        remarks_of: by case, see `Study.remarks`.
+    """
+    cases_of: dict[str, list[str]] = {}
+    for case, remarks in remarks_of.items():
+        for remark in remarks:
+            cases_of.setdefault(remark, []).append(case)
+    return [
+        f"{remark} ({cases[0] if len(cases) == 1 else f'{len(cases)} studies: {cases[0]}, …'})"
+        for remark, cases in cases_of.items()
+    ]
 
 
 def believable_frame_seconds(seconds: float) -> float | None:

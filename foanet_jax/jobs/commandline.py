@@ -460,6 +460,22 @@ def whole_numbers(option: str, values: Sequence[str]) -> list[int]:
         ) from None
 
 
+def spacing(values: Sequence[str]) -> list[float] | None:
+    """The values of --spacing_mm: distances of slices, rows and columns; None without the option.
+
+    Raises:
+        InputError: a value is not a number.
+    """
+    try:
+        return [float(value) for value in values] or None
+    except ValueError:
+        raise InputError(
+            "arguments",
+            f"--spacing_mm={','.join(values)}: write the distances of slices, rows and columns in mm, such as "
+            "--spacing_mm=8,1.25,1.25",
+        ) from None
+
+
 @contextlib.contextmanager
 def ending_in_order(go_on: str) -> Iterator[None]:
     """Ends a program in order when it is told to, with a line that says how to go on; see `interruption`."""

@@ -104,6 +104,7 @@ def predict(given: Given) -> bool:
             commandline.inputs(given["input"]),
             output,
             third_axis=given["third_axis"],
+            spacing_mm=commandline.spacing(given["spacing_mm"]),
             overwrite=given["overwrite"],
             dicom_seg=given["dicom_seg"],
             memory_mb=given["memory_mb"],

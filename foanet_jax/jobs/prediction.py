@@ -19,7 +19,7 @@ from foanet_jax.data.dicom import write_mask_dicom_seg
 from foanet_jax.data.inputs import SUFFIXES, Found, Paths, find_studies, source_of
 from foanet_jax.data.nifti.write import write_image, write_mask
 from foanet_jax.data.refs import StudyRef
-from foanet_jax.data.study import Study
+from foanet_jax.data.study import Study, joined_remarks
 from foanet_jax.jobs.experiment.evaluating import draw_prediction
 from foanet_jax.jobs.experiment.model import (
     Runs,
@@ -89,6 +89,7 @@ def predict(
     memory_mb: int | None = None,
     pages: bool = True,
     tta: str | None = None,
+    spacing_mm: Sequence[float] | None = None,
 ) -> int:
     """Segments the studies in files and folders; returns how many could not be segmented.
 
@@ -116,6 +117,7 @@ def predict(
         memory_mb: MiB for a forward pass; by default what the (first) training's configuration says.
         pages: write a page of each study.
         tta: test-time augmentation, "none", "flips" or "turns"; by default what that configuration says.
+        spacing_mm: distances of slices, rows and columns, which replace those in the headers; see `find_studies`.
 
     Raises:
         InputError: no checkpoint or no input; results that are there already, without `overwrite`; an output that is a
@@ -132,7 +134,13 @@ def predict(
     facts, expected = describe_run(description), expectations(runs, description)
     budget = facts.memory_bytes if memory_mb is None else memory_bytes({"prediction": {"memory_mb": memory_mb}})
     turned = tta or facts.tta
-    found = find_studies(source, third_axis=third_axis, classes=model.classes, slice_axis=facts.slice_axis)  # type: ignore[arg-type]
+    found = find_studies(
+        source,
+        third_axis=third_axis,  # type: ignore[arg-type]
+        classes=model.classes,
+        slice_axis=facts.slice_axis,
+        spacing_mm=spacing_mm,
+    )
     refs = found.refs
     if dicom_seg and not found.dicom:
         raise InputError("not-dicom", f"{source}: not DICOM, so --dicom_seg has no images to refer to; leave it out")
@@ -182,6 +190,8 @@ def predict(
         segmented = sum("voxels" in entry for entry in report.values())
         if report and not alone:
             _write_tables(report, writing, model.classes)
+        for remark in joined_remarks({case: entry.get("remarks", ()) for case, entry in report.items()}):
+            LOGGER.info("%s", remark)
         if found.passed_over:
             LOGGER.info("passed over: %s", found.describe())
         LOGGER.info("%d of %d studies segmented%s", segmented, len(refs), _told(writing) if segmented else "")
@@ -228,7 +238,8 @@ def _review_and_write(ref: StudyRef, study: Study, prediction: Prediction, entry
             write_volumes(review.indices.volumes_ml, place(f"{case}_volumes.csv"), **timed)
         draw_prediction(study, prediction, place(f"{case}.png"))
         if writing.pages:
-            result = study_result(study, prediction, review, {"file": study.name, **writing.provenance})
+            told = {"remark": "; ".join(study.remarks)} if study.remarks else {}
+            result = study_result(study, prediction, review, {"file": study.name, **told, **writing.provenance})
             write_study_page(result, place(f"{case}.html"))
             writing.listed[case] = index_entry(result, f"{case}.html")
         wanted = writing.dicom_seg and case in writing.found.dicom
@@ -267,6 +278,7 @@ def _described(study: Study, prediction: Prediction) -> Entry:
         "box": dataclasses.asdict(prediction.box),
         "voxels": dict(zip(study.classes, counts.tolist(), strict=True)),
         "flags": list(prediction.flags),
+        **({"remarks": list(study.remarks)} if study.remarks else {}),
     }
 
 

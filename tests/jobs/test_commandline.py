@@ -98,6 +98,7 @@ def test_the_options_of_run_py_have_the_values_they_always_had():
         "input": ["a"],
         "output": "b",
         "third_axis": "slice",
+        "spacing_mm": [],
         "checkpoint": None,
         "tta": "flips",
         "overwrite": True,
@@ -109,6 +110,14 @@ def test_the_options_of_run_py_have_the_values_they_always_had():
     }
     assert commandline.paths("runs/a,runs/b") == [Path("runs/a"), Path("runs/b")]
     assert commandline.paths(None) == []
+
+
+def test_a_spacing_is_three_numbers():
+    given = read(RUN_PY, "--mode predict --input=a --output b --spacing_mm=8,1.25,1.5")
+    assert commandline.spacing(given["spacing_mm"]) == [8, 1.25, 1.5]
+    assert commandline.spacing([]) is None
+    with pytest.raises(InputError, match="--spacing_mm=8,x"):
+        commandline.spacing(["8", "x"])
 
 
 def test_without_options_run_py_runs_the_phantom():

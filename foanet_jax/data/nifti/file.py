@@ -6,7 +6,7 @@ import gzip
 import math
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -14,13 +14,13 @@ import nibabel as nib
 import numpy as np
 
 from foanet_jax.data.formats import is_other_format, opened_as_nifti
+from foanet_jax.data.nifti.geometry import read_geometry
 from foanet_jax.data.nifti.header import (
     ThirdAxis,
     body_offset,
     data_type,
     dimensions,
     frame_seconds,
-    geometry,
     header_size,
     read_header,
     scaling,
@@ -41,15 +41,16 @@ class NiftiVolume:
 
     Attributes:
         data: (T, Z, H, W) float32, finite: the file's axes in reverse order, its scaling applied.
-        spacing_mm: (slice, row, column), from pixdim. Where the third axis is time, or pixdim says nothing
-            of slices, the slice distance is 1.
+        spacing_mm: (slice, row, column), see `geometry.read_geometry`. Where the third axis is time, or the header
+            says nothing of slices, the slice distance is 1.
         affine: (4, 4) float64, from (column, row, slice) to RAS+ world mm, as the file has it: ACDC's
             files have true spacing in pixdim and 1 in the affine.
-        header: the nibabel header, as read.
+        header: the nibabel header, as read, with `spacing_mm` as its pixdim.
         path: the file.
         to_source: maps a (T, Z, H, W) array on this grid to the file's own axes; None means that reversing
             the axes does it.
         frame_seconds: time from frame to frame; None where the header does not tell it.
+        remarks: sentences about what had to be decided when the header was read.
     """
 
     data: np.ndarray
@@ -59,12 +60,14 @@ class NiftiVolume:
     path: Path
     to_source: Callable[[np.ndarray], np.ndarray] | None = None
     frame_seconds: float | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def read_nifti(
     path: str | os.PathLike[str],
     *,
     third_axis: ThirdAxis = "slice",
+    spacing_mm: Sequence[float] | None = None,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
 ) -> NiftiVolume:
     """The volume in a .nii or .nii.gz file of 2, 3 or 4 dimensions: (W, H[, Z][, T]).
@@ -75,6 +78,7 @@ def read_nifti(
     Args:
         path: the file; whether it is compressed is read from its first bytes.
         third_axis: what the third axis of a 3D file is; the header cannot tell (W, H, Z) from (W, H, T).
+        spacing_mm: the true distances of slices, rows and columns, where those of the header are wrong.
         budget_bytes: the most that the voxels may take as float32.
 
     Raises:
@@ -94,7 +98,7 @@ def read_nifti(
                 f"{path}: declares {' × '.join(map(str, dims))} voxels, {4 * voxels / 2**30:.2f} GiB as float32, "
                 f"over the budget of {budget_bytes / 2**30:.2f} GiB; crop the file or raise the budget",
             )
-        shape, spacing_mm, affine = geometry(header, dims, third_axis, path)
+        place = read_geometry(header, dims, third_axis, path, spacing_mm=spacing_mm)
         slope, intercept = scaling(header, path)
         offset = body_offset(header, path)
         body_bytes = voxels * dtype.itemsize
@@ -109,13 +113,21 @@ def read_nifti(
             )
         _skip(stream, offset - header_size(header), path)
         raw = _read_body(stream, body_bytes, path)
-    data = _to_float32(raw.view(dtype).reshape(shape), slope, intercept)
+    data = _to_float32(raw.view(dtype).reshape(place.shape), slope, intercept)
     bad = sum(int(frame.size - np.isfinite(frame).sum()) for frame in data)
     if bad:
         raise InputError(
             "non-finite", f"{path}: {bad} of {voxels} voxels are NaN or infinite as float32; export the file again"
         )
-    return NiftiVolume(data, spacing_mm, affine, header, path, frame_seconds=frame_seconds(header, dims))
+    return NiftiVolume(
+        data,
+        place.spacing_mm,
+        place.affine,
+        place.header,
+        path,
+        frame_seconds=frame_seconds(header, dims),
+        remarks=place.remarks,
+    )
 
 
 def read_grid(path: str | os.PathLike[str], *, third_axis: ThirdAxis = "slice") -> Grid:
@@ -127,8 +139,8 @@ def read_grid(path: str | os.PathLike[str], *, third_axis: ThirdAxis = "slice") 
     path = Path(path)
     with _opened(path) as (stream, _, _):
         header = read_header(stream, path)
-        shape, spacing_mm, _ = geometry(header, dimensions(header, path), third_axis, path)
-    return Grid(shape, spacing_mm)
+        place = read_geometry(header, dimensions(header, path), third_axis, path)
+    return Grid(place.shape, place.spacing_mm)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ from typing import BinaryIO, Literal
 
 import nibabel as nib
 import numpy as np
-from nibabel.spatialimages import HeaderDataError
 
 from foanet_jax.data.study import believable_frame_seconds
 from foanet_jax.system.errors import InputError
@@ -36,7 +35,6 @@ _REFUSED_DTYPES = {
     2048: "complex256",
     2304: "RGBA",
 }
-_MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # metre, micron; every other code is read as mm
 _SECONDS_PER_UNIT = {8: 1.0, 16: 1e-3, 24: 1e-6}  # every other code is no time
 _LONGEST_EXTENSION = 16 * 2**20
 
@@ -99,33 +97,6 @@ def data_type(header: nib.Nifti1Header, path: Path) -> np.dtype:
     return np.dtype(_DTYPES[code]).newbyteorder(header.endianness)
 
 
-def geometry(
-    header: nib.Nifti1Header, dims: tuple[int, ...], third_axis: ThirdAxis, path: Path
-) -> tuple[tuple[int, int, int, int], tuple[float, float, float], np.ndarray]:
-    """The shape (T, Z, H, W), spacing (slice, row, column) in mm and affine in mm."""
-    width, height, third, fourth = (*dims, 1, 1)[:4]
-    is_cine = third_axis == "time" and fourth == 1 and len(dims) >= 3
-    shape = (third, 1, height, width) if is_cine else (fourth, third, height, width)
-
-    # The low three bits are the unit of length, the next three that of time.
-    mm = _MM_PER_UNIT.get(int(header["xyzt_units"]) & 7, 1.0)
-    pixdim = [float(size) * mm for size in header["pixdim"][1:4]]
-    has_slices = len(dims) >= 3 and not is_cine
-    if not has_slices and not (math.isfinite(pixdim[2]) and pixdim[2] > 0):
-        pixdim[2] = 1.0
-    low, high = SPACING_RANGE_MM
-    bad = [size for size in pixdim[: 3 if has_slices else 2] if not low <= size <= high]
-    if bad:
-        raise InputError(
-            "spacing",
-            f"{path}: voxels of {tuple(f'{size:g}' for size in pixdim)} mm (column, row, slice); each side must be "
-            f"from {low:g} to {high:g} mm: correct pixdim in the header",
-        )
-    slice_mm = 1.0 if is_cine or not low <= pixdim[2] <= high else pixdim[2]
-    spacing_mm = (slice_mm, pixdim[1], pixdim[0])
-    return shape, spacing_mm, _affine(header, shape, spacing_mm, mm, path)
-
-
 def frame_seconds(header: nib.Nifti1Header, dims: tuple[int, ...]) -> float | None:
     """The time from frame to frame of a 4D file; None where its header has no unit of time or nothing believable.
 
@@ -135,37 +106,6 @@ def frame_seconds(header: nib.Nifti1Header, dims: tuple[int, ...]) -> float | No
     if unit is None or len(dims) < 4 or dims[3] < 2:
         return None
     return believable_frame_seconds(float(header["pixdim"][4]) * unit)
-
-
-def _affine(
-    header: nib.Nifti1Header,
-    shape: tuple[int, int, int, int],
-    spacing_mm: tuple[float, float, float],
-    mm: float,
-    path: Path,
-) -> np.ndarray:
-    usable = header.copy()
-    # nibabel refuses what the standard lets pass: a handedness of 0 means 1, and a 2D file needs no third side.
-    if float(usable["pixdim"][0]) not in (-1.0, 1.0):
-        usable["pixdim"][0] = 1
-    usable["pixdim"][1:4] = [spacing / mm for spacing in reversed(spacing_mm)]
-    with np.errstate(all="ignore"):
-        try:
-            affine = np.array(usable.get_best_affine(), np.float64)
-        except (HeaderDataError, ValueError) as error:
-            raise InputError("affine", f"{path}: no affine from its header ({error}); correct the header") from None
-        affine[:3] *= mm
-        if shape[1] == 1 and not affine[:3, 2].any():
-            normal = np.cross(affine[:3, 0], affine[:3, 1])
-            affine[:3, 2] = normal / np.linalg.norm(normal)
-        sides = np.linalg.norm(affine[:3, :3], axis=0)
-        sound = np.isfinite(affine).all() and (sides > 0).all()
-        # Of unit columns: independent of spacing.
-        sound = sound and abs(np.linalg.det(affine[:3, :3] / sides)) > 1e-4
-    if not sound:
-        rows = np.array2string(affine[:3], precision=4, separator=", ").replace("\n", "")
-        raise InputError("affine", f"{path}: the affine {rows} is singular or not finite; correct the header")
-    return affine
 
 
 def scaling(header: nib.Nifti1Header, path: Path) -> tuple[float, float]:

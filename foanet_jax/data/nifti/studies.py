@@ -49,6 +49,7 @@ def study_from_volume(
             to_source=volume.to_source,
             header=volume.header,
             frame_seconds=volume.frame_seconds,
+            remarks=volume.remarks,
         )
     )
 

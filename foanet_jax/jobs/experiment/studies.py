@@ -9,7 +9,7 @@ from foanet_jax.data.catalogue import described_slice_axis, open_catalogue
 from foanet_jax.data.folds import FOLDS, Folds, load_folds, make_folds
 from foanet_jax.data.phantom import datasets as phantoms
 from foanet_jax.data.refs import StudyRef
-from foanet_jax.data.study import Study, require_contrast
+from foanet_jax.data.study import Study, joined_remarks, require_contrast
 from foanet_jax.system.errors import InputError
 from foanet_jax.system.progress import over
 
@@ -121,4 +121,6 @@ def load_studies(refs: Sequence[StudyRef], patients: Sequence[str], what: str) -
     if problems:
         listed = "\n".join(f"- {problem}" for problem in problems)
         raise InputError(problems[0].code, f"{len(problems)} of {len(wanted)} studies cannot be used:\n{listed}")
+    for remark in joined_remarks({study.case: study.remarks for study in studies}):
+        LOGGER.info("%s", remark)
     return studies

@@ -1,0 +1,244 @@
+"""Where the voxels of a NIfTI file lie: its shape, its spacing, and its affine, which have to agree."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.spatialimages import HeaderDataError
+
+from foanet_jax.data.nifti.header import SPACING_RANGE_MM, ThirdAxis
+from foanet_jax.system.errors import InputError
+
+UNIT_AFFINE = "the affine has sides of 1 mm, so the spacing is that of pixdim"
+
+_MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # metre, micron; every other code is read as mm
+_UNIT_NAMES = {1: "metres", 3: "micrometres"}
+_ROUNDING = 1e-4  # relative; pixdim is the affine's spacing with less rounding up to here
+_CONTRADICTION = 0.01  # relative
+# What a spacing in pixdim has to be if it counts more than an affine with sides of 1 mm.
+_IN_PLANE_MM = (0.3, 4.0)
+_SLICE_MM = (0.3, 20.0)
+_SIDES_OF_FIELD_MM = (30.0, 1000.0)
+_REMEDY = "give the true distances of slices, rows and columns: --spacing_mm=Z,Y,X, in Python spacing_mm=(Z, Y, X)"
+_LEAST_PX = 64  # A small field of view is a part of an image if it has fewer pixels.
+
+
+@dataclasses.dataclass(frozen=True)
+class Geometry:
+    """Where voxels lie.
+
+    Attributes:
+        shape: (T, Z, H, W).
+        spacing_mm: (slice, row, column). Where the third axis is time, or the header says nothing of slices, the
+            slice distance is 1.
+        affine: (4, 4), from (column, row, slice) to RAS+ mm.
+        header: the file's header, with `spacing_mm` as its pixdim.
+        remarks: sentences about what had to be decided.
+    """
+
+    shape: tuple[int, int, int, int]
+    spacing_mm: tuple[float, float, float]
+    affine: np.ndarray
+    header: nib.Nifti1Header
+    remarks: tuple[str, ...] = ()
+
+
+def read_geometry(
+    header: nib.Nifti1Header,
+    dims: tuple[int, ...],
+    third_axis: ThirdAxis,
+    path: Path,
+    *,
+    spacing_mm: Sequence[float] | None = None,
+) -> Geometry:
+    """The geometry that a header tells.
+
+    The spacing is that of the sform if its code is set, else that of the qform and pixdim, which are the same numbers.
+    A sform with sides of 1 mm beside a plausible pixdim, as in ACDC, is a placeholder: then pixdim counts.
+
+    Args:
+        header: of the file.
+        dims: the sizes of its 2 to 4 axes.
+        third_axis: what the third axis of a 3D file is.
+        path: the file, for messages.
+        spacing_mm: the true distances of slices, rows and columns, which replace those of the header; the directions
+            of the affine stay.
+
+    Raises:
+        InputError: "spacing" where a side of a voxel or of the image cannot be; "affine" where the affine is singular;
+            "spacing-contradicts" where sform and pixdim differ by more than 1 %.
+    """
+    width, height, third, fourth = (*dims, 1, 1)[:4]
+    is_cine = third_axis == "time" and fourth == 1 and len(dims) >= 3
+    shape = (third, 1, height, width) if is_cine else (fourth, third, height, width)
+    has_slices = len(dims) >= 3 and not is_cine
+
+    # The low three bits are the unit of length.
+    unit = int(header["xyzt_units"]) & 7
+    mm = _MM_PER_UNIT.get(unit, 1.0)
+    header = header.copy()
+    if spacing_mm is not None:
+        _impose(header, given_spacing(spacing_mm), mm)
+    told = _pixdim_mm(header, mm, has_slices=has_slices, unit=_UNIT_NAMES.get(unit), path=path)
+    if is_cine:
+        told = (1.0, *told[1:])
+    affine = _affine(header, shape, told, mm, path)
+    used: tuple[float, float, float] = told
+    remarks: tuple[str, ...] = ()
+    if int(header["sform_code"]) > 0:
+        # One slice has no distance to the next.
+        axes = 3 if has_slices and third > 1 else 2
+        used, remarks = _settle(header, told, np.linalg.norm(affine[:3, :3], axis=0), axes, path)
+        if used != told:
+            header["pixdim"][1 : axes + 1] = [side / mm for side in used[::-1][:axes]]
+            # As the header has it, so that the mask's spacing is read as the very same numbers.
+            column, row, slice_ = (*(float(side) * mm for side in header["pixdim"][1 : axes + 1]), *told[::-1][axes:])
+            used = (slice_, row, column)
+    _require_possible_field(shape, used, path)
+    return Geometry(shape, used, affine, header, remarks)
+
+
+def given_spacing(spacing_mm: Sequence[float]) -> tuple[float, float, float]:
+    """A spacing that the user gives: distances of slices, rows and columns in mm.
+
+    Raises:
+        InputError: "spacing" where these are not three numbers of plausible size.
+    """
+    low, high = SPACING_RANGE_MM
+    try:
+        values = tuple(float(value) for value in spacing_mm)
+    except (TypeError, ValueError):
+        values = ()
+    # Not-a-number fails every comparison.
+    if len(values) != 3 or not all(low <= value <= high for value in values):
+        raise InputError(
+            "spacing",
+            f"spacing_mm is {spacing_mm!r}; give the distances of slices, rows and columns in mm, three real numbers "
+            f"such as 8, 1.25, 1.25; all three must be positive, from {low:g} to {high:g}",
+        )
+    return values  # type: ignore[return-value]
+
+
+def _pixdim_mm(
+    header: nib.Nifti1Header, mm: float, *, has_slices: bool, unit: str | None, path: Path
+) -> tuple[float, float, float]:
+    """(slice, row, column) of pixdim in mm; the distance of slices is 1 where there are none."""
+    pixdim = [float(size) * mm for size in header["pixdim"][1:4]]
+    if not has_slices and not (math.isfinite(pixdim[2]) and pixdim[2] > 0):
+        pixdim[2] = 1.0
+    low, high = SPACING_RANGE_MM
+    if not all(low <= size <= high for size in pixdim[: 3 if has_slices else 2]):
+        said = f" (its unit is {unit})" if unit else ""
+        raise InputError(
+            "spacing",
+            f"{path}: voxels of {_sides(reversed(pixdim))}{said}; each side must be from {low:g} to {high:g} mm: "
+            f"correct pixdim{' or the unit' if unit else ''} in the header, or {_REMEDY}",
+        )
+    slice_mm = pixdim[2] if has_slices or low <= pixdim[2] <= high else 1.0
+    return (slice_mm, pixdim[1], pixdim[0])
+
+
+def _settle(
+    header: nib.Nifti1Header, told: tuple[float, float, float], sides: np.ndarray, axes: int, path: Path
+) -> tuple[tuple[float, float, float], tuple[str, ...]]:
+    """The spacing of a file with a sform, and what had to be decided.
+
+    Args:
+        header: of the file.
+        told: the spacing of pixdim in mm, (slice, row, column).
+        sides: lengths of the sform's columns in mm: column, row, slice.
+        axes: how many of these count.
+        path: the file.
+    """
+    pixdim = np.array(told[::-1])
+    off = (np.maximum(sides, pixdim) / np.minimum(sides, pixdim) - 1)[:axes]
+    if (off <= _ROUNDING).all():
+        return told, ()
+    if (off <= _CONTRADICTION).all():
+        column, row, slice_ = (*sides[:axes], *pixdim[axes:])
+        return (float(slice_), float(row), float(column)), ()
+    has_qform = int(header["qform_code"]) > 0
+    is_unit = np.allclose(sides[:axes], 1, rtol=0, atol=1e-3)
+    if is_unit and not has_qform and _is_plausible(told, axes):
+        return told, (UNIT_AFFINE,)
+    other = tuple(sides[::-1])
+    raise InputError(
+        "spacing-contradicts",
+        f"{path}: the header contradicts itself: {'pixdim and qform have' if has_qform else 'pixdim has'} voxels of "
+        f"{_sides(told)}, the sform of {_sides(other)}; correct the header, or {_REMEDY}",
+    )
+
+
+def _is_plausible(spacing_mm: tuple[float, float, float], axes: int) -> bool:
+    slice_mm, *in_plane = spacing_mm
+    low, high = _SLICE_MM
+    return all(_IN_PLANE_MM[0] <= side <= _IN_PLANE_MM[1] for side in in_plane) and (
+        axes < 3 or low <= slice_mm <= high
+    )
+
+
+def _sides(spacing_mm: Iterable[float]) -> str:
+    return " × ".join(f"{float(side):.5g}" for side in spacing_mm) + " mm (slice, row, column)"
+
+
+def _require_possible_field(shape: tuple[int, ...], spacing_mm: tuple[float, float, float], path: Path) -> None:
+    """Raises InputError where the image is larger than any scanner or smaller than any heart: its unit is wrong."""
+    sides = [count * side for count, side in zip(shape[1:], spacing_mm, strict=True)]
+    low, high = _SIDES_OF_FIELD_MM
+    is_small = max(shape[2:]) >= _LEAST_PX and max(sides[1:]) < low
+    if max(sides) > high or is_small:
+        shown = " × ".join(f"{side:.4g}" for side in sides)
+        raise InputError(
+            "spacing",
+            f"{path}: the image is {shown} mm large (slices, rows, columns), with voxels of {_sides(spacing_mm)}; no "
+            f"heart is {'so small' if is_small else 'scanned so large'}: correct pixdim or its unit in the header, or "
+            f"{_REMEDY}",
+        )
+
+
+def _impose(header: nib.Nifti1Header, spacing_mm: tuple[float, float, float], mm: float) -> None:
+    """Writes a spacing into a header: pixdim, from which the qform takes it, and the columns of the sform."""
+    sides = [side / mm for side in reversed(spacing_mm)]
+    header["pixdim"][1:4] = sides
+    if int(header["sform_code"]) <= 0:
+        return
+    rows = np.array([header[name] for name in ("srow_x", "srow_y", "srow_z")], np.float64)
+    lengths = np.linalg.norm(rows[:, :3], axis=0)
+    if not (np.isfinite(rows).all() and (lengths > 0).all()):
+        return  # `_affine` says what is wrong with it.
+    rows[:, :3] *= sides / lengths
+    header["srow_x"], header["srow_y"], header["srow_z"] = rows
+
+
+def _affine(
+    header: nib.Nifti1Header,
+    shape: tuple[int, int, int, int],
+    spacing_mm: tuple[float, float, float],
+    mm: float,
+    path: Path,
+) -> np.ndarray:
+    usable = header.copy()
+    # nibabel refuses what the standard lets pass: a handedness of 0 means 1, and a 2D file needs no third side.
+    if float(usable["pixdim"][0]) not in (-1.0, 1.0):
+        usable["pixdim"][0] = 1
+    usable["pixdim"][1:4] = [spacing / mm for spacing in reversed(spacing_mm)]
+    with np.errstate(all="ignore"):
+        try:
+            affine = np.array(usable.get_best_affine(), np.float64)
+        except (HeaderDataError, ValueError) as error:
+            raise InputError("affine", f"{path}: no affine from its header ({error}); correct the header") from None
+        affine[:3] *= mm
+        if shape[1] == 1 and not affine[:3, 2].any():
+            normal = np.cross(affine[:3, 0], affine[:3, 1])
+            affine[:3, 2] = normal / np.linalg.norm(normal)
+        sides = np.linalg.norm(affine[:3, :3], axis=0)
+        sound = np.isfinite(affine).all() and (sides > 0).all()
+        # Of unit columns: independent of spacing.
+        sound = sound and abs(np.linalg.det(affine[:3, :3] / sides)) > 1e-4
+    if not sound:
+        rows = np.array2string(affine[:3], precision=4, separator=", ").replace("\n", "")
+        raise InputError("affine", f"{path}: the affine {rows} is singular or not finite; correct the header")
+    return affine

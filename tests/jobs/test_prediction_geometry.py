@@ -1,0 +1,52 @@
+"""What a prediction says of files whose geometry is wrong, and what it measures."""
+
+import csv
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from foanet_jax.data.nifti.geometry import UNIT_AFFINE
+from foanet_jax.system.errors import InputError
+
+# 16 × 14 × 4 voxels of 1.25 × 1.25 × 8 mm, all of them class 1: by hand 11.2 ml.
+SHAPE, RIGHT_ML = (16, 14, 4), 11.2
+
+
+def write(path, sides, pixdim=None, shape=SHAPE):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    voxels = np.random.default_rng(0).integers(0, 500, shape).astype(np.int16)
+    image = nib.Nifti1Image(voxels, np.diag([*sides, 1]))
+    image.header["pixdim"][1:4] = pixdim or sides
+    nib.save(image, path)
+    return path
+
+
+def report(folder):
+    return json.loads((folder / "predictions.json").read_text())
+
+
+def test_a_contradiction_is_a_failed_study_and_a_given_spacing_the_remedy(made_up, tmp_path):
+    write(tmp_path / "in" / "right.nii.gz", (1.25, 1.25, 8))
+    write(tmp_path / "in" / "wrong.nii.gz", (1.25, 1.25, 8), (1, 1, 1))
+    write(tmp_path / "in" / "acdc.nii.gz", (1, 1, 1), (1.25, 1.25, 8))
+    assert made_up(tmp_path / "in", tmp_path / "out", pages=True) == 1
+    told = report(tmp_path / "out")
+    assert told["wrong"]["error"] == "spacing-contradicts"
+    assert told["acdc"]["remarks"] == [UNIT_AFFINE]
+    assert UNIT_AFFINE in (tmp_path / "out" / "acdc.html").read_text()
+    assert "remarks" not in told["right"]
+    given = {"spacing_mm": (8, 1.25, 1.25)}
+    assert made_up(tmp_path / "in" / "wrong.nii.gz", tmp_path / "again", **given) == 0
+    for folder, case in (("out", "right"), ("out", "acdc"), ("again", "wrong")):
+        with (tmp_path / folder / f"{case}_volumes.csv").open(newline="") as file:
+            (row,) = csv.DictReader(file)
+        assert float(row["heart_muscle_ml"]) == pytest.approx(RIGHT_ML)
+        mask = nib.load(tmp_path / folder / f"{case}_seg.nii.gz")
+        assert nib.imagestats.mask_volume(mask) / 1000 == pytest.approx(RIGHT_ML)
+
+
+def test_a_given_spacing_that_is_none(made_up, tmp_path):
+    with pytest.raises(InputError, match="three real numbers"):
+        made_up(write(tmp_path / "a.nii", (1, 1, 1)), tmp_path / "out", spacing_mm=(8, 1))
