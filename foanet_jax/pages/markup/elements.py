@@ -9,11 +9,11 @@ _VOID = ("meta", "link", "img")
 
 
 class Html(str):
-    """Markup: the only text that `tag` does not escape."""
+    """HTML markup: the only text that `tag` does not escape."""
 
 
 def tag(name: str, /, *content: str, **attributes: object) -> Html:
-    """An element. `class_` is written as class, `aria_label` as aria-label."""
+    """Returns an element. The attribute `class_` is written as class, `aria_label` as aria-label."""
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"' for key, value in attributes.items()
     )
@@ -23,12 +23,12 @@ def tag(name: str, /, *content: str, **attributes: object) -> Html:
 
 
 def join(content: Iterable[str]) -> Html:
-    """Texts and markup one after the other."""
+    """Joins texts and markup."""
     return Html("".join(part if isinstance(part, Html) else html.escape(part) for part in content))
 
 
 def numbers(tiles: Iterable[tuple[str, str, str]]) -> Html:
-    """The numbers that matter, large: label, value and what stands beside it."""
+    """Returns the key numbers in large type, each with its label, its value and the text below it."""
     return tag(
         "dl",
         *(
@@ -50,17 +50,17 @@ def titled_table(
     notes: Sequence[str] = (),
     **attributes: str,
 ) -> Html:
-    """A table in a box of its own to scroll in.
+    """Returns a table in a box that can be scrolled.
 
     Args:
-        title: its caption.
-        header: of each column.
-        rows: text or markup of each cell; the first names its row.
+        title: the caption.
+        header: the heading of each column.
+        rows: text or markup of each cell. The first cell is the heading of its row.
         numeric: columns that are aligned on the right.
-        long: columns whose lines may break.
-        starts: rows that a group begins with.
-        notes: below it.
-        **attributes: of the element around table and notes.
+        long: columns whose text may be broken into lines.
+        starts: rows that start a group.
+        notes: texts below the table.
+        **attributes: HTML attributes of the element around the table and its notes.
     """
     classes = {**dict.fromkeys(numeric, "number"), **dict.fromkeys(long, "long")}
     kinds = [{"class_": classes[column]} if column in classes else {} for column in range(len(header))]
@@ -88,15 +88,15 @@ ENLARGE_HINT = tag("p", "Select a figure to enlarge it.", class_="quiet hint")
 
 
 def enlargeable(name: str, title: str, caption: str, picture: bytes) -> Html:
-    """A figure that fills the screen once it is selected.
+    """Returns a figure that fills the screen when it is selected.
 
     Args:
-        name: unique on the page, of letters, digits and hyphens.
-        title: of the figure, and its text where it cannot be seen.
-        caption: below it, after the title.
-        picture: as `image` takes it.
+        name: a name that is unique on the page, made of letters, digits and hyphens.
+        title: the title of the figure, and its text for readers who cannot see it.
+        caption: the text after the title.
+        picture: the bytes of a PNG or a GIF.
     """
-    # Enlarged, it leaves the page's flow; its place remains to come back to.
+    # The enlarged figure leaves the flow of the page. Its place stays, so that the reader can return to it.
     place, enlarged = f"figure-{name}", f"enlarged-{name}"
     return tag(
         "div",
@@ -113,7 +113,7 @@ def enlargeable(name: str, title: str, caption: str, picture: bytes) -> Html:
 
 
 def image(picture: bytes, alt: str) -> Html:
-    """An image inside the page, with its size, so that nothing moves while it loads.
+    """Returns an image inside the page, with its size, so that nothing moves while the page loads.
 
     Raises:
         ValueError: the bytes are neither a PNG nor a GIF.
@@ -123,16 +123,16 @@ def image(picture: bytes, alt: str) -> Html:
     elif picture.startswith(b"GIF8"):
         kind, (width, height) = "gif", struct.unpack("<HH", picture[6:10])
     else:
-        raise ValueError(f"a picture that begins with {picture[:4]!r}; pass a PNG or a GIF")
+        raise ValueError(f"the picture starts with {picture[:4]!r}; pass a PNG or a GIF")
     source = f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
     return tag("img", src=source, alt=alt, width=width, height=height)
 
 
 def details(summary: str, *content: str) -> Html:
-    """What is shown once it is asked for."""
+    """Returns content that is shown when the reader selects the summary."""
     return tag("details", tag("summary", summary), *content)
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:
-    """A number of things: "1 run", "2 runs"."""
+    """Returns a number with its noun, such as "1 run" or "2 runs"."""
     return f"{number} {one if number == 1 else many or one + 's'}"

@@ -1,4 +1,4 @@
-"""Reports: tables, figures and a page of a sweep or a single run, from what lies in its folder alone."""
+"""Reports: tables, figures and a page for a sweep or a single run, made only from the files in its folder."""
 
 import logging
 from pathlib import Path
@@ -15,16 +15,16 @@ PAGE = Path("report") / "report.html"
 
 
 def make_report(folder: Path) -> Path:
-    """Writes `folder/report`: tables/, figures/ and, last, report.html. No data set and no accelerator are needed.
+    """Writes `folder/report`: tables/, figures/ and, last, report.html. It needs no data set and no accelerator.
 
     Args:
-        folder: of a sweep or of a single run; its rows may be incomplete.
+        folder: the folder of a sweep or of a single run. Some of its runs may be missing.
 
     Returns:
-        The page, which opens in any browser.
+        The path of the page, which opens in any browser.
 
     Raises:
-        InputError: the folder holds neither, or a file in it cannot be read.
+        InputError: the folder is not that of a sweep or a run, or a file in it cannot be read.
     """
     result = read_sweep(folder)
     tables = [*make_tables(result), *kind_tables(result), *clinical_tables(result)]
@@ -34,7 +34,7 @@ def make_report(folder: Path) -> Path:
     written |= {path for figure in figures for path in (figure.png, figure.pdf)}
     for place in ("tables", "figures"):
         for path in (page.parent / place).glob("*"):
-            if path not in written:  # of an earlier report, with fewer rows perhaps
+            if path not in written:  # It is left from an earlier report.
                 path.unlink()
     write_report_page(result, tables, figures, page)
     LOGGER.info("the report is %s", page)

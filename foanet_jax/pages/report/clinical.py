@@ -1,4 +1,4 @@
-"""The report's clinical indices and its account of confidence and verdicts, of the main row."""
+"""The report's tables and figures of clinical indices, confidence and verdicts, for the main row."""
 
 import functools
 import math
@@ -13,7 +13,7 @@ from foanet_jax.pages import drawing
 from foanet_jax.pages.report.results import RowResult, SweepResult
 from foanet_jax.pages.report.table import Cell, Number, Table, table_of
 
-# Areas and volumes of single studies have pictures of their own, from sizes.csv.
+# The indices of a heartbeat with a Bland–Altman plot. The sizes in each frame, from sizes.csv, have their own plots.
 _AGREEMENTS = {
     "lv_edv_ml": ("LV end-diastolic volume", "ml"),
     "lv_esv_ml": ("LV end-systolic volume", "ml"),
@@ -26,7 +26,7 @@ _AGREEMENTS = {
 
 
 def clinical_tables(result: SweepResult) -> list[Table]:
-    """The tables "indices" and "quality", each where the main row's runs have what it needs."""
+    """Returns the tables "indices" and "quality", each only if the runs of the main row have its data."""
     tables = []
     row = result.main_row if result.rows else None
     if row is not None and row.indices:
@@ -37,7 +37,7 @@ def clinical_tables(result: SweepResult) -> list[Table]:
 
 
 def clinical_figures(row: RowResult) -> Iterator[tuple[str, str, str, Callable[..., None]]]:
-    """Name, title, caption and drawing function, which takes `path`, of each figure."""
+    """Yields name, title, caption and drawing function of each figure. The function takes `path`."""
     for index, (name, unit) in _AGREEMENTS.items():
         sizes = [
             Size(pair.patient, pair.case, 0, name, unit, pair.prediction, pair.truth)
@@ -48,8 +48,8 @@ def clinical_figures(row: RowResult) -> Iterator[tuple[str, str, str, Callable[.
             yield (
                 f"agreement_{index}",
                 f"Predicted and true {name}",
-                "A beat a dot; a mean difference near 0 and narrow limits of agreement (mean ± 1.96 sd) are what to "
-                "look for.",
+                "Each dot is one heartbeat. A good result has a mean difference near 0 and narrow limits of agreement "
+                "(mean ± 1.96 sd).",
                 functools.partial(drawing.draw_agreement, sizes, title=f"{name} · {row.title}", each="beat"),
             )
     rows = [found for found in row.quality if found.class_name == FOREGROUND]
@@ -57,8 +57,8 @@ def clinical_figures(row: RowResult) -> Iterator[tuple[str, str, str, Callable[.
         yield (
             "confidence",
             "Confidence and Dice",
-            "Whether the network knows what it does not know: marks should rise to the right, bad studies, below the "
-            "dashed line, should not be called good, and the ROC curve should leave the diagonal to the top left.",
+            "Does a low confidence show that a segmentation is bad? If so, the marks rise to the right, bad "
+            "studies (below the dashed line) are not called good, and the ROC curve is far above the diagonal.",
             functools.partial(drawing.draw_confidence, rows, low_dice=LOW_DICE, title=f"Confidence · {row.title}"),
         )
 
@@ -92,10 +92,11 @@ def _index_table(result: SweepResult, row: RowResult) -> Table:
         columns=columns,
         rows=rows,
         notes=(
-            "Over all frames and slices of all patients together, as LVQuan scores; volumes, mass and ejection "
-            "fraction once a beat. Units are in the names; the phase's MAE is its error rate.",
-            "Bias ± sd: of prediction less truth, sd with n − 1.",
-            "Missing: the truth could be measured and the prediction not; in no other column.",
+            "All frames and slices of all patients are pooled, as in the LVQuan challenge. Volumes, mass and ejection "
+            "fraction count once for each heartbeat. The names contain the units. The MAE of the phase is its error "
+            "rate.",
+            "Bias ± sd: of the differences prediction − truth; sd with n − 1.",
+            "Missing: the truth could be measured, but not the prediction. These cases are in no other column.",
         ),
     )
 
@@ -113,19 +114,20 @@ def _quality_table(result: SweepResult, row: RowResult) -> Table:
     )
     expected = found["expected_mae"]
     notes = [
-        f"Bad: Dice below {LOW_DICE:g}. ρ: of confidence and Dice. AUC: of finding the bad by their low confidence.",
-        f"Verdicts, by the foreground's Dice: {verdicts}.",
+        f"Bad: Dice below {LOW_DICE:g}. ρ: correlation of confidence and Dice. AUC: area under the ROC curve for "
+        "finding bad studies by their low confidence.",
+        f"Verdicts, with the Dice of the foreground: {verdicts}.",
     ]
     if "agreement" in found:
         several = found["agreement"]
         notes.append(
-            f"Agreement of views over {several['n']} studies: ρ {several['spearman']:.3f}, AUC {several['auc']:.3f}."
+            f"Agreement of the views, {several['n']} studies: ρ {several['spearman']:.3f}, AUC {several['auc']:.3f}."
         )
     if expected["n"]:
-        notes.append(f"The expected Dice is off by {expected['mae']:.3f} in the mean ({expected['n']} studies).")
+        notes.append(f"Mean absolute error of the expected Dice: {expected['mae']:.3f} ({expected['n']} studies).")
     return table_of(
         name="quality",
-        title=f"{result.title}: what confidence and verdict were worth, {row.title}",
+        title=f"{result.title}: how well confidence and verdict predict the Dice, {row.title}",
         columns=columns,
         rows=rows,
         notes=tuple(notes),

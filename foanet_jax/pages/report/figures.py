@@ -1,4 +1,4 @@
-"""The paper's Figs. 3 to 9 and more of a sweep or a single run, from what lies in its folders alone."""
+"""The figures of a report: Figs. 3 to 9 of the paper and more, made only from the files in the folder of the run."""
 
 import dataclasses
 import functools
@@ -21,19 +21,19 @@ from foanet_jax.pages.report.clinical import clinical_figures
 from foanet_jax.pages.report.results import RowResult, SweepResult
 
 Galleries = dict[str, list[Plane]]
-WORST = 10  # cases in the picture of those that went worst
+WORST = 10  # cases in the picture of the worst cases
 
 
 @dataclasses.dataclass(frozen=True)
 class FigureFile:
-    """A figure as it was written.
+    """A figure that was written.
 
     Attributes:
-        name: short, and of both files: "fig5_rows".
-        title: a heading.
-        caption: one sentence on what to look at.
-        png: for the screen.
-        pdf: for print.
+        name: a short name, also of both files, such as "fig5_rows".
+        title: the heading.
+        caption: what the figure shows and what to look at.
+        png: the file for the screen.
+        pdf: the file for print.
     """
 
     name: str
@@ -52,16 +52,16 @@ class _Figure:
 
 
 def draw_figures(result: SweepResult, folder: Path) -> list[FigureFile]:
-    """Draws every figure that the data allows; the others are left out.
+    """Draws every figure for which there is data.
 
-    Figures of one row are of the reference row, or of the first with a finished run where that one has none.
+    Figures of one row show the main row: the reference, or the first row with a finished run if the reference has none.
 
     Args:
         result: a sweep or a single run.
-        folder: where NAME.png and NAME.pdf are written.
+        folder: the folder for NAME.png and NAME.pdf.
 
     Returns:
-        The figures, in the order of the paper's.
+        The figures, in the order of the paper.
     """
     drawn = []
     for figure in _figures(result):
@@ -93,20 +93,20 @@ def _figures(result: SweepResult) -> Iterator[_Figure]:
 
 
 def _method(main: RowResult, rows: Sequence[RowResult], galleries: Galleries) -> Iterator[_Figure]:
-    """Figs. 3 and 4, from the main row where it has what they need: a row may go without focus of attention."""
+    """Figs. 3 and 4, from the main row if it has the data: a row may have no focus of attention."""
     planes = galleries[main.name] + [plane for row in rows if row is not main for plane in galleries[row.name]]
     focused = next((plane for plane in planes if plane.delta is not None), None)
     if focused is not None:
         yield _Figure(
             "fig3_focus_of_attention",
             "Focus of attention (Fig. 3)",
-            "The crop is multiplied by a Gaussian weight around the centre of its box, which darkens the similar "
-            "tissue near its corners.",
+            "The crop is multiplied by a Gaussian that is centred on its box. It darkens similar tissue near the "
+            "corners.",
             functools.partial(_draw_focus, focused),
         )
     first = next((plane for plane in planes if plane.before is not None and plane.after is not None), None)
     if first is not None:
-        # Rows may have other boxes, and crops of one picture are of one shape.
+        # Other rows may have other boxes, but all crops in a picture need the same shape.
         same = {
             (plane.frame, plane.slice_): plane
             for plane in planes
@@ -117,8 +117,8 @@ def _method(main: RowResult, rows: Sequence[RowResult], galleries: Galleries) ->
         yield _Figure(
             "fig4_temporal_like",
             "Temporal-like images (Fig. 4)",
-            "What stays still between neighbours is grey in the pseudo-colour images, and what moves is coloured: "
-            "the heart.",
+            "In the pseudo-colour images, tissue that does not move between neighbours is grey. The moving heart is "
+            "coloured.",
             functools.partial(_draw_neighbours, [same[place] for place in sorted(same)]),
         )
 
@@ -127,7 +127,7 @@ def _draw_focus(plane: Plane, path: Path) -> None:
     box = plane.box
     cropped = crop(plane.image, box)
     centre = ((box.shape[0] - 1) / 2, (box.shape[1] - 1) / 2)
-    # NumPy: a report must not take a GPU that something else is using.
+    # NumPy, not JAX: a report must not use a GPU, which another job may need.
     weights = foa_weights(box.shape, centre, plane.delta, xp=np)
     drawing.draw_foa_steps(plane.image, box, cropped, weights, cropped * weights, path=path, title=plane.case)
 
@@ -141,7 +141,7 @@ def _draw_neighbours(planes: Sequence[Plane], path: Path) -> None:
 
 
 def _comparison(result: SweepResult, rows: Sequence[RowResult], galleries: Galleries) -> Iterator[_Figure]:
-    """Fig. 5, of the slices that all rows with a gallery have kept."""
+    """Fig. 5, with slices that are in the galleries of all rows that have one."""
     compared = [row for row in rows if galleries[row.name]]
     if len(compared) < 2:
         return
@@ -152,7 +152,7 @@ def _comparison(result: SweepResult, rows: Sequence[RowResult], galleries: Galle
     common = [place for place in found[0] if all(place in planes for planes in found)]
     planes = [found[0][place] for place in common]
     with_class = [plane for plane in planes if (plane.truth == plane.classes.index(result.class_name)).any()]
-    # About as many tiles as a page holds.
+    # About as many tiles as fit on a page.
     chosen = _over_patients(with_class, max(1, min(4, 36 // (len(compared) + 2))))
     if not chosen:
         return
@@ -160,8 +160,8 @@ def _comparison(result: SweepResult, rows: Sequence[RowResult], galleries: Galle
     yield _Figure(
         "fig5_rows",
         "The rows on the same slices (Fig. 5)",
-        f"Where the rows leave the truth (dashed) on the same slices, with the Dice of the {result.class_name} on each "
-        "slice alone.",
+        "The same slices, segmented by each row. Dashed: the truth. The number is the Dice of the "
+        f"{result.class_name} on the slice shown.",
         functools.partial(
             drawing.draw_row_comparison,
             [[planes[place] for planes in found] for place in places],
@@ -179,7 +179,7 @@ def _box_plots(result: SweepResult, rows: Sequence[RowResult]) -> Iterator[_Figu
             yield _Figure(
                 "fig6_fig7_box_plots",
                 "Scores over the patients (Figs. 6 and 7)",
-                "The spread over patients, each a dot, and the patients far from the median, for each structure.",
+                "The distribution over patients, for each structure. Each dot is a patient.",
                 functools.partial(drawing.draw_summary, rows[0].scores),
             )
         return
@@ -187,24 +187,24 @@ def _box_plots(result: SweepResult, rows: Sequence[RowResult]) -> Iterator[_Figu
     if not any(score.n_units for _, scores in patients for score in scores):
         return
     for figure, measure, title, caption in (
-        ("fig6_dice", "dc", "Dice by row (Fig. 6)", "A higher box is better, and a shorter one more even"),
+        ("fig6_dice", "dc", "Dice by row (Fig. 6)", "Higher is better. A shorter box means that patients differ less"),
         (
             "fig7_hd95",
             "hd95_mm",
             "95HD by row (Fig. 7)",
-            "A lower box is better, and single high dots are misses or stray regions",
+            "Lower is better. Single high dots are misses or stray regions",
         ),
         (
             "boundary_dice",
             "bdc",
             "Boundary Dice by row",
-            "A higher box is a better outline, which the Dice of the area hardly shows",
+            "Higher is better. Boundary Dice shows errors of the outline, which hardly change the Dice of the area",
         ),
     ):
         yield _Figure(
             figure,
             title,
-            f"{caption} ({name}; a dot is a patient, red dots are the mean).",
+            f"{caption} ({name}; each dot is a patient, red dots are the mean).",
             functools.partial(drawing.draw_row_boxplots, patients, measure, class_name=name),
         )
 
@@ -217,13 +217,13 @@ def _slices(result: SweepResult, row: RowResult, planes: Sequence[Plane]) -> Ite
         yield _Figure(
             "fig8a_localization",
             "Localization (Fig. 8a)",
-            "The heart lies inside the blue box, and the red dotted box with its margin is what is segmented.",
+            "The blue box is where the heart was found. The red dotted box has a margin; its inside is segmented.",
             functools.partial(drawing.draw_localizations, chosen, title=f"Localization · {row.title}"),
         )
     yield _Figure(
         "fig8b_difference",
         "Prediction and truth (Fig. 8b)",
-        "The differences, yellow, should lie along the outlines alone.",
+        "The differences are yellow. In a good segmentation, they are only along the outlines.",
         functools.partial(
             drawing.draw_differences,
             chosen,
@@ -240,13 +240,13 @@ def _slices(result: SweepResult, row: RowResult, planes: Sequence[Plane]) -> Ite
         yield _Figure(
             "fig9_whole_heart",
             "The whole heart (Fig. 9)",
-            "Every structure keeps its colour from the truth to the prediction below it, slice by slice.",
+            "Truth, and prediction below it, slice by slice. Each structure has the same colour in both.",
             functools.partial(drawing.draw_structures, evenly(most, 6), title=f"{most[0].patient} · {row.title}"),
         )
 
 
 def _cases(result: SweepResult, row: RowResult, planes: Sequence[Plane]) -> Iterator[_Figure]:
-    """The extreme patients whose slices were kept, each on the slice that is most like its mean."""
+    """The best and the worst patients in the gallery, each on the slice whose Dice is closest to the patient's mean."""
     name = result.class_name
     by_patient: dict[str, list[Plane]] = {}
     for plane in planes:
@@ -282,7 +282,7 @@ def _cases(result: SweepResult, row: RowResult, planes: Sequence[Plane]) -> Iter
 
 
 def _worst(result: SweepResult, row: RowResult, planes: Sequence[Plane]) -> Iterator[_Figure]:
-    """The ten cases with the lowest Dice of any class, each on the kept slice where that class is worst."""
+    """The ten cases with the lowest Dice of any class, each on the slice of the gallery where this class is worst."""
     found: dict[str, dict[str, list[float]]] = {}
     for score in row.scores:
         if not math.isnan(score.dc):
@@ -311,8 +311,8 @@ def _worst(result: SweepResult, row: RowResult, planes: Sequence[Plane]) -> Iter
     yield _Figure(
         "worst_ten_cases",
         "The ten worst cases",
-        "What failed in the cases with the lowest Dice of any class: named above the difference, with its Dice over "
-        "the whole case, and the other classes' beside it in the legend's order.",
+        "The cases with the lowest Dice of any class. The class that failed is named above the difference, with its "
+        "Dice over the whole case. The Dice of the other classes is beside it, in the order of the legend.",
         functools.partial(drawing.draw_worst, [shown(case) for case in ranked], title=f"Worst cases · {row.title}"),
     )
 
@@ -322,13 +322,13 @@ def _agreement(result: SweepResult, row: RowResult) -> Iterator[_Figure]:
         sizes = [size for size in row.sizes if size.class_name == class_name]
         units = list(dict.fromkeys(size.unit for size in sizes))
         for unit in units:
-            # A data set of single slices and of stacks has both areas and volumes.
+            # A data set with single slices and stacks has both areas and volumes.
             kind = ("area" if unit == "mm²" else "volume") if len(units) > 1 else "size"
             yield _Figure(
                 f"agreement_{kind}_{number}_{re.sub(r'[^a-z0-9]+', '_', class_name.lower())}",
                 f"Predicted and true {kind}: {class_name}",
-                "Dots along the identity, and differences without a slope and within narrow limits of agreement "
-                "(mean ± 1.96 sd), are what to look for.",
+                "In a good result, the dots are near the identity line, and the differences have no slope and narrow "
+                "limits of agreement (mean ± 1.96 sd).",
                 functools.partial(
                     drawing.draw_agreement,
                     [size for size in sizes if size.unit == unit],
@@ -350,7 +350,7 @@ def _curves(result: SweepResult, rows: Sequence[RowResult]) -> Iterator[_Figure]
                 yield _Figure(
                     f"curves_{stage}",
                     f"Learning curves of the {stage} network",
-                    "The loss should level out, and validation Dice, where there is one, not fall again.",
+                    "The loss should level off, and the validation Dice, if there is one, should not fall again.",
                     functools.partial(drawing.draw_learning_curves, rows[0].runs[0].logs[stage]),
                 )
         return
@@ -359,7 +359,8 @@ def _curves(result: SweepResult, rows: Sequence[RowResult]) -> Iterator[_Figure]
         yield _Figure(
             "curves_rows",
             "Training of the rows",
-            "Mean over the folds by epoch; losses of different terms differ in size, so compare how they fall.",
+            "Mean over the folds, by epoch. Losses with different terms have different scales: compare their shapes, "
+            "not their values.",
             functools.partial(
                 drawing.draw_row_curves, [(row.title, [run.logs["segmentation"] for run in row.runs]) for row in logged]
             ),
@@ -367,7 +368,7 @@ def _curves(result: SweepResult, rows: Sequence[RowResult]) -> Iterator[_Figure]
 
 
 def _over_patients(planes: Sequence[Plane], count: int) -> list[Plane]:
-    """At most `count` planes, the middle one of each patient; of few patients several."""
+    """Returns at most `count` planes: the middle one of each patient, or several of each if there are few patients."""
     by_patient: dict[str, list[Plane]] = {}
     for plane in sorted(planes, key=lambda plane: (plane.patient, plane.case, plane.frame, plane.slice_)):
         by_patient.setdefault(plane.patient, []).append(plane)

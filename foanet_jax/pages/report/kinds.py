@@ -1,4 +1,4 @@
-"""The main row by kind of patient and study: how much worse it does on those that are hard, or rare."""
+"""The main row by kind of patient and study: on which kinds the segmentation is worse."""
 
 import dataclasses
 import math
@@ -12,12 +12,13 @@ from foanet_jax.measures.indices.labels import LV_CAVITY
 from foanet_jax.measures.indices.study import patient_of_frame
 from foanet_jax.measures.metrics import FOREGROUND, Score
 from foanet_jax.measures.sizes import Size
+from foanet_jax.pages.markup.elements import counted
 from foanet_jax.pages.report.results import RowResult, SweepResult
 from foanet_jax.pages.report.table import Cell, Estimate, MeanSd, Table, table_of
 from foanet_jax.pages.report.tables import class_estimates, fold_notes
 
 RUNS = 3
-# What patients are put in order by, with the decimals and the unit of its limits.
+# The properties by which patients are sorted, each with the decimals and the unit of its limits.
 _GRIDS: Mapping[str, tuple[Callable[[Acquisition], float], int, str]] = {
     "pixel side": (lambda study: math.sqrt(study.row_mm * study.column_mm), 2, "mm"),
     "slice distance": (lambda study: study.slice_mm, 1, "mm"),
@@ -28,7 +29,7 @@ _Unit: TypeAlias = tuple[str, str, int]  # patient, case, frame
 
 
 def kind_tables(result: SweepResult) -> list[Table]:
-    """The table "kinds", where the main row has finished runs whose patients differ in anything."""
+    """Returns the table "kinds", if the main row has finished runs whose patients differ in some property."""
     row = result.main_row if result.rows else None
     if row is None:
         return []
@@ -55,11 +56,11 @@ def kind_tables(result: SweepResult) -> list[Table]:
             columns=columns,
             rows=rows,
             notes=(
-                "Mean ± sd over patients; the CSV has medians and intervals. "
-                f"{FOREGROUND}: each patient's mean over the classes.",
-                "Moment: each beat's frame with the largest true cavity, and that with the smallest.",
-                f"Pixel side, slice distance, slices, image: the patients in its order, cut into {RUNS} runs as even "
-                "as can be; those with the same value are never parted.",
+                "Mean ± sd over patients; the CSV file has medians and intervals. "
+                f"{FOREGROUND}: the mean over the classes, for each patient.",
+                "Moment: the frame of each heartbeat with the largest true cavity, and the frame with the smallest.",
+                "Pixel side, slice distance, slices, image: the patients are sorted by this property and divided into "
+                f"{RUNS} groups of similar size. Patients with the same value are in the same group.",
                 *_older(row),
                 *fold_notes([row]),
             ),
@@ -73,8 +74,8 @@ def _older(row: RowResult) -> list[str]:
     if not unknown:
         return []
     return [
-        f"Clinical groups and grids are left out: of {len(unknown)} patients an older version left none. "
-        "Evaluate their folds again."
+        "Clinical groups and image grids are not shown: an older version did not store them for "
+        f"{counted(len(unknown), 'patient')}. Evaluate these folds again."
     ]
 
 
@@ -87,7 +88,7 @@ def _unit(score: Score | Size) -> _Unit:
 
 
 def _kinds(row: RowResult) -> Iterator[tuple[str, str, set[_Unit]]]:
-    """Kind, which of it, and the units that are of it; of kinds that part the patients."""
+    """Yields kind, group and the units of the group, for the kinds that divide the patients into groups."""
     units = {_unit(score) for score in row.scores}
     acquisitions = [] if _unknown(row) else row.acquisitions
 
@@ -112,12 +113,12 @@ def _kinds(row: RowResult) -> Iterator[tuple[str, str, set[_Unit]]]:
 
 
 def _unknown(row: RowResult) -> set[str]:
-    """Patients of whom evaluations before there was `studies.csv` left no group and no grid."""
+    """Returns the patients without group and grid: they were evaluated before `studies.csv` existed."""
     return {score.patient for score in row.scores} - {study.patient for study in row.acquisitions}
 
 
 def _groups(acquisitions: list[Acquisition]) -> dict[str, set[str]]:
-    """The patients of each clinical group; none where there is only one, or somebody's is not known."""
+    """Returns the patients of each clinical group; empty if there is only one, or if a patient's group is unknown."""
     groups: dict[str, set[str]] = {}
     for study in acquisitions:
         groups.setdefault(study.group, set()).add(study.patient)
@@ -125,9 +126,9 @@ def _groups(acquisitions: list[Acquisition]) -> dict[str, set[str]]:
 
 
 def _moments(sizes: list[Size]) -> dict[str, set[_Unit]]:
-    """The units of end diastole and of end systole of each beat; none where there is no beat.
+    """Returns the units at end diastole and at end systole of each heartbeat; empty if there is no heartbeat.
 
-    A beat is a study of several frames, or the studies that are one patient's frames.
+    A heartbeat is a study of several frames, or several studies that are the frames of a patient.
     """
     truths: dict[str, dict[_Unit, float]] = {}
     for size in sizes:

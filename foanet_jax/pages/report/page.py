@@ -1,4 +1,4 @@
-"""The report as one page: an HTML file without scripts that opens offline, on a phone and on paper."""
+"""The report as one page: an HTML file without scripts, which opens offline, on a phone and on paper."""
 
 import math
 import shlex
@@ -30,16 +30,18 @@ from foanet_jax.system.nesting import dotted
 from foanet_jax.training.spec import STAGES
 
 _EXTREMES = 5
-_BESIDE = "Beside this page: tables/ as Markdown, LaTeX and CSV at full precision, figures/ as PNG and PDF."
+_BESIDE = (
+    "The folder of this page also has tables/ (Markdown, LaTeX, and CSV with all digits) and figures/ (PNG and PDF)."
+)
 
 
 def write_report_page(result: SweepResult, tables: Sequence[Table], figures: Sequence[FigureFile], path: Path) -> None:
-    """Writes the page, whole or not at all: numbers, tables and pictures, and all that made them.
+    """Writes the page, whole or not at all: key numbers, tables, pictures, configuration and versions.
 
     Args:
-        result: of a sweep or a single run; `folds.json` is read from its folder where there is one.
-        tables: in their order, the main one first.
-        figures: whose PNGs go into the page.
+        result: a sweep or a single run. `folds.json` is read from its folder if it is there.
+        tables: the tables in their order, the main one first.
+        figures: the figures, whose PNGs become part of the page.
         path: the HTML file.
     """
     write_page(
@@ -123,7 +125,7 @@ def _key_numbers(result: SweepResult) -> Html:
 
 
 def _problems(result: SweepResult) -> Html:
-    # One cause can fail dozens of runs: each message stands here once.
+    # Dozens of runs can fail for the same reason. Each message is shown once.
     failed: dict[str, dict[str, list[int]]] = {}
     for row in result.rows:
         for fold, message in row.failures.items():
@@ -188,7 +190,7 @@ def _figures(figures: Sequence[FigureFile]) -> Html:
 
 def _extremes(result: SweepResult) -> Html:
     row = result.main_row
-    # With evaluation.patients "all", every fold has every patient.
+    # With evaluation.patients="all", every fold tests every patient.
     folds_of: dict[str, list[str]] = {}
     for run in row.runs:
         for name in dict.fromkeys(score.patient for score in run.scores):
@@ -216,7 +218,7 @@ def _extremes(result: SweepResult) -> Html:
 
     return join(
         [
-            tag("p", f"{row.title}, by the patient's mean {result.class_name} DC."),
+            tag("p", f"{row.title}, patients sorted by their mean DC of the {result.class_name}."),
             tag("div", table("Worst", patients[:count]), table("Best", patients[: -count - 1 : -1]), class_="pair"),
         ]
     )
@@ -232,8 +234,8 @@ def _flags(result: SweepResult) -> Html:
     if not cases:
         return tag("p", "No case was flagged.") if any(row.runs for row in result.rows) else Html()
     return titled_table(
-        "What the method itself says not to trust",
-        ["Row", "Flag", "Cases", "Which"],
+        "Cases in which the method reports a problem",
+        ["Row", "Flag", "Number", "Cases"],
         [[title, flag, str(len(which)), ", ".join(which)] for (flag, title), which in cases.items()],
         numeric=[2],
         long=[1, 3],
@@ -252,7 +254,7 @@ def _data(result: SweepResult) -> Html:
                 ["Fold", "Train", "Validation", "Test"],
                 [[str(number), *(str(len(fold[name])) for name in names)] for number, fold in folds],
                 numeric=range(1, 4),
-                notes=[f"Dealt out with seed {planned['seed']}."],
+                notes=[f"The folds were made with seed {planned['seed']}."],
             ),
             details(
                 "Test patients of each fold",
@@ -277,7 +279,7 @@ def _configuration(result: SweepResult) -> Html:
         parts.append(titled_table("What each row changes", ["Row", "Name", "Changes"], changes, long=[2]))
     stages = {name: dotted(result.config[name]) for name in STAGES if name in result.config}
     settings = dict.fromkeys(name for stage in stages.values() for name in stage)
-    # What rows would change, and their table, is no setting of a run.
+    # "rows" and "table" describe the experiment; they are not settings of a run.
     others = {name: value for name, value in result.config.items() if name not in (*stages, "rows", "table")}
     blocks = [
         titled_table(
@@ -286,13 +288,13 @@ def _configuration(result: SweepResult) -> Html:
             [[name, *(_value(stage.get(name, "–")) for stage in stages.values())] for name in settings],
         ),
         titled_table(
-            "Everything else",
+            "Other settings",
             ["Setting", "Value"],
             [[name, _value(value)] for name, value in dotted(others).items()],
             long=[1],
         ),
     ]
-    return join([*parts, details("Every setting", tag("div", *blocks, class_="pair"))])
+    return join([*parts, details("All settings", tag("div", *blocks, class_="pair"))])
 
 
 def _provenance(result: SweepResult) -> Html:
@@ -311,14 +313,14 @@ def _provenance(result: SweepResult) -> Html:
     commands = dict.fromkeys(shlex.join(run.record["command"]) for run in runs)
     return join(
         [
-            titled_table("Code, devices and versions", ["What", "Value"], rows, long=[1]),
+            titled_table("Code, devices and versions", ["Item", "Value"], rows, long=[1]),
             details(counted(len(commands), "command line"), *(tag("pre", command) for command in commands)),
         ]
     )
 
 
 def _distinct(runs: Sequence[RunResult], fact: Any) -> str:
-    """What the runs' records say, with the number of runs where they differ."""
+    """Returns a fact from the records of the runs; if the runs differ, each value with its number of runs."""
     counts = Counter(fact(run.record) for run in runs)
     if len(counts) == 1:
         return next(iter(counts))

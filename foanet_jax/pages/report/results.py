@@ -1,10 +1,10 @@
-"""What a sweep, or a single run, has left in its folders, read back without data, networks or a device.
+"""Reads the results in the folder of a sweep or of a single run. It needs no data set, no network and no device.
 
-SWEEP/sweep.json                      the experiment: configuration, rows, folds, what is compared with what
-SWEEP/folds.json                      who is trained on and who tested in each fold
-SWEEP/rows/ROW/foldK/                 a run, as `run.py` leaves it; done.json once it is finished
-SWEEP/rows/ROW/foldK/failed.json      instead, where it failed: {"error", "traceback"}
-SWEEP/localization-DIGEST/foldK/      the localization network that rows share
+SWEEP/sweep.json                      the experiment: configuration, rows, folds, the row that others are compared with
+SWEEP/folds.json                      the training and test patients of each fold
+SWEEP/rows/ROW/foldK/                 a run, as `run.py` writes it; done.json exists when it has finished
+SWEEP/rows/ROW/foldK/failed.json      instead of done.json, if it failed: {"error", "traceback"}
+SWEEP/localization-DIGEST/foldK/      the localization network that several rows share
 """
 
 import contextlib
@@ -36,18 +36,18 @@ class RunResult:
     """A finished run of one row on one fold.
 
     Attributes:
-        folder: of the run.
-        fold: its number.
-        record: run.json: config, command, versions, devices, platform, commit.
-        timings: seconds: "localization", "segmentation" (training), "evaluation", "study" (prediction of a study, the
-            median); without those that are not known.
-        scores: of every unit of the test patients.
-        sizes: the same units' areas or volumes.
-        flags: what was flagged, by case.
-        logs: the training log's records of each network, by its name.
-        indices: clinical indices beside the true ones; empty where an older version evaluated.
-        quality: confidence and verdict of every test study; empty as well.
-        acquisitions: the test studies' groups and grids; empty as well.
+        folder: the folder of the run.
+        fold: the number of the fold.
+        record: run.json: configuration, command, versions, devices, platform, commit.
+        timings: times in s: "localization" and "segmentation" (training), "evaluation", "study" (median time to
+            predict a study). Unknown times are not in it.
+        scores: the scores of every unit of the test patients.
+        sizes: areas or volumes of the same units.
+        flags: the flags of each case.
+        logs: the records of the training log, by network.
+        indices: predicted and true clinical indices; empty if an older version evaluated the run.
+        quality: confidence and verdict of every test study; empty if an older version evaluated the run.
+        acquisitions: group and grid of every test study; empty if an older version evaluated the run.
     """
 
     folder: Path
@@ -63,10 +63,10 @@ class RunResult:
     acquisitions: tuple[Acquisition, ...] = ()
 
     def gallery(self) -> list[Plane]:
-        """The image planes that the evaluation kept; read anew each time, they are large.
+        """Reads the image planes that the evaluation stored. They are large; each call reads them again.
 
         Raises:
-            InputError: their file is damaged.
+            InputError: "damaged-file" if their file is damaged.
         """
         with _readable(self.folder):
             return load_gallery(self.folder / EVALUATION)
@@ -74,16 +74,16 @@ class RunResult:
 
 @dataclasses.dataclass(frozen=True)
 class RowResult:
-    """One row of a table: an experiment's variant over the folds.
+    """One row of a table: a variant of an experiment, on all folds.
 
     Attributes:
-        name: as in "experiments/lvquan19.py:c".
-        title: as the table calls it, "BLP+CCE".
-        paper: the paper's own numbers by measure ("dc", "hd95_mm", "bdc"); empty where it has none.
-        change: what the row changes, by dotted name.
+        name: the short name, such as "c" in "experiments/lvquan19.py:c".
+        title: the name in the table, such as "BLP+CCE".
+        paper: the values in the paper, by measure ("dc", "hd95_mm", "bdc"); empty if it gives none.
+        change: the new values of the fields that the row changes, by dotted name.
         wanted: the folds that the row should have.
-        runs: the finished ones, in the order of their folds.
-        failures: what went wrong, by fold.
+        runs: the finished runs, in the order of the folds.
+        failures: the error message of each failed fold.
     """
 
     name: str
@@ -96,54 +96,54 @@ class RowResult:
 
     @property
     def scores(self) -> list[Score]:
-        """Of all finished folds."""
+        """The scores of all finished folds."""
         return [score for run in self.runs for score in run.scores]
 
     @property
     def sizes(self) -> list[Size]:
-        """Of all finished folds."""
+        """The sizes of all finished folds."""
         return [size for run in self.runs for size in run.sizes]
 
     @property
     def indices(self) -> list[IndexPair]:
-        """Of all finished folds."""
+        """The clinical indices of all finished folds."""
         return [pair for run in self.runs for pair in run.indices]
 
     @property
     def quality(self) -> list[QualityRow]:
-        """Of all finished folds."""
+        """Confidence and verdict of the test studies of all finished folds."""
         return [row for run in self.runs for row in run.quality]
 
     @property
     def acquisitions(self) -> list[Acquisition]:
-        """Of all finished folds."""
+        """Group and grid of the test studies of all finished folds."""
         return [study for run in self.runs for study in run.acquisitions]
 
     def patients(self, class_name: str) -> dict[str, PatientScore]:
-        """The patients' means of one class, by patient."""
+        """Returns the mean scores for one class, by patient."""
         return {row.patient: row for row in patient_means(self.scores) if row.class_name == class_name}
 
     @property
     def missing(self) -> tuple[int, ...]:
-        """Folds that neither finished nor failed."""
+        """The folds that have neither finished nor failed."""
         there = {run.fold for run in self.runs} | set(self.failures)
         return tuple(fold for fold in self.wanted if fold not in there)
 
 
 @dataclasses.dataclass(frozen=True)
 class SweepResult:
-    """A sweep, or a single run as a sweep of one row and one fold.
+    """The results of a sweep. A single run is a sweep of one row and one fold.
 
     Attributes:
-        folder: where it lies.
-        name: of the experiment.
-        title: over its table.
-        config: of the experiment, before the rows' changes.
-        classes: foreground classes in their order.
-        class_name: the class that the tables and box plots are about.
-        reference: the row that the others are compared with; None where there is only one.
-        rows: in the order of the table.
-        single: whether this is one run that no sweep made.
+        folder: the folder of the sweep or the run.
+        name: the name of the experiment.
+        title: the title of its table.
+        config: the configuration of the experiment, without the changes of the rows.
+        classes: the foreground classes, in their order.
+        class_name: the class in the main table and the box plots.
+        reference: the row with which the others are compared; None if there is only one row.
+        rows: the rows, in the order of the table.
+        single: whether this is a single run, not a sweep.
     """
 
     folder: Path
@@ -158,24 +158,25 @@ class SweepResult:
 
     @property
     def main_row(self) -> RowResult:
-        """What is shown where one row must do: the reference, or the first with a finished run where it has none."""
+        """The row for figures of one row: the reference, or the first with a finished run if the reference has none."""
         rows = [row for row in self.rows if row.runs] or self.rows
         return next((row for row in rows if row.name == self.reference), rows[0])
 
     def row(self, name: str) -> RowResult:
-        """A row by its name.
+        """Returns a row by its name.
 
         Raises:
-            KeyError: there is none of that name.
+            KeyError: there is no row of this name.
         """
         return {row.name: row for row in self.rows}[name]
 
 
 def read_sweep(folder: Path) -> SweepResult:
-    """All that is there of a sweep, or of a single run.
+    """Reads the results of a sweep or a single run, as far as they exist.
 
     Raises:
-        InputError: the folder holds neither, or a file in it cannot be read.
+        InputError: "missing-file" if the folder is not that of a sweep or a run, or if a file is missing;
+            "damaged-file" if a file cannot be read.
     """
     with _readable(folder):
         if (folder / SWEEP).exists():
@@ -183,14 +184,14 @@ def read_sweep(folder: Path) -> SweepResult:
         if (folder / RUN).exists():
             return _read_single(folder)
     raise InputError(
-        "missing-file", f"{folder}: neither {SWEEP} nor {RUN} is in it; name the folder of a sweep or of a run"
+        "missing-file", f"{folder}: contains neither {SWEEP} nor {RUN}; name the folder of a sweep or of a run"
     )
 
 
 def _read_sweep(folder: Path) -> SweepResult:
     plan = read_json(folder / SWEEP)
     require_names(plan["rows"])
-    if not all(type(fold) is int for fold in plan["folds"]):  # They become names of folders.
+    if not all(type(fold) is int for fold in plan["folds"]):  # They are part of the names of folders.
         raise ValueError(f"{SWEEP} has the folds {plan['folds']}")
     rows = []
     for name, row in plan["rows"].items():
@@ -212,7 +213,7 @@ def _read_sweep(folder: Path) -> SweepResult:
         config=plan["config"],
         classes=classes,
         class_name=chosen_class(plan["class_name"], classes),
-        # It may not have been asked for yet.
+        # The row of the reference may not have been requested yet.
         reference=plan["reference"] if plan["reference"] in plan["rows"] else None,
         rows=tuple(rows),
     )
@@ -238,20 +239,20 @@ def _read_single(folder: Path) -> SweepResult:
 
 
 def failure(place: Path) -> str | None:
-    """How the run in a folder failed; None where it did not."""
+    """Returns the error message of the run in a folder; None if it did not fail."""
     try:
         return json.loads((place / FAILED).read_text(encoding="utf-8"))["error"]
-    except FileNotFoundError:  # Another process may just be trying again.
+    except FileNotFoundError:  # This also happens while another process tries the run again.
         return None
 
 
 def run_folder(sweep: Path, row: str, fold: int) -> Path:
-    """Where a row's run on a fold lies."""
+    """Returns the folder of the run of a row on a fold."""
     return sweep / "rows" / row / f"fold{fold}"
 
 
 def chosen_class(wanted: str, classes: tuple[str, ...]) -> str:
-    """The class that a table is about: the wanted one, or the first where the data set has none of that name."""
+    """Returns the class of the main table: the wanted class, or the first one if the data set does not have it."""
     return wanted if wanted in classes or not classes else classes[0]
 
 
@@ -261,14 +262,14 @@ def _classes_of(runs: list[RunResult]) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def _readable(folder: Path) -> Iterator[None]:
-    """Tells whatever damage is met below a folder as an InputError."""
+    """Turns every error from a damaged file in a folder into an InputError."""
     try:
         yield
     except InputError:
         raise
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, csv.Error) as error:
         what = f"{type(error).__name__}: {error}"
-        raise InputError("damaged-file", f"{folder}: cannot be read ({what}); run what is damaged again") from error
+        raise InputError("damaged-file", f"{folder}: cannot be read ({what}); repeat the run") from error
 
 
 def _read_run(folder: Path, fold: int) -> RunResult:
@@ -305,14 +306,14 @@ def _timings(folder: Path) -> dict[str, float]:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds.
+    """Reads a JSON file.
 
     Raises:
-        InputError: it is missing or no JSON.
+        InputError: "missing-file" if there is no such file; "damaged-file" if it is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError("missing-file", f"{path}: no such file; is the folder whole?") from None
+        raise InputError("missing-file", f"{path}: no such file; copy the whole folder, or repeat the run") from None
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise InputError("damaged-file", f"{path}: {error}; run that part again") from None
+        raise InputError("damaged-file", f"{path}: {error}; repeat the run") from None

@@ -1,4 +1,4 @@
-"""A row of an experiment's table."""
+"""A row of the table of an experiment."""
 
 import dataclasses
 import re
@@ -12,12 +12,12 @@ _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A variant of an experiment, as its table has it.
+    """A variant of an experiment, one row of its table.
 
     Attributes:
-        title: as the table calls it.
-        change: what it changes, by dotted name.
-        paper: what the paper has of "dc", "hd95_mm" and "bdc".
+        title: the name in the table.
+        change: the new values of the fields that it changes, by dotted name.
+        paper: the values in the paper: "dc", "hd95_mm" and "bdc", as far as it gives them.
     """
 
     title: str
@@ -26,11 +26,11 @@ class Row:
 
 
 def require_names(names) -> None:
-    """Checks names of rows, which become names of folders.
+    """Checks the names of rows, which become names of folders.
 
     Raises:
-        InputError: one is anything but letters, digits, dots, dashes and underscores.
+        InputError: "row-name" if a name has other characters than letters, digits, ".", "-" and "_".
     """
     for name in names:
         if not _NAME.fullmatch(name):
-            raise InputError("row-name", f"a row is called {name!r}; use letters, digits, '.', '-' and '_'")
+            raise InputError("row-name", f"the name of a row is {name!r}; use only letters, digits, '.', '-' and '_'")

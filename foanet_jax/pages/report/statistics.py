@@ -1,13 +1,15 @@
 """Paired statistics over patients, between two rows of a table.
 
-What is silent in the paper is chosen for few patients and skewed measures, a missed structure's 95HD above all:
+The paper does not describe its statistics. These methods suit few patients and skewed measures, such as the 95HD of a
+missed structure:
 
-- intervals: the bootstrap's bias-corrected and accelerated interval (BCa; Efron, J. Am. Stat. Assoc. 1987), which
-  follows the skew that a percentile interval leaves out;
-- test: Wilcoxon's signed ranks, two-sided, zeros ranked and then left out (Pratt, J. Am. Stat. Assoc. 1959), since
-  equal patients speak for neither side and dropping them first would make the others look more decided. Exact up to 50
-  pairs, or 13 where differences are tied or zero; the normal approximation beyond;
-- effect: the matched-pairs rank-biserial correlation over the same ranks (Kerby, Compr. Psychol. 2014).
+- intervals: bias-corrected and accelerated bootstrap intervals (BCa; Efron, J. Am. Stat. Assoc. 1987). Unlike
+  percentile intervals, they follow the skew of the data.
+- test: Wilcoxon's signed-rank test, two-sided. Zero differences are ranked and then left out (Pratt, J. Am. Stat.
+  Assoc. 1959): equal patients support neither row, but leaving them out before ranking would make the other
+  differences look more certain. The test is exact up to 50 pairs, or up to 13 pairs if differences are tied or zero.
+  For more pairs it uses the normal approximation.
+- effect: the matched-pairs rank-biserial correlation, over the same ranks (Kerby, Compr. Psychol. 2014).
 """
 
 import dataclasses
@@ -20,13 +22,13 @@ import scipy
 LEVEL = 0.95
 RESAMPLES = 10_000
 
-# Differences that are equal in the reals are not in floating point, and would lose their tie.
+# Differences that are equal as real numbers may differ in floating point. Rounding keeps them tied.
 _DECIMALS = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """A 95 % interval; NaN where there are fewer than two values."""
+    """A 95 % interval; NaN if there are fewer than two values."""
 
     low: float
     high: float
@@ -34,16 +36,17 @@ class Interval:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Paired values against a reference; differences are value − reference. All NaN but n where n = 0.
+    """A comparison of paired values. Differences are value − reference. If n = 0, all other attributes are NaN.
 
     Attributes:
-        n: pairs.
-        mean: of the differences, in the values' unit.
-        interval: bootstrap 95 % interval of that mean.
-        median: of the differences.
-        p: Wilcoxon's, two-sided, unadjusted; 1 where all differences are zero.
-        effect: rank-biserial correlation, −1 to 1: the rank sum of the pairs whose value is higher, less that of the
-            pairs whose value is lower, over the sum of all ranks. 1: every value is above its reference.
+        n: number of pairs.
+        mean: mean of the differences, in the unit of the values.
+        interval: bootstrap 95 % interval of this mean.
+        median: median of the differences.
+        p: p value of Wilcoxon's signed-rank test, two-sided, not adjusted; 1 if all differences are zero.
+        effect: rank-biserial correlation, −1 to 1: the rank sum of the pairs with the higher value, minus the rank
+            sum of the pairs with the lower value, divided by the sum of all ranks. 1: every value is above its
+            reference.
     """
 
     n: int
@@ -57,19 +60,19 @@ class Comparison:
 def compare(
     values: Sequence[float], reference: Sequence[float], *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Comparison:
-    """Compares paired values, a pair per patient; the patients' order does not matter.
+    """Compares paired values, one pair for each patient. The order of the patients does not matter.
 
     Args:
         values: (n,) finite.
         reference: (n,) finite, the same patients in the same order.
-        seed: of the bootstrap.
-        resamples: of the bootstrap.
+        seed: seed of the bootstrap.
+        resamples: number of resamples of the bootstrap.
 
     Raises:
-        ValueError: lengths differ, or a value is not finite.
+        ValueError: the lengths differ, or a value is not finite.
     """
     if len(values) != len(reference):
-        raise ValueError(f"{len(values)} values against {len(reference)}; pass one pair per patient")
+        raise ValueError(f"{len(values)} values and {len(reference)} reference values; pass one pair per patient")
     differences = _finite(values) - _finite(reference)
     if not len(differences):
         return Comparison(0, math.nan, Interval(math.nan, math.nan), math.nan, math.nan, math.nan)
@@ -86,14 +89,14 @@ def compare(
 
 
 def interval(values: Sequence[float] | np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
-    """Bootstrap 95 % interval (BCa) of the mean over patients; the values' order does not matter.
+    """Returns the bootstrap 95 % interval (BCa) of the mean over patients. The order of the values does not matter.
 
-    Equal values give an interval of no width, fewer than two give NaN.
+    Equal values give an interval of zero width. Fewer than two values give NaN.
 
     Args:
-        values: (n,) finite, one per patient.
-        seed: of the resampling.
-        resamples: how many.
+        values: (n,) finite, one for each patient.
+        seed: seed of the bootstrap.
+        resamples: number of resamples of the bootstrap.
 
     Raises:
         ValueError: a value is not finite.
@@ -116,14 +119,14 @@ def interval(values: Sequence[float] | np.ndarray, *, seed: int = 0, resamples: 
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p values adjusted for their number by Holm's step-down method (Scand. J. Stat. 1979), in the order given.
+    """Adjusts p values for multiple tests by Holm's step-down method (Scand. J. Stat. 1979); the order is kept.
 
     Raises:
         ValueError: a value is outside [0, 1] or NaN.
     """
     p = np.asarray(p_values, float)
     if not np.all((p >= 0) & (p <= 1)):
-        raise ValueError(f"p values {list(p_values)}; each lies in [0, 1]")
+        raise ValueError(f"p values {list(p_values)}; each must be in [0, 1]")
     order = np.argsort(p, kind="stable")
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
@@ -137,5 +140,5 @@ def _mean(values: np.ndarray) -> float:
 def _finite(values: Sequence[float] | np.ndarray) -> np.ndarray:
     array = np.asarray(values, float)
     if array.ndim != 1 or not np.isfinite(array).all():
-        raise ValueError(f"values of shape {array.shape}, not all finite numbers; pass one finite number per patient")
+        raise ValueError(f"values of shape {array.shape}, not all of them finite; pass one finite number per patient")
     return array

@@ -1,6 +1,6 @@
-"""A table of typed cells, as Markdown, LaTeX and CSV.
+"""A table of typed cells, which can be written as Markdown, LaTeX and CSV.
 
-A cell holds numbers, not text: the text, the LaTeX and the CSV are all made from the same cells.
+A cell contains numbers, not text. Text, LaTeX and CSV are all made from the same cells.
 """
 
 import csv
@@ -17,7 +17,7 @@ Value: TypeAlias = str | int | float | None
 
 @dataclasses.dataclass(frozen=True)
 class Number:
-    """One number, NaN where it is undefined, and how it is printed."""
+    """One number, NaN if it is undefined, and its format."""
 
     value: float
     form: str = ".3f"
@@ -28,7 +28,7 @@ class Number:
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """Mean, sd (n − 1) and median over n patients, and the mean's bootstrap 95 % interval; NaN where undefined."""
+    """Mean, sd (n − 1) and median over n patients, and the bootstrap 95 % interval of the mean; NaN if undefined."""
 
     mean: float
     sd: float
@@ -45,7 +45,7 @@ class Estimate:
 
 @dataclasses.dataclass(frozen=True)
 class MeanSd(Estimate):
-    """An estimate of which the text has mean and sd alone; the CSV has all of it."""
+    """An estimate whose text is mean and sd only. The CSV has all its numbers."""
 
     def parts(self) -> tuple[str, ...]:
         return super().parts()[:1]
@@ -53,7 +53,7 @@ class MeanSd(Estimate):
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """Mean and median of n paired differences, and the mean's bootstrap 95 % interval; NaN where undefined."""
+    """Mean and median of n paired differences, and the bootstrap 95 % interval of the mean; NaN if undefined."""
 
     mean: float
     median: float
@@ -68,7 +68,7 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True)
 class PValue:
-    """A p value, NaN where there was nothing to test."""
+    """A p value; NaN if there was nothing to test."""
 
     value: float
 
@@ -78,7 +78,7 @@ class PValue:
 
 @dataclasses.dataclass(frozen=True)
 class Seconds:
-    """Mean seconds over the n folds whose time is known, NaN where there is none."""
+    """Mean time in s over the n folds whose time is known; NaN if there is none."""
 
     mean: float
     n: int
@@ -93,7 +93,7 @@ class Seconds:
 
 @dataclasses.dataclass(frozen=True)
 class FoldCount:
-    """Folds finished of those wanted; † where one is not, and a note of the table says why."""
+    """The number of finished folds and of all folds. † means that a fold is missing; a note of the table says why."""
 
     finished: int
     wanted: int
@@ -102,7 +102,7 @@ class FoldCount:
         return (f"{self.finished}/{self.wanted}" + (" †" if self.finished < self.wanted else ""),)
 
 
-# Of a cell of numbers, `parts` is its text; `cell_values` has its numbers.
+# The text of a cell of numbers is `parts`; `cell_values` returns its numbers.
 Cell: TypeAlias = str | int | Number | Estimate | Difference | PValue | Seconds | FoldCount | None
 
 
@@ -111,14 +111,14 @@ class Table:
     """A table of typed cells.
 
     Attributes:
-        name: of its files.
-        title: over it.
-        header: of each column, to be read.
-        keys: of each column, in the CSV; numbers of one cell are told apart by an ending, "dc_mean", "dc_sd".
-        rows: cells, as many in each row as there are columns; None is blank.
-        notes: below it.
+        name: the name of its files.
+        title: the text above the table.
+        header: the heading of each column, for people.
+        keys: the name of each column in the CSV. The numbers of one cell have different endings: "dc_mean", "dc_sd".
+        rows: the cells, one for each column; None is a blank cell.
+        notes: texts below the table.
         best: (row, column) of the cells in bold.
-        grouped: whether rows with the same first cell belong together.
+        grouped: whether rows with the same first cell form a group.
     """
 
     name: str
@@ -131,11 +131,11 @@ class Table:
     grouped: bool = False
 
     def text_rows(self) -> list[list[str]]:
-        """Every cell as plain text, on one line."""
+        """Returns every cell as one line of plain text."""
         return [[" ".join(cell_parts(cell)) for cell in row] for row in self.rows]
 
     def as_markdown(self) -> str:
-        """Title, a pipe table and the notes as a list."""
+        """Returns the title, a pipe table, and the notes as a list."""
         lines = [f"**{markdown(self.title)}**", ""]
         lines.append(_piped(map(markdown, self.header)))
         lines.append(_piped(":--" if left else "--:" for left in self._left()))
@@ -146,7 +146,7 @@ class Table:
         return "\n".join(lines) + "\n"
 
     def as_latex(self) -> str:
-        r"""A `table` environment that needs booktabs alone, a row of the table a line of the text."""
+        r"""Returns a `table` environment that needs only booktabs. Each row of the table is one line of text."""
         lines = [
             r"% \usepackage{booktabs}",
             r"\begin{table}",
@@ -188,26 +188,26 @@ class Table:
     def _marked_up(
         self, i: int, row: Sequence[Cell], escape: Callable[[str], str], bold: str
     ) -> Iterator[tuple[str, ...]]:
-        """The parts of every cell of row i in a markup; the first part of the best ones is bold."""
+        """Yields the escaped parts of every cell of row i. The first part of the best cells is bold."""
         for j, cell in enumerate(row):
             first, *others = map(escape, cell_parts(cell))
             yield bold.format(first) if (i, j) in self.best else first, *others
 
 
 def table_of(columns: Mapping[str, str], rows: Iterable[tuple[Cell, ...]], *, notes: Iterable[str], **fields) -> Table:
-    """A table whose columns' headings are given by their keys; `fields` are the others of `Table`."""
+    """Makes a table. `columns` are the headings by key; `fields` are the other attributes of `Table`."""
     return Table(header=tuple(columns.values()), keys=tuple(columns), rows=tuple(rows), notes=tuple(notes), **fields)
 
 
 def cell_parts(cell: Cell) -> tuple[str, ...]:
-    """A cell's text, the main number first; a second part may stand below it."""
+    """Returns the text of a cell: the main number, and perhaps a second part to show below it."""
     if cell is None:
         return ("",)
     return (str(cell),) if isinstance(cell, str | int) else cell.parts()
 
 
 def cell_values(cell: Cell) -> dict[str, Value]:
-    """A cell's numbers by their ending in the CSV, "" where there is but one."""
+    """Returns the numbers of a cell by the ending of their name in the CSV; the ending of a single number is ""."""
     if cell is None or isinstance(cell, str | int):
         return {"": cell}
     return {"": cell.value} if isinstance(cell, Number | PValue) else dataclasses.asdict(cell)
@@ -228,7 +228,7 @@ def _csv_cell(value: Value) -> Value:
 
 
 def _stacked(parts: Sequence[str]) -> str:
-    r"""Parts one above the other, so that a table fits its page."""
+    r"""Stacks the parts of a cell, so that the table fits on a page."""
     if len(parts) == 1:
         return parts[0]
     return r"\begin{tabular}[t]{@{}r@{}}" + r" \\ ".join(parts) + r"\end{tabular}"

@@ -1,4 +1,4 @@
-"""The report's tables: the paper's Table I with its spread, every class, the rows compared, and the time it took."""
+"""The tables of the report: Table I of the paper with intervals, all classes, comparisons of the rows, and times."""
 
 import dataclasses
 import math
@@ -31,7 +31,7 @@ _TIMED = ("localization", "segmentation", "evaluation", "study")
 
 
 def make_tables(result: SweepResult) -> list[Table]:
-    """The tables "main", "classes", "comparisons" (where there is something to compare) and "timings"."""
+    """Returns the tables "main", "classes", "comparisons" (if there are rows to compare) and "timings"."""
     summaries = {row.name: summarise(row.scores) for row in result.rows}
     classes = tuple(dict.fromkeys([result.class_name, *result.classes, FOREGROUND]))
     scored = {
@@ -46,7 +46,7 @@ def make_tables(result: SweepResult) -> list[Table]:
 
 
 def write_tables(tables: Iterable[Table], folder: str | Path) -> list[Path]:
-    """Writes NAME.md, NAME.tex and NAME.csv of each table into a folder, each whole or not at all; returns them."""
+    """Writes NAME.md, NAME.tex and NAME.csv for each table, each whole or not at all, and returns their paths."""
     written = []
     for table in tables:
         texts = {"md": table.as_markdown(), "tex": table.as_latex(), "csv": table.as_csv()}
@@ -60,14 +60,14 @@ def write_tables(tables: Iterable[Table], folder: str | Path) -> list[Path]:
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
-    """What a row found for one class: an estimate per measure, and what is in it."""
+    """The scores of a row for one class: an estimate for each measure, and the summary behind it."""
 
     estimates: Mapping[str, Estimate]
     summary: ClassSummary
 
 
 def class_estimates(summary: Summary, class_name: str) -> Scored:
-    """What a summary says of one class, with bootstrap intervals; NaN of a class that it does not have."""
+    """Returns the estimates for one class, with bootstrap intervals; NaN for a class that the summary does not have."""
     none = Statistic(math.nan, math.nan, math.nan)
     found = {row.class_name: row for row in summary.classes}.get(
         class_name, ClassSummary(class_name, 0, 0, 0, 0, none, none, none, none)
@@ -83,7 +83,7 @@ def class_estimates(summary: Summary, class_name: str) -> Scored:
 
 
 def _patients(summary: Summary, class_name: str) -> dict[str, PatientScore]:
-    """Those with a unit in the means, by patient."""
+    """Returns the patients that have a unit in the means, by id."""
     return {row.patient: row for row in summary.patients if row.class_name == class_name and row.n_units}
 
 
@@ -91,7 +91,9 @@ _Results: TypeAlias = Mapping[tuple[str, str], Scored]
 
 
 def _main(result: SweepResult, scored: _Results) -> Table:
-    in_paper = {measure for row in result.rows for measure in row.paper}  # no column for what the paper leaves out
+    in_paper = {
+        measure for row in result.rows for measure in row.paper
+    }  # Measures without a value in the paper get no column.
     counts = _count_columns(scored)
     columns = dict(_ROW)
     for measure, heading in HEADINGS.items():
@@ -106,7 +108,7 @@ def _main(result: SweepResult, scored: _Results) -> Table:
             if measure in in_paper:
                 cells.append(Number(row.paper[measure]) if measure in row.paper else None)
         rows.append((*cells, *(getattr(found.summary, key) for key in counts)))
-    paper_note = ["paper: the paper's own value; blank where it has none."] if in_paper else []
+    paper_note = ["paper: the value in the paper; blank if it gives none."] if in_paper else []
     return table_of(
         name="main",
         title=f"{result.title}: {result.class_name}",
@@ -136,12 +138,13 @@ def _classes(result: SweepResult, scored: _Results) -> Table:
             )
     return table_of(
         name="classes",
-        title=f"{result.title}: every class",
+        title=f"{result.title}: all classes",
         columns=columns,
         rows=rows,
         notes=(
             *_estimate_notes(counts),
-            f"{FOREGROUND}: each patient's mean over the classes; its units and misses are summed over them.",
+            f"{FOREGROUND}: the mean over the classes, for each patient. Its units and misses are the sums over the "
+            "classes.",
             *_fold_marks(result.rows),
         ),
         best=frozenset(best),
@@ -193,19 +196,21 @@ def _comparisons(result: SweepResult, reference: RowResult, summaries: Mapping[s
     (folds,) = _fold_count(reference).parts()
     subject = f"{reference.name} ({reference.title}, folds {folds})"
     notes = [
-        f"Difference: row less {reference.name}, mean (median) [bootstrap 95 % interval of the mean, BCa, "
-        f"{RESAMPLES:,} resamples] over the patients that both have. DC and BDC: above 0 the row is better; "
-        "95HD: below 0.",
-        "Effect: matched-pairs rank-biserial correlation; +1 where the row's value is the higher for every patient.",
-        "p: Wilcoxon's signed ranks, two-sided, zeros by Pratt; Holm: adjusted for the rows of that measure.",
-        "Left out: patients whom only one of the two rows has.",
-        "Intervals and p values speak of other patients, not of other trainings: a row is trained once a fold.",
+        f"Difference: row − {reference.name}, mean (median) [bootstrap 95 % interval of the mean, BCa, "
+        f"{RESAMPLES:,} resamples] over the patients that both rows have. For DC and BDC, the row is better if the "
+        "difference is above 0; for 95HD, if it is below 0.",
+        "Effect: matched-pairs rank-biserial correlation; +1 if the row has the higher value for every patient.",
+        "p: Wilcoxon's signed-rank test, two-sided, zero differences by Pratt's method. Holm: adjusted for the number "
+        "of rows with this measure.",
+        "Left out: patients that only one of the two rows has.",
+        "Each row is trained only once for each fold. Intervals and p values therefore tell about other patients, not "
+        "about other trainings.",
     ]
     if any(n < 6 for n in pair_counts):
         notes.append("Fewer than 6 pairs cannot give p < 0.05.")
     return table_of(
         name="comparisons",
-        title=f"{result.title}: {result.class_name}, every row against {subject}",
+        title=f"{result.title}: {result.class_name}, all rows compared with {subject}",
         columns=columns,
         rows=rows,
         notes=(*notes, *_fold_marks(result.rows)),
@@ -226,22 +231,22 @@ def _timings(result: SweepResult) -> Table:
         columns=columns,
         rows=rows,
         notes=(
-            "A fold's training of each network, its evaluation, and the prediction of a study (the fold's median): "
-            "means over the finished folds whose time is known.",
-            "Rows that share a localization network each tell its time.",
+            "Time for the training of each network on a fold, for the evaluation, and for the prediction of a study "
+            "(median of the fold). Means over the finished folds whose time is known.",
+            "Rows that share a localization network all show the same time for it.",
             *_fold_marks(result.rows),
         ),
     )
 
 
 def _count_columns(scored: _Results) -> dict[str, str]:
-    """Headings of the counts by their field of `ClassSummary`; excluded only where there are any."""
+    """Returns the headings of the counts by field of `ClassSummary`. "excluded" is there only if a unit is excluded."""
     counts = {"n_patients": "patients", "n_units": "units", "misses": "misses"}
     return counts | ({"excluded": "excluded"} if any(row.summary.excluded for row in scored.values()) else {})
 
 
 def _row_cells(row: RowResult) -> tuple[str, str, FoldCount]:
-    """The cells of the columns `_ROW`."""
+    """Returns the cells of the columns `_ROW`."""
     return row.name, row.title, _fold_count(row)
 
 
@@ -252,16 +257,18 @@ def _fold_count(row: RowResult) -> FoldCount:
 def _estimate_notes(counts: Mapping[str, str]) -> list[str]:
     notes = [
         "Mean ± sd (median) [bootstrap 95 % interval of the mean, BCa, "
-        f"{RESAMPLES:,} resamples] over patients, each the mean of its units (time frames' volumes).",
-        "A miss, one of the two masks empty, is in the means: DC and BDC 0, 95HD the image's diagonal.",
+        f"{RESAMPLES:,} resamples] over patients. The value of a patient is the mean of its units (the volume of one "
+        "frame).",
+        "Miss: only one of prediction and truth has the class. It is part of the means, with DC and BDC 0 and the "
+        "diagonal of the image as 95HD.",
     ]
     if "excluded" in counts:
-        notes.append("Excluded: units left out of the means, both masks empty.")
+        notes.append("Excluded: units in which neither prediction nor truth has the class. They are not in the means.")
     return notes
 
 
 def fold_notes(rows: Iterable[RowResult]) -> list[str]:
-    """Why each row marked with † is not whole."""
+    """Returns a note for each row marked with †: why folds are missing."""
     notes = []
     for row in rows:
         reasons = [f"fold {fold} failed: {' '.join(error.split())}" for fold, error in sorted(row.failures.items())]
@@ -272,16 +279,16 @@ def fold_notes(rows: Iterable[RowResult]) -> list[str]:
 
 
 def _fold_marks(rows: Iterable[RowResult]) -> list[str]:
-    """What † means, where a row has one."""
-    return ["†: some folds failed or are not done; the main table says which."] if fold_notes(rows) else []
+    """Returns a note on the meaning of †, if a row has one."""
+    return ["†: some folds failed or have not finished; the main table lists them."] if fold_notes(rows) else []
 
 
 def _best(
     rows: Sequence[RowResult], scored: _Results, class_name: str, keys: Sequence[str]
 ) -> frozenset[tuple[int, int]]:
-    """Row and column of each measure's best mean among whole rows, where there are two or more.
+    """Returns row and column of the best mean of each measure, among two or more rows with all their folds.
 
-    A row that lacks folds is over other patients, so it neither wins nor loses.
+    A row without all its folds has other patients; its means cannot be compared.
     """
     best: set[tuple[int, int]] = set()
     for measure in HEADINGS:

@@ -1,4 +1,4 @@
-"""What was found in one study, as a page that opens offline, on a phone and on paper; and an index of such pages."""
+"""The page of a study, which opens offline, on a phone and on paper, and the index of such pages."""
 
 from foanet_jax.pages.study_page.index import IndexEntry, write_index_page
 from foanet_jax.pages.study_page.page import write_study_page

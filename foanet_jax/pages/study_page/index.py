@@ -1,4 +1,4 @@
-"""The pages of a folder of studies, on one page."""
+"""The index: one page that lists the pages of all studies."""
 
 import dataclasses
 import io
@@ -18,7 +18,7 @@ from foanet_jax.pages.study_page.page import PURPOSE, STYLE, verdict_kind
 from foanet_jax.pages.study_page.result import VERDICTS
 
 _THUMBNAIL_PX = 96
-# What is shown of a beat, by its column in the summary.
+# The numbers of a heartbeat in the table of patients, by their column in the summary.
 _OF_A_BEAT = {
     "lv_ef_percent": ("LV EF (%)", ".1f"),
     "lv_edv_ml": ("LV EDV (ml)", ".0f"),
@@ -32,15 +32,15 @@ _OF_A_BEAT = {
 
 @dataclasses.dataclass(frozen=True)
 class IndexEntry:
-    """One study of the folder.
+    """One study in the index.
 
     Attributes:
-        case: what it is called.
-        page: path of its page, relative to the index; "" where there is none.
+        case: the id of the study.
+        page: path of its page, relative to the index; "" if there is none.
         verdict: as in `StudyResult`.
-        reason: the gravest flag's sentence, or why it could not be segmented.
-        ef_percent: LV ejection fraction; None or NaN where it is not known.
-        thumbnail: (H, W, 3) uint8, as `thumbnail_of` makes it; None where there is none.
+        reason: the most important finding, or why the study could not be segmented.
+        ef_percent: LV ejection fraction; None or NaN if it is not known.
+        thumbnail: (H, W, 3) uint8; None if there is none.
     """
 
     case: str
@@ -58,16 +58,16 @@ def write_index_page(
     patients: Sequence[JoinedPatient] = (),
     title: str = "Studies",
 ) -> None:
-    """Writes a table of studies with links to their pages, those to look at first, whole or not at all.
+    """Writes a table of the studies with links to their pages, whole or not at all. The worst verdicts come first.
 
     Args:
-        entries: in the order in which studies of one verdict are listed.
+        entries: the studies. Those with the same verdict stay in this order.
         path: the HTML file.
-        patients: a table of them stands above, where there are any, in the same order.
-        title: of the page.
+        patients: if there are any, a table of them comes first.
+        title: the heading of the page.
     """
     listed = sorted(entries, key=lambda entry: _rank(entry.verdict))
-    counts = Counter(entry.verdict.lower() or "not judged" for entry in listed)
+    counts = Counter(entry.verdict.lower() or "no verdict" for entry in listed)
     summary = f"{counted(len(listed), 'study', 'studies')}"
     if listed:
         summary += ": " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
@@ -80,7 +80,7 @@ def write_index_page(
 
 
 def _rank(verdict: str) -> int:
-    """What is to be looked at first is least; what is not judged comes before what is good."""
+    """Returns 0 for the studies to look at first. Studies without a verdict come before good ones."""
     order = ("reject", "check", "", "good")
     return order.index(verdict.lower()) if verdict.lower() in order else 0
 
@@ -113,7 +113,7 @@ def _name(entry: IndexEntry) -> Html:
     shown = [] if entry.thumbnail is None else [image(_small_png(entry.thumbnail), "")]
     if not entry.page:
         return tag("span", *shown, tag("span", entry.case))
-    # Relative whatever it is called: neither a scheme nor a host can stand at its beginning.
+    # "./" keeps the link relative: the name of a file can then be neither a scheme nor a host.
     return tag("a", *shown, tag("span", entry.case), href=f"./{quote(os.fsencode(entry.page))}")
 
 
@@ -130,6 +130,6 @@ def _small_png(picture: np.ndarray) -> bytes:
     thumbnail = Image.fromarray(np.ascontiguousarray(picture, np.uint8))
     thumbnail.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
     file = io.BytesIO()
-    # A palette is a third of the size, and enough for greys and a few colours.
+    # With a palette the file has a third of the size. 96 colours are enough for greys and a few colours.
     thumbnail.quantize(96).save(file, format="PNG", optimize=True)
     return file.getvalue()

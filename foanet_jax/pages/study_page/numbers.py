@@ -1,4 +1,4 @@
-"""The numbers of one study as tiles and tables of text."""
+"""The numbers of one study, as key numbers and as tables of text."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,11 @@ _NAMES = {
 
 
 def key_numbers(result: StudyResult) -> list[tuple[str, str, str]]:
-    """Label, value and unit of what matters most: volumes, EF and mass; areas; or every structure's volume."""
+    """Returns label, value and unit of the key numbers.
+
+    They are volumes, ejection fractions and mass of a short-axis cine, the volumes of the structures of a single stack
+    or whole heart, or the areas and wall thickness of single slices.
+    """
     ed, es = result.end_frames
     if result.ventricle is not None and len(result.mask) > 1:
         left, right = result.ventricle.left, result.ventricle.right
@@ -40,7 +44,7 @@ def key_numbers(result: StudyResult) -> list[tuple[str, str, str]]:
     elif result.volumes_ml:
         tiles = [(f"Volume of {name}", float(known_first(curve)), "ml") for name, curve in result.volumes_ml.items()]
         if result.ventricle is not None:
-            tiles.append(("LV mass", result.ventricle.mass_g, "g, of this frame"))
+            tiles.append(("LV mass", result.ventricle.mass_g, "g, in this frame"))
     elif result.indices is not None and ed is not None:
         tiles = _slice_tiles(result, ed, es)
     else:
@@ -56,24 +60,24 @@ def _slice_tiles(result: StudyResult, ed: int, es: int | None) -> list[tuple[str
         return [
             ("Cavity area", float(cavity[ed]), "mm²"),
             ("Myocardium area", float(result.indices.myocardium_area_mm2[ed, 0]), "mm²"),
-            ("Mean wall", float(wall[ed]), "mm"),
+            ("Mean wall thickness", float(wall[ed]), "mm"),
         ]
     tiles = [
         ("Cavity area, largest", float(cavity[ed]), f"mm², frame {ed + 1}"),
         ("Myocardium area", float(result.indices.myocardium_area_mm2[ed, 0]), f"mm², frame {ed + 1}"),
-        ("Mean wall, end diastole", float(wall[ed]), f"mm, frame {ed + 1}"),
+        ("Mean wall thickness, end diastole", float(wall[ed]), f"mm, frame {ed + 1}"),
     ]
     if es is not None:
         tiles[1:1] = [
             ("Cavity area, smallest", float(cavity[es]), f"mm², frame {es + 1}"),
             ("Fractional area change", float(100 * (1 - cavity[es] / cavity[ed])), "%"),
         ]
-        tiles.append(("Mean wall, end systole", float(wall[es]), f"mm, frame {es + 1}"))
+        tiles.append(("Mean wall thickness, end systole", float(wall[es]), f"mm, frame {es + 1}"))
     return tiles
 
 
 def frame_table(result: StudyResult) -> tuple[list[str], list[list[str]]]:
-    """Header and a row for each frame: volumes and thicknesses of stacks, all indices of single slices."""
+    """Returns header and rows, one for each frame: volumes and wall thicknesses of a stack, all indices of a slice."""
     columns: dict[str, np.ndarray] = {f"{name} (ml)": curve for name, curve in volume_curves(result).items()}
     if result.indices is not None and result.mask.shape[1] == 1:
         columns |= slice_columns(result, 0)
@@ -92,7 +96,7 @@ def frame_table(result: StudyResult) -> tuple[list[str], list[list[str]]]:
 
 
 def slice_table(result: StudyResult, frame: int) -> tuple[list[str], list[list[str]]]:
-    """Header and a row for each slice of one frame: areas, dimensions, thicknesses, and what is wrong."""
+    """Returns header and rows, one for each slice of a frame: areas, dimensions, wall thicknesses and remarks."""
     assert result.indices is not None
     rows = []
     header: list[str] = []
@@ -105,7 +109,7 @@ def slice_table(result: StudyResult, frame: int) -> tuple[list[str], list[list[s
 
 
 def slice_columns(result: StudyResult, z: int) -> dict[str, np.ndarray]:
-    """The indices of one slice over the frames, (T,) each, by a heading with the unit."""
+    """Returns the indices of one slice over the frames, each (T,), by heading with unit."""
     indices = result.indices
     assert indices is not None
     names = _NAMES if result.oriented else {name: f"{(at + 30) % 360}°" for name, at in SECTORS.items()}
@@ -119,12 +123,12 @@ def slice_columns(result: StudyResult, z: int) -> dict[str, np.ndarray]:
 
 
 def known_first(values: Sequence[float] | np.ndarray) -> float:
-    """The first value that is not NaN; NaN where there is none."""
+    """Returns the first value that is not NaN; NaN if there is none."""
     return next((float(value) for value in values if math.isfinite(value)), math.nan)
 
 
 def number(value: float) -> str:
-    """At most three digits before they are rounded off: 6.4, 58.3, 142; a dash where it is not known."""
+    """Returns a number as text: 6.4, 58.3, 142 (with a decimal below 100); a dash if it is not known."""
     if not math.isfinite(value):
         return "–"
     return f"{value:.1f}" if abs(value) < 100 else f"{value:,.0f}"

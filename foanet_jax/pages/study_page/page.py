@@ -1,4 +1,4 @@
-"""The page of one study: the verdict and its reasons first, the numbers, the pictures, every frame, what made it."""
+"""The page of one study: first verdict and reasons, then key numbers, pictures, all values, and how it was made."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -31,14 +31,14 @@ PURPOSE = "For research, not for diagnosis."
 
 
 def write_study_page(result: StudyResult, path: str | os.PathLike[str]) -> None:
-    """Writes a page that holds all its pictures, whole or not at all.
+    """Writes the page with all its pictures as one file, whole or not at all.
 
     Args:
-        result: of one study; what it lacks is left out.
+        result: the result for one study. Sections for which it has no data are left out.
         path: the HTML file.
 
     Raises:
-        InputError: its arrays do not fit each other.
+        InputError: "shape-mismatch" if the arrays of the result do not have the shape of the study.
     """
     study = require_result(result).study
     write_page(
@@ -50,9 +50,9 @@ def write_study_page(result: StudyResult, path: str | os.PathLike[str]) -> None:
         parts={
             "heart": ("Heart", _heart(result)),
             "wall": ("Wall thickness", _wall(result)),
-            "curves": ("Over the beat", _curves(result)),
+            "curves": ("Curves over the heartbeat", _curves(result)),
             "contours": ("Contours", _contours(result)),
-            "values": ("Every value", _values(result)),
+            "values": ("All values", _values(result)),
             "provenance": ("How it was made", _provenance(result)),
         },
         hint=ENLARGE_HINT,
@@ -62,7 +62,7 @@ def write_study_page(result: StudyResult, path: str | os.PathLike[str]) -> None:
 
 
 def verdict_kind(verdict: str) -> str:
-    """The class of study.css that colours a verdict."""
+    """Returns the CSS class, in study.css, for the colour of a verdict."""
     return f"verdict {verdict.lower() if verdict.lower() in VERDICTS else 'unknown'}"
 
 
@@ -78,7 +78,7 @@ def _what(result: StudyResult) -> str:
 def _verdict(result: StudyResult) -> Html:
     if not (result.verdict or result.flags or result.confidence is not None):
         return Html()
-    confidence = "" if result.confidence is None else f" The network's own certainty: {result.confidence:.2f} of 1."
+    confidence = "" if result.confidence is None else f" Confidence of the network: {result.confidence:.2f} of 1."
     said = VERDICTS.get(result.verdict.lower(), "")
     reasons = [
         tag("li", sentence, *([tag("span", f" {place}", class_="quiet")] if place else []), title=code)
@@ -86,7 +86,7 @@ def _verdict(result: StudyResult) -> Html:
     ]
     return tag(
         "section",
-        tag("p", tag("strong", result.verdict.capitalize() or "Not judged"), f" {said}{confidence}".rstrip()),
+        tag("p", tag("strong", result.verdict.capitalize() or "No verdict"), f" {said}{confidence}".rstrip()),
         *([tag("ul", *reasons)] if reasons else []),
         class_=verdict_kind(result.verdict),
         id="verdict",
@@ -107,17 +107,18 @@ def _wall(result: StudyResult) -> Html:
         return Html()
     single = result.mask.shape[1] == 1
     text = (
-        "One ring of six sectors of 60°. "
+        "The ring has six sectors of 60°. "
         if single
-        else "Rings from outside: basal, mid and apical thirds of the slices that show the cavity at that moment, in "
-        "the American Heart Association's segments. Segment 17, the apex, is on no slice and not measured; a sector "
-        "without a closed wall has a dash. "
+        else "The segments are those of the American Heart Association. The rings, from outside, are the basal, the "
+        "mid and the apical third of the slices that show the cavity in this frame. Segment 17, the apex, is not "
+        "measured, because no slice shows it. A dash marks a sector without a closed wall. "
     )
     text += (
-        "Directions follow from where the right ventricle lies; in a mirrored image anterior and inferior are swapped."
+        "The directions are derived from the position of the right ventricle. If the image is mirrored, anterior and "
+        "inferior are exchanged."
         if result.oriented
-        else "The orientation is unknown, because no right ventricle was segmented: angles run clockwise from the "
-        "image's top."
+        else "The orientation is unknown, because no right ventricle was segmented. Angles run clockwise from the top "
+        "of the image."
     )
     return join([tag("p", text), tag("div", *drawn, class_="thirds")])
 
@@ -140,13 +141,13 @@ def _values(result: StudyResult) -> Html:
     header, rows = frame_table(result)
     parts = []
     if len(header) > 1 and len(rows) > 1:
-        parts.append(details("Every frame", titled_table("Every frame", header, rows, numeric=range(1, len(header)))))
+        parts.append(details("All frames", titled_table("All frames", header, rows, numeric=range(1, len(header)))))
     if result.indices is not None and result.mask.shape[1] > 1:
         names = ("end diastole", "end systole")
         for name, frame in zip(names, result.end_frames, strict=True):
             if frame is not None:
                 header, rows = slice_table(result, frame)
-                title = f"Every slice at {name}, frame {frame + 1}" if len(result.mask) > 1 else "Every slice"
+                title = f"All slices at {name}, frame {frame + 1}" if len(result.mask) > 1 else "All slices"
                 last = len(header) - 1
                 parts.append(details(title, titled_table(title, header, rows, numeric=range(1, last), long=[last])))
     remarks = [result.ventricle.flags] if result.ventricle is not None and result.ventricle.flags else []
@@ -157,22 +158,20 @@ def _provenance(result: StudyResult) -> Html:
     study = result.study
     depth, row, column = study.spacing_mm
     facts: dict[str, Any] = {
-        "file": study.source.name if study.source is not None else "none: made in memory",
+        "file": study.source.name if study.source is not None else "none (an array in memory)",
         "frames × slices × rows × columns": " × ".join(map(str, study.voxels.shape)),
-        "spacing (mm)": f"{row:.4g} × {column:.4g} in the plane, {depth:.4g} from slice to slice",
-        "time from frame to frame": "unknown"
-        if result.frame_seconds is None
-        else f"{1000 * result.frame_seconds:.1f} ms",
+        "spacing (mm)": f"{row:.4g} × {column:.4g} in the plane, {depth:.4g} between slices",
+        "time between frames": "unknown" if result.frame_seconds is None else f"{1000 * result.frame_seconds:.1f} ms",
         "classes": ", ".join(study.classes[1:]),
-        "voxels of each": ", ".join(map(str, np.bincount(result.mask.ravel(), minlength=len(study.classes))[1:])),
+        "voxels of each class": ", ".join(map(str, np.bincount(result.mask.ravel(), minlength=len(study.classes))[1:])),
         **result.provenance,
         "foanet-jax": __version__,
     }
-    return titled_table("Input and software", ["What", "Value"], list(_flat(facts)), long=[1])
+    return titled_table("Input and software", ["Item", "Value"], list(_flat(facts)), long=[1])
 
 
 def _flat(facts: Mapping[str, Any], above: str = "") -> Iterable[list[str]]:
-    """Names and values as text, those of mappings below their own name."""
+    """Returns names and values as text. The entries of a mapping have its name in front, as in "model.checkpoint"."""
     for name, value in facts.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{above}{name}.")

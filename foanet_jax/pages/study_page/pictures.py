@@ -1,4 +1,4 @@
-"""The pictures of one study, each with a title and a caption."""
+"""The pictures on the page of a study, each with a title and a caption."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -23,12 +23,12 @@ from foanet_jax.pages.drawing.contours import draw_contours
 from foanet_jax.pages.drawing.timecurves import draw_time_curves
 from foanet_jax.pages.study_page.result import StudyResult
 
-# One scale for all patients, so that pages can be held side by side.
+# The same scale for all patients, so that pages can be compared.
 _THICKNESS_MM, _THICKENING_PERCENT = (0.0, 20.0), (0.0, 100.0)
 
 
 class Picture(NamedTuple):
-    """A picture in a file's bytes: a PNG, or a GIF where it moves."""
+    """A picture as the bytes of a file: a PNG, or a GIF if it is an animation."""
 
     name: str
     title: str
@@ -37,16 +37,16 @@ class Picture(NamedTuple):
 
 
 def beating_heart(result: StudyResult) -> Picture | None:
-    """The animation of a cine; None of other studies."""
+    """Draws the animation of a cine; None for other studies."""
     frames, slices = result.mask.shape[:2]
     if frames < 2:
         return None
     known = result.frame_seconds is not None
-    caption = "At the speed it was taken." if known else "One heartbeat a second: the frames' times are not known."
+    caption = "Real speed." if known else "One heartbeat takes a second, because the time between frames is not known."
     if slices > 1:
         drawn = np.count_nonzero(result.mask.any((0, 2, 3))) or slices
-        some = f", {MOST_SLICES} of {drawn} that show the heart" if drawn > MOST_SLICES else ""
-        caption = f"Numbers are slices{some}. {caption}"
+        some = f" ({MOST_SLICES} of the {drawn} slices that show the heart)" if drawn > MOST_SLICES else ""
+        caption = f"The numbers are those of the slices{some}. {caption}"
     return _drawn(
         "beat",
         "The beating heart",
@@ -65,11 +65,11 @@ def beating_heart(result: StudyResult) -> Picture | None:
 
 
 def contours(result: StudyResult) -> Picture:
-    """Slices and frames with their contours."""
+    """Draws slices and frames with their contours."""
     return _drawn(
         "contours",
         "Contours",
-        "Zoomed to the heart; slices are in the order of the file.",
+        "Only the region of the heart is shown. The slices are in the order of the file.",
         lambda path: draw_contours(
             result.study.voxels,
             result.mask,
@@ -83,14 +83,14 @@ def contours(result: StudyResult) -> Picture:
 
 
 def localization(result: StudyResult) -> Picture | None:
-    """The boxes that the heart was found and segmented in, on a few slices of one frame; None where there are none."""
+    """Draws the box of the heart, with and without margin, on a few slices of one frame; None if there is no box."""
     if not result.boxes:
         return None
     frame = result.end_frames[0] or 0
     return _drawn(
         "localization",
         "Localization",
-        "Where the heart was found, and the margin within which it was segmented; nothing outside was looked at.",
+        "The inner box is where the heart was found. The outer box has a margin; only its inside was segmented.",
         lambda path: draw_contours(
             result.study.voxels[frame : frame + 1],
             result.mask[frame : frame + 1],
@@ -105,9 +105,9 @@ def localization(result: StudyResult) -> Picture | None:
 
 
 def bullseyes(result: StudyResult) -> Iterator[Picture]:
-    """Wall thickness at end diastole and end systole, and the thickening between them, as far as there are.
+    """Draws wall thickness at end diastole and end systole, and the thickening between them, if they are known.
 
-    What is no cine may be of any moment of the beat, and is not given a name.
+    A study of one frame may show any moment of the heartbeat. Its moment is not named.
     """
     if result.indices is None:
         return
@@ -116,7 +116,7 @@ def bullseyes(result: StudyResult) -> Iterator[Picture]:
     if diastole is not None and systole is not None:
         thickening = [100 * (late / early - 1) for early, late in zip(diastole, systole, strict=True)]
     if len(result.mask) < 2:
-        yield from _bullseye(result, "wall", "Wall thickness", diastole, "mm", _THICKNESS_MM, "Of this one moment.")
+        yield from _bullseye(result, "wall", "Wall thickness", diastole, "mm", _THICKNESS_MM, "In this frame.")
         return
     yield from _bullseye(result, "ed", "End diastole", diastole, "mm", _THICKNESS_MM, "Wall thickness.")
     yield from _bullseye(result, "es", "End systole", systole, "mm", _THICKNESS_MM, "Wall thickness.")
@@ -125,7 +125,7 @@ def bullseyes(result: StudyResult) -> Iterator[Picture]:
 
 
 def time_curves(result: StudyResult) -> Iterator[Picture]:
-    """Volumes, or areas of a single slice, and wall thickness over the frames of a cine."""
+    """Draws volumes (of a single slice: areas) and wall thickness over the frames of a cine."""
     if len(result.mask) < 2:
         return
     yield from _curves(result, "volumes", "Volumes", "volume (ml)", volume_curves(result))
@@ -143,7 +143,7 @@ def time_curves(result: StudyResult) -> Iterator[Picture]:
 
 
 def volume_curves(result: StudyResult) -> dict[str, np.ndarray]:
-    """The volumes to draw and to list, (T,) each: of the ventricles where they were measured, else of all parts."""
+    """Returns the volumes to show, each (T,): those of the ventricles if they were measured, else of all structures."""
     if result.ventricle is not None:
         sides = {"LV": result.ventricle.left, "RV": result.ventricle.right}
         return {f"{name} cavity": side.volumes_ml for name, side in sides.items() if np.isfinite(side.volumes_ml).any()}
@@ -151,7 +151,7 @@ def volume_curves(result: StudyResult) -> dict[str, np.ndarray]:
 
 
 def thickness_curves(indices: LvIndices, oriented: bool = True) -> dict[str, np.ndarray]:
-    """Mean wall thickness over the frames, (T,): of each sector of a single slice, of each third of a stack."""
+    """Returns mean wall thickness over the frames, each (T,): of the sectors of a slice, or the thirds of a stack."""
     if indices.flags.shape[1] == 1:
         names = RING_NAMES if oriented else [f"{-60 * number % 360}°" for number in range(6)]
         return dict(zip(names, ring_thickness(indices.rwt_mm[:, 0]).T, strict=True))
@@ -165,12 +165,12 @@ def thickness_curves(indices: LvIndices, oriented: bool = True) -> dict[str, np.
 
 
 def _rings(indices: LvIndices | None, frame: int | None) -> list[np.ndarray] | None:
-    """The bull's-eye's rings at a frame: basal, mid and apical, or the one of a single slice."""
+    """Returns the rings of the bull's-eye at a frame: basal, mid and apical; only one for a single slice."""
     if indices is None or frame is None:
         return None
     if indices.flags.shape[1] == 1:
         return [ring_thickness(indices.rwt_mm[frame, 0])]
-    # Of this frame: the base comes down in systole, and the thirds with it.
+    # The thirds are those of this frame, because the base moves down in systole.
     base_first = base_comes_first(indices.cavity_area_mm2)
     thirds = slice_thirds(indices.cavity_area_mm2[frame], base_first=base_first)
     return np.split(segment_thickness(indices.rwt_mm[frame], thirds), (6, 12))

@@ -1,4 +1,4 @@
-"""All that a study's page tells, as plain data."""
+"""The data of the page of a study."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -13,21 +13,21 @@ from foanet_jax.measures.indices.ventricle import VentricleIndices
 from foanet_jax.measures.quality.finding import CHECK, GOOD, REJECT
 from foanet_jax.system.errors import InputError
 
-# What is said of each verdict of `quality.finding`, a class of study.css; other verdicts stand as they are, grey.
+# The advice for each verdict of `quality.finding`. Other verdicts are shown as they are, in grey.
 VERDICTS = {
-    GOOD: "No check found anything odd.",
-    CHECK: "Look at the contours before using a number.",
-    REJECT: "Much is wrong with the contours: use no number from here.",
+    GOOD: "No check found anything unusual.",
+    CHECK: "Look at the contours before you use the numbers.",
+    REJECT: "Do not use the numbers: the contours are wrong or cannot be trusted.",
 }
 
 
 class Flag(NamedTuple):
-    """One thing that a check found.
+    """One finding of the quality control.
 
     Attributes:
-        code: a short stable word for programs.
-        sentence: for people.
-        place: where, as "frame 3, slice 2"; "" where it is the whole study.
+        code: a short code that does not change, for programs.
+        sentence: the text for people.
+        place: where, such as "frame 3, slice 2"; "" for the whole study.
     """
 
     code: str
@@ -37,22 +37,22 @@ class Flag(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class StudyResult:
-    """One study, its segmentation and what was measured of it.
+    """One study, its segmentation and its measurements.
 
     Attributes:
-        study: as it was read.
-        mask: (T, Z, H, W) uint8 class indices on the study's grid.
-        boxes: the localization box and the one with its margin; fewer where there are none.
-        indices: areas, dimensions and wall thicknesses of short-axis slices; None where it is no short-axis study.
-        septum_degrees: (Z,) or one direction of the septum that the indices were measured with; None where it is
-            not known, and they were measured with CANONICAL_SEPTUM, so that their angles begin at the image's top.
-        ventricle: volumes over the beat; None for single slices.
-        volumes_ml: (T,) of each class as `structure_volumes` returns them; empty for single slices.
-        flags: what the checks found, the gravest first.
-        verdict: one of VERDICTS, or another word; "" where nothing was checked.
-        confidence: in [0, 1]; None where it is not known.
-        frame_seconds: time from frame to frame; None where it is not known.
-        provenance: what made it, by name: model, checkpoint, versions; values are shown as text.
+        study: the study as it was read.
+        mask: (T, Z, H, W) uint8 class indices on the grid of the study.
+        boxes: the box of the heart and the box with its margin; empty if there are none.
+        indices: areas, dimensions and wall thicknesses of short-axis slices; None for other studies.
+        septum_degrees: the direction of the septum with which the indices were measured, one or (Z,). None if it is
+            not known; the indices were then measured with CANONICAL_SEPTUM, and angles start at the top of the image.
+        ventricle: the volumes over the heartbeat; None for single slices.
+        volumes_ml: the volume of each class in ml, (T,), from `structure_volumes`; empty for single slices.
+        flags: the findings of the checks, the most important first.
+        verdict: one of VERDICTS, or another word; "" if nothing was checked.
+        confidence: in [0, 1]; None if it is not known.
+        frame_seconds: the time between frames, in s; None if it is not known.
+        provenance: what made the segmentation, by name: model, checkpoint, versions. Values are shown as text.
     """
 
     study: Study
@@ -70,9 +70,9 @@ class StudyResult:
 
     @property
     def end_frames(self) -> tuple[int | None, int | None]:
-        """The frames of end diastole and end systole, of the largest and the smallest LV cavity; None if unknown.
+        """The frames with the largest and the smallest LV cavity: end diastole and end systole; None if unknown.
 
-        Of a single frame, whatever its moment, the first one is 0.
+        For a study of one frame, the first value is 0, whatever moment it shows.
         """
         if self.ventricle is not None:
             ed, es = self.ventricle.ed, self.ventricle.es
@@ -85,19 +85,19 @@ class StudyResult:
 
     @property
     def oriented(self) -> bool:
-        """Whether the septum's direction is known, so that segments can be named."""
+        """Whether the direction of the septum is known, so that the segments have names."""
         return self.septum_degrees is not None and bool(np.isfinite(self.septum_degrees).any())
 
 
 def require_result(result: StudyResult) -> StudyResult:
-    """The same result, once its arrays are of one study.
+    """Returns the result if its arrays have the shape of the study.
 
     Raises:
-        InputError: the mask, the indices or the volumes have another shape than the study.
+        InputError: "shape-mismatch" if the mask, the indices or the volumes have another shape than the study.
     """
     voxels, name = result.study.voxels, result.study.name
     if result.mask.shape != voxels.shape:
-        raise InputError("shape-mismatch", f"{name}: mask {result.mask.shape} and image {voxels.shape}; pass its own")
+        raise InputError("shape-mismatch", f"{name}: mask {result.mask.shape}, image {voxels.shape}; pass its own")
     if result.indices is not None and result.indices.flags.shape != voxels.shape[:2]:
         raise InputError(
             "shape-mismatch", f"{name}: indices of (T, Z) {result.indices.flags.shape}, image {voxels.shape}"

@@ -121,7 +121,7 @@ def test_folds_that_an_older_version_evaluated_are_told():
     made = result([acquired(number) for number in range(len(GRIDS)) if number % 2])  # fold 0 has none
     (table,) = kind_tables(made)
     assert {row[0] for row in table.rows} == {"moment"}
-    assert "of 3 patients an older version left none" in " ".join(table.notes)
+    assert "an older version did not store them for 3 patients" in " ".join(table.notes)
     (row,) = made.rows
     failed = dataclasses.replace(row, runs=row.runs[:1], failures={1: "out of memory"})
     (table,) = kind_tables(dataclasses.replace(made, rows=(failed,)))

@@ -152,7 +152,7 @@ def test_folds_are_read_where_they_are(tmp_path):
     folds = [{"train": ["p1", "p2"], "validation": [], "test": [HOSTILE]}]
     (tmp_path / "folds.json").write_text(json.dumps({"folds": folds, "seed": 7}))
     text = page_of(make_result(folder=tmp_path), tmp_path).text
-    assert "Dealt out with seed 7." in text
+    assert "The folds were made with seed 7." in text
     assert HOSTILE in text
 
 

@@ -136,7 +136,7 @@ def test_holm_keeps_the_order_and_never_lowers():
 
 
 def test_unusable_values():
-    with pytest.raises(ValueError, match="2 values against 1"):
+    with pytest.raises(ValueError, match="2 values and 1 reference values"):
         compare([1, 2], [1])
     with pytest.raises(ValueError, match="finite"):
         compare([1, math.nan], [1, 2])

@@ -99,7 +99,13 @@ def test_hostile_names_are_text(pages):
 
 def test_verdict_and_reasons_stand_first(pages):
     text = pages["stack"].text
-    order = ["phantom", "Check", "certainty: 0.81 of 1.", "The right ventricle leaks. frame 2", "LV ejection fraction"]
+    order = [
+        "phantom",
+        "Check",
+        "Confidence of the network: 0.81 of 1.",
+        "The right ventricle leaks. frame 2",
+        "LV ejection fraction",
+    ]
     places = [text.index(said) for said in order]
     assert places == sorted(places)
     kinds = [attributes.get("class") for tag, attributes in pages["stack"].tags if tag == "section"]
