@@ -1,4 +1,4 @@
-"""Image planes that an evaluation keeps, so that its pictures can be drawn again without the data or the networks."""
+"""The gallery: image planes that an evaluation stores, to draw its pictures later without data set and networks."""
 
 import dataclasses
 import json
@@ -17,19 +17,19 @@ MOST_BYTES = 4 * 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Plane:
-    """One slice of one frame of a study, as it was segmented.
+    """One slice of one frame of a study, with its segmentation.
 
     Attributes:
-        patient, case: whose.
-        frame, slice_: which.
+        patient, case: the ids of patient and study.
+        frame, slice_: frame and slice, counted from 0.
         classes: names by index, background first.
-        spacing_mm: of rows and columns.
+        spacing_mm: spacing of rows and columns.
         image: (H, W) uint8 grey levels.
         truth, prediction: (H, W) uint8 class indices.
-        object_box: the object's box over the whole study; None where nothing was found.
-        box: that box with its margin, in which the study was segmented.
-        before, after: (H, W) uint8, the neighbours in the temporal-like image; None where they were not kept.
-        delta: δ of the focus of attention, px; None where there is no focus.
+        object_box: the box of the heart in the whole study; None if nothing was found.
+        box: the box with its margin, in which the study was segmented.
+        before, after: (H, W) uint8, the neighbours in the temporal-like image; None if they were not stored.
+        delta: δ of the focus of attention, in px; None if there is no focus.
     """
 
     patient: str
@@ -52,7 +52,7 @@ _ARRAYS = ("image", "truth", "prediction", "before", "after")
 
 
 def save_gallery(planes: Sequence[Plane], folder: Path) -> None:
-    """Writes `folder/gallery.npz`: arrays, and the rest as JSON; no objects, so that reading it runs no code."""
+    """Writes `folder/gallery.npz`: arrays, and the rest as JSON. It has no objects, so that reading it runs no code."""
     arrays, entries = {}, []
     for number, plane in enumerate(planes):
         entry = {field.name: getattr(plane, field.name) for field in dataclasses.fields(plane)}
@@ -69,10 +69,11 @@ def save_gallery(planes: Sequence[Plane], folder: Path) -> None:
 
 
 def load_gallery(folder: Path) -> list[Plane]:
-    """The planes that `save_gallery` wrote, none where there is no such file.
+    """Reads the planes that `save_gallery` wrote; an empty list if there is no such file.
 
     Raises:
-        InputError: the file is damaged, holds objects instead of numbers, or unpacks to more than a gallery takes.
+        InputError: "damaged-file" if the file is damaged or contains objects; "too-large" if it unpacks to more than
+            MOST_BYTES.
     """
     path = folder / NAME
     if not path.exists():
@@ -81,7 +82,7 @@ def load_gallery(folder: Path) -> list[Plane]:
         return _read(path)
     except InputError:
         raise
-    # NumPy, zipfile and zlib raise a dozen kinds for damaged archives.
+    # NumPy, zipfile and zlib raise many kinds of exceptions for damaged archives.
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
         raise InputError("damaged-file", f"{path}: cannot be read ({what}); evaluate the run again") from error
@@ -89,9 +90,9 @@ def load_gallery(folder: Path) -> list[Plane]:
 
 def _read(path: Path) -> list[Plane]:
     planes = []
-    # Opened here, so that it is closed where NumPy finds it damaged.
+    # The file is opened here, so that it is also closed if NumPy finds it damaged.
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-        # A member is unpacked to the size that it declares and no further.
+        # No member is unpacked beyond the size that it declares.
         unpacked = sum(member.file_size for member in file.zip.infolist())
         if unpacked > MOST_BYTES:
             raise InputError("too-large", f"{path}: unpacks to {unpacked} bytes; evaluate the run again")
@@ -102,6 +103,6 @@ def _read(path: Path) -> list[Plane]:
             for name in ("classes", "spacing_mm"):
                 entry[name] = tuple(entry[name])
             if any(array.dtype != np.uint8 or array.ndim != 2 for array in arrays.values()):
-                raise TypeError(f"plane {number} is not of (H, W) uint8 arrays")
+                raise TypeError(f"plane {number} has arrays that are not (H, W) uint8")
             planes.append(Plane(**entry, **arrays))
     return planes

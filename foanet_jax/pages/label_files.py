@@ -1,4 +1,4 @@
-"""The classes' names and colours as ITK-SNAP and 3D Slicer read them."""
+"""Names and colours of the classes, in files for ITK-SNAP and 3D Slicer."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ NAMES = (ITK_SNAP, SLICER)
 
 
 def label_entries(classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Value, name and colour (#rrggbb; "" of the background) of each class.
+    """Returns value, name and colour (#rrggbb; "" for the background) of each class.
 
     Args:
         classes: names by index; 0 is the background.
@@ -23,11 +23,11 @@ def label_entries(classes: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def write_label_files(classes: Sequence[str], folder: Path) -> None:
-    """Writes `labels.txt`, ITK-SNAP's label descriptions, and `labels.ctbl`, 3D Slicer's colour table.
+    """Writes `labels.txt`, the label descriptions for ITK-SNAP, and `labels.ctbl`, the colour table for 3D Slicer.
 
     Args:
         classes: names by index; 0 is the background.
-        folder: where masks of these classes lie.
+        folder: the folder with the masks of these classes.
     """
     snap = [
         "################################################",
@@ -41,7 +41,7 @@ def write_label_files(classes: Sequence[str], folder: Path) -> None:
     slicer = ["# Color table file labels.ctbl", f"# {len(classes)} values", "0 background 0 0 0 0"]
     for entry in label_entries(classes)[1:]:
         red, green, blue = (int(entry["colour"][place : place + 2], 16) for place in (1, 3, 5))
-        # Neither format has a sign for a quote in a name, and Slicer's names end at a blank.
+        # Neither format can have a quote in a name, and the names of Slicer end at a space.
         name = "".join(
             character if character.isprintable() and character != '"' else "_" for character in entry["name"]
         )

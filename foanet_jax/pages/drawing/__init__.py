@@ -1,10 +1,10 @@
 """Pictures: FOA (Fig. 3), temporal-like images (Fig. 4), slices (Figs. 5, 8, 9), box plots (Figs. 6–7), curves, sizes.
 
-`beat`, `bullseye`, `contours` and `timecurves` draw one study, for its page.
+`beat`, `bullseye`, `contours` and `timecurves` draw the pictures on the page of a study.
 
-Every function takes plain arrays, scores or kept planes, makes its own `Figure`, writes one file atomically and
-leaves no state behind, so that pictures can be drawn from several threads and without a display.
-Figures are 1200 px wide, the width of a page at 150 dpi and of a browser's column.
+Every function takes arrays, scores or planes of a gallery, and writes one file, whole or not at all. It makes its own
+`Figure` and keeps no state, so that several threads can draw pictures, without a display. Figures are 1200 px wide: the
+width of a page at 150 dpi, and of a column in a browser.
 """
 
 from foanet_jax.pages.drawing.agreement import Agreement, draw_agreement, measure_agreement

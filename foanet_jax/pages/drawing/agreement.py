@@ -1,4 +1,4 @@
-"""Predicted against true sizes: correlation, and limits of agreement after Bland and Altman (Lancet 1986)."""
+"""Predicted and true sizes: correlation, and limits of agreement (Bland and Altman, Lancet 1986)."""
 
 import dataclasses
 import math
@@ -20,13 +20,13 @@ from foanet_jax.pages.drawing.style import DPI, MARGIN_COLOUR, WIDTH, class_colo
 
 @dataclasses.dataclass(frozen=True)
 class Agreement:
-    """How predictions agree with the truth, in the unit of both.
+    """The agreement of predicted and true values, in their unit.
 
     Attributes:
-        n: pairs.
+        n: number of pairs.
         bias: mean of prediction − truth.
-        sd: standard deviation (n − 1) of the differences; NaN of one pair.
-        r: Pearson's correlation; NaN where either side does not vary.
+        sd: standard deviation (n − 1) of the differences; NaN for a single pair.
+        r: Pearson's correlation; NaN if the predictions or the truths are all equal.
     """
 
     n: int
@@ -41,14 +41,16 @@ class Agreement:
 
 
 def measure_agreement(prediction: np.ndarray, truth: np.ndarray) -> Agreement:
-    """Bias, limits of agreement and correlation of paired sizes, (n,) each.
+    """Computes bias, limits of agreement and correlation of paired sizes, each (n,).
 
     Raises:
         ValueError: there is no pair, or the shapes differ.
     """
     prediction, truth = np.asarray(prediction, float), np.asarray(truth, float)
     if prediction.ndim != 1 or prediction.shape != truth.shape or not prediction.size:
-        raise ValueError(f"predictions {prediction.shape} and truths {truth.shape}; pass (n,) of each, n at least 1")
+        raise ValueError(
+            f"predictions {prediction.shape}, truths {truth.shape}; pass two arrays (n,) with n of at least 1"
+        )
     difference = prediction - truth
     varies = prediction.size > 1 and np.ptp(prediction) > 0 and np.ptp(truth) > 0
     return Agreement(
@@ -63,23 +65,23 @@ _WHAT = {"mm²": "area", "ml": "volume", "g": "mass", "%": "fraction"}
 
 
 def draw_agreement(sizes: Sequence[Size], *, title: str, path: str | Path, each: str = "frame") -> None:
-    """Sizes of one class: prediction over truth with the identity, and Bland–Altman's differences over means.
+    """Draws the sizes of one class: prediction over truth, and a Bland–Altman plot (difference over mean).
 
-    A dot is a frame and a cross a frame with a miss. Frames of one patient are not independent, so no confidence
-    intervals are drawn.
+    Each dot is a frame, each cross a frame with a miss. No confidence intervals are drawn, because the frames of a
+    patient are not independent.
 
     Args:
-        sizes: of one class in one unit.
-        title: printed above, before the counts.
+        sizes: sizes of one class, in one unit.
+        title: the text above, before the counts.
         path: the picture to write.
-        each: what a size is of, to be counted.
+        each: the name of what was measured, for the count: "frame" or "beat".
 
     Raises:
-        ValueError: there is none, or they are of several classes or units.
+        ValueError: there are no sizes, or they are of several classes or units.
     """
     kinds = sorted({(size.class_name, size.unit) for size in sizes})
     if len(kinds) != 1:
-        raise ValueError(f"sizes of {kinds or 'nothing'}; pass those of one class in one unit")
+        raise ValueError(f"sizes of {kinds or 'nothing'}; pass sizes of one class in one unit")
     ((class_name, unit),) = kinds
     prediction, truth = np.array([(size.prediction, size.truth) for size in sizes]).T
     found = measure_agreement(prediction, truth)
@@ -91,7 +93,7 @@ def draw_agreement(sizes: Sequence[Size], *, title: str, path: str | Path, each:
     figure = Figure(figsize=(WIDTH / DPI, height / DPI), dpi=DPI, facecolor="white")
     left = figure.add_axes((85 / WIDTH, 65 / height, 440 / WIDTH, 440 / height))
     right = figure.add_axes((635 / WIDTH, 65 / height, 415 / WIDTH, 440 / height))
-    # Whole cines lie on one another; few dots must not look faded.
+    # The dots of a cine overlap, so many dots are transparent. Few dots must not look faded.
     alpha = 0.75 if found.n <= 200 else 0.4
     for axes, x, y in ((left, truth, prediction), (right, (truth + prediction) / 2, prediction - truth)):
         axes.scatter(x[~missed], y[~missed], s=16, color=ink, alpha=alpha, linewidths=0, zorder=3)
@@ -131,14 +133,14 @@ def draw_agreement(sizes: Sequence[Size], *, title: str, path: str | Path, each:
     y = 1 - 32 / height
     figure.legend(handles=handles, loc="center right", bbox_to_anchor=(0.99, y), ncols=4, frameon=False, fontsize=11)
     counts = f" · {count(len({size.patient for size in sizes}), 'patient')} · {count(found.n, each)}"
-    # The legend begins 590 px from the left at the most.
+    # The legend starts at most 590 px from the left.
     heading = fitted(title, 475 - text_width(counts, 12), 12) + counts
     figure.text(85 / WIDTH, y, heading, fontsize=12, va="center", color="#222222", parse_math=False)
     style.save(figure, path)
 
 
 def _show_lines(axes: Axes, lines: Sequence[tuple[float, str, str]], unit: str) -> None:
-    """Horizontal lines with their numbers to the right, moved apart where the lines lie close."""
+    """Draws horizontal lines with their numbers on the right. Numbers of lines that are close are moved apart."""
     for value, label, colour in lines:
         width, dashes = (1.6, "solid") if label == "mean" else (1.4, (0, (4, 2)))
         axes.axhline(value, color=colour, linewidth=width, linestyle=dashes)  # type: ignore[arg-type]

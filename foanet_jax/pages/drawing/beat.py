@@ -1,4 +1,4 @@
-"""The beating heart with its contours, as an animation for any browser."""
+"""The beating heart with its contours, as an animation."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,9 +19,9 @@ from foanet_jax.system.atomic import atomic_path
 MOST_SLICES = 9
 HEARTBEAT_S = 1.0
 
-# Of 256 colours, so many are greys; the others are each class's colour, more or less opaque, on a few greys.
+# The number of greys among the 256 colours. The others are the colours of the classes, at several opacities, on greys.
 _GREYS, _UNDER = 64, 8
-# Noise does not compress: of all frames together so many pixels stay below 2 MB.
+# Noise does not compress. With so many pixels in all frames together, the file stays below 2 MB.
 _MOST_PIXELS, _MOST_SIDE = 3_000_000, 720
 _GAP, _LETTERS, _LINE, _NARROWEST = 4, 15, 24, 260
 _LINE_WIDTH = 1.7
@@ -38,27 +38,27 @@ def draw_beat(
     frame_seconds: float | None = None,
     most_slices: int = MOST_SLICES,
 ) -> None:
-    """A GIF that repeats for ever: one slice, or several side by side, zoomed to the heart, with its contours.
+    """Writes a GIF that repeats for ever: one or several slices with contours, cut to the region of the heart.
 
     Args:
         voxels: (T, Z, H, W) intensities.
         mask: (T, Z, H, W) class indices.
         spacing_mm: (slice, row, column).
         classes: names by index; 0 is the background.
-        path: the .gif to write.
-        marks: what is said of some frames, as {0: "end diastole"}.
-        frame_seconds: time from frame to frame; None spreads the frames over HEARTBEAT_S.
-        most_slices: at most so many, evenly chosen among those with the heart in.
+        path: the .gif file to write.
+        marks: texts for some frames, such as {0: "end diastole"}.
+        frame_seconds: time between frames in s; if None, all frames together take HEARTBEAT_S.
+        most_slices: the largest number of slices, chosen evenly among those that show the heart.
 
     Raises:
-        ValueError: shapes differ or are not (T, Z, H, W), there is one frame, or the time is not positive.
+        ValueError: the shapes differ or are not (T, Z, H, W), there is only one frame, or the time is not positive.
     """
     voxels, mask = np.asarray(voxels), np.asarray(mask)
     if voxels.ndim != 4 or mask.shape != voxels.shape or voxels.size == 0:
-        raise ValueError(f"voxels {voxels.shape} and mask {mask.shape}; pass two of one shape (T, Z, H, W)")
+        raise ValueError(f"voxels {voxels.shape}, mask {mask.shape}; pass two arrays of the same shape (T, Z, H, W)")
     frames = len(voxels)
     if frames < 2:
-        raise ValueError("one frame does not move; draw it with draw_contours")
+        raise ValueError("the study has one frame; use draw_contours")
     duration = frame_duration_ms(frames, frame_seconds)
     heart = mask > 0
     slices = np.flatnonzero(heart.any((0, 2, 3))).tolist() or list(range(voxels.shape[1]))
@@ -119,20 +119,20 @@ def draw_beat(
 
 
 def frame_duration_ms(frames: int, frame_seconds: float | None) -> int:
-    """How long a frame is shown: in the hundredths of a second that GIF has, two at least, as browsers want it.
+    """Returns how long a frame is shown, in ms: whole hundredths of a second, and at least two, as browsers require.
 
     Raises:
         ValueError: the time between frames is not positive.
     """
     seconds = HEARTBEAT_S / frames if frame_seconds is None else frame_seconds
     if not (math.isfinite(seconds) and seconds > 0):
-        raise ValueError(f"{seconds} s from frame to frame; pass a positive time, or None where it is not known")
+        raise ValueError(f"{seconds} s between frames; pass a positive time, or None if it is not known")
     return max(20, 10 * round(100 * seconds))
 
 
 def resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """An (H, W) image on a grid of another shape over the same area, linearly interpolated."""
-    # Not products of matrices: their threads wait for each other where other work holds the cores.
+    """Resamples an (H, W) image linearly to a grid of another shape over the same area."""
+    # No matrix products: their threads wait for each other if the cores are busy with other work.
     above, share = _neighbours(image.shape[0], shape[0])
     rows = image[above] + share[:, None] * (image[np.minimum(above + 1, image.shape[0] - 1)] - image[above])
     left, share = _neighbours(image.shape[1], shape[1])
@@ -140,45 +140,45 @@ def resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def contour_coverage(part: np.ndarray, shape: tuple[int, int], width: float) -> np.ndarray:
-    """How much of each pixel a mask's contour covers, on a grid of another shape over the same area.
+    """Returns the share of each pixel that the contour of a mask covers, on a grid of another shape over the same area.
 
-    The contour is where the interpolated signed distance to the mask's border is 0, which is smooth where the
-    interpolated mask itself would show steps.
+    The contour is where the interpolated signed distance to the border of the mask is 0. This line is smooth; an
+    interpolated mask would show steps.
 
     Args:
         part: (H, W) bool.
         shape: rows and columns of the result.
-        width: of the line, in px of the result.
+        width: width of the line, in px of the result.
     """
     if not part.any():
         return np.zeros(shape)
     scale = (shape[0] / part.shape[0], shape[1] / part.shape[1])
-    # Padded, so that the line closes where the mask touches the border.
+    # Padding closes the line where the mask touches the border of the image.
     padded = np.pad(part, 1)
     inside = ndimage.distance_transform_edt(padded, sampling=scale)
     outside = ndimage.distance_transform_edt(~padded, sampling=scale)
-    # The border runs half a pixel from the centres on both of its sides.
+    # The border is half a pixel away from the pixel centres on both sides.
     signed = inside - outside - np.sign(inside - outside) * (scale[0] + scale[1]) / 4
     signed = ndimage.gaussian_filter(signed, 0.6)[1:-1, 1:-1]
     return np.clip(width / 2 + 0.5 - np.abs(resized(signed, shape)), 0, 1)
 
 
 def _neighbours(size: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """The pixel before each of `length` points over `size` pixels, and the share of the one after it."""
+    """Returns the pixel before each of `length` points over `size` pixels, and the weight of the pixel after it."""
     at = np.clip((np.arange(length) + 0.5) * size / length - 0.5, 0, size - 1)
     before = at.astype(int)
     return before, at - before
 
 
 def _tiles_across(count: int, aspect: float) -> int:
-    """Columns that leave the largest tiles within a square, the fewest rows of equal ones."""
+    """Returns the number of columns that gives the largest tiles in a square; of equal choices, the fewest rows."""
     return max(
         range(1, count + 1), key=lambda columns: (min(1 / columns, 1 / aspect / math.ceil(count / columns)), columns)
     )
 
 
 def _ink(shape: tuple[int, int], texts: Sequence[tuple[int, int, str]], font: ImageFont.FreeTypeFont) -> np.ndarray:
-    """How much of each pixel is covered by texts at (x, y) px."""
+    """Returns the share of each pixel that is covered by texts at (x, y) px."""
     ink = Image.new("L", shape[::-1])
     for x, y, text in texts:
         ImageDraw.Draw(ink).text((x, y), text, fill=255, font=font)
@@ -186,7 +186,7 @@ def _ink(shape: tuple[int, int], texts: Sequence[tuple[int, int, str]], font: Im
 
 
 def _legend(names: Iterable[str], width: int, font: ImageFont.FreeTypeFont) -> tuple[dict[str, tuple[int, int]], int]:
-    """Where each name stands, x in px and its line, and how many lines there are."""
+    """Returns the position of each name (x in px, and its line) and the number of lines."""
     places, x, line = {}, 6, 0
     for name in names:
         length = math.ceil(font.getlength(name))
@@ -198,7 +198,7 @@ def _legend(names: Iterable[str], width: int, font: ImageFont.FreeTypeFont) -> t
 
 
 def _indexed(grey: np.ndarray, lines: np.ndarray) -> np.ndarray:
-    """(H, W) uint8 colours of the palette: greys, and where a line is, the topmost one's colour on a grey."""
+    """Returns (H, W) uint8 indices of the palette: greys, and on a line the colour of the topmost line on a grey."""
     picture = np.round(grey * (_GREYS - 1)).astype(np.uint8)
     levels = _levels(len(lines))
     under = np.round(grey * (_UNDER - 1)).astype(int)
@@ -210,7 +210,7 @@ def _indexed(grey: np.ndarray, lines: np.ndarray) -> np.ndarray:
 
 
 def _palette(slots: Sequence[str]) -> np.ndarray:
-    """(256, 3) uint8 as `_indexed` uses it."""
+    """Returns the palette that `_indexed` uses, (256, 3) uint8."""
     palette = np.zeros((256, 3))
     palette[:_GREYS] = np.linspace(0, 1, _GREYS)[:, None]
     levels = _levels(len(slots))
@@ -223,5 +223,5 @@ def _palette(slots: Sequence[str]) -> np.ndarray:
 
 
 def _levels(slots: int) -> int:
-    """Steps of opacity that the palette has room for; there are never more than 17 colours of classes."""
+    """Returns the number of opacities for which the palette has room. There are at most 17 colours of classes."""
     return min(8, (256 - _GREYS) // (_UNDER * max(1, slots)))

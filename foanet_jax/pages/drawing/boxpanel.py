@@ -25,15 +25,15 @@ def draw_panel(
     width: float = 0.55,
     pad: float = 6.0,
 ) -> None:
-    """A box for every group at x = 0, 1, …: quartiles, whiskers to 1.5 times their distance, the mean, the patients.
+    """Draws a box for each group at x = 0, 1, …: quartiles, whiskers (1.5 IQR), the mean, and a dot for each patient.
 
     Args:
-        axes: to draw on.
-        groups: patients' means, at least one in each group, none of them NaN.
+        axes: the axes to draw on.
+        groups: the means of the patients; at least one in each group, and no NaN.
         measure: "dc", "hd95_mm" or "bdc".
-        colours: one for each group.
-        width: of a box, of the distance between two.
-        pad: pt between axes and titles.
+        colours: one colour for each group.
+        width: width of a box, relative to the distance between two boxes.
+        pad: distance between axes and titles, in pt.
     """
     values = [np.array([getattr(row, measure) for row in group], float) for group in groups]
     drawn = axes.boxplot(
@@ -63,7 +63,7 @@ def draw_panel(
         if everything.max() > 0.9:
             axes.set_ylim(top=1.0)
     elif everything.max() > 12 * max(float(np.median(everything)), 1.0):
-        # A miss weighs the diagonal of the image, and would press all others onto the axis.
+        # A miss has the diagonal of the image as 95HD. On a linear scale, all others would be close to the axis.
         axes.set_yscale("symlog", linthresh=1.0)
         axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=1.0, subs=[1, 2, 5]))
         axes.yaxis.set_major_formatter(ScalarFormatter())
@@ -82,7 +82,7 @@ def draw_panel(
 
 
 def panel_legend(misses: bool) -> list[Line2D]:
-    """What the marks of a panel mean; crosses only where there are misses."""
+    """Returns the legend of a panel; crosses are in it only if there are misses."""
     handles = [
         Line2D([], [], color="#222222", linewidth=1.6, label="median"),
         Line2D([], [], label="mean", **_MEAN),
@@ -94,17 +94,17 @@ def panel_legend(misses: bool) -> list[Line2D]:
 
 
 def darker(colour: str) -> tuple[float, float, float]:
-    """A class's colour as dots have it on a white page."""
+    """Returns a darker shade of a colour, for dots on a white page."""
     red, green, blue = to_rgb(colour)
     return (0.62 * red, 0.62 * green, 0.62 * blue)
 
 
 def count(number: int, singular: str, plural: str | None = None) -> str:
-    """ "1 patient", "1,120 frames"."""
+    """Returns a number with its noun, such as "1 patient" or "1,120 frames"."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 def _spread(sample: np.ndarray) -> np.ndarray:
-    """Sideways offsets of dots in [−0.5, 0.5), the same in every run: by rank, with the golden ratio's even spread."""
+    """Returns sideways offsets of dots in [−0.5, 0.5): the same in every run, evenly spread by rank (golden ratio)."""
     ranks = np.argsort(np.argsort(sample, kind="stable"), kind="stable")
     return (ranks * 0.6180339887) % 1.0 - 0.5

@@ -1,4 +1,4 @@
-"""Box plots of a run's scores over patients, class beside class (Figs. 6 and 7)."""
+"""Box plots of the scores of a run over patients, one box for each class (Figs. 6 and 7)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,16 +12,17 @@ from foanet_jax.pages.drawing.style import DPI, WIDTH, class_colours
 
 
 def draw_summary(scores: Sequence[Score], path: str | Path) -> None:
-    """Box plots over patients of DC, 95HD and BDC per class, the mean as a red dotted line (Figs. 6–7).
+    """Draws box plots of DC, 95HD and BDC over patients, for each class (Figs. 6–7).
 
-    Boxes are the quartiles, whiskers reach 1.5 times their distance, and every patient is a dot.
+    Boxes are quartiles, whiskers have 1.5 times the interquartile range, the red dotted line is the mean, and each dot
+    is a patient.
 
     Args:
-        scores: as from `metrics.score_case`, of any number of patients.
+        scores: scores of any number of patients, from `metrics.score_case`.
         path: the picture to write.
 
     Raises:
-        ValueError: no score is in the means.
+        ValueError: no score is part of the means.
     """
     patients = [row for row in patient_means(scores) if row.class_name != FOREGROUND and row.n_units]
     if not patients:

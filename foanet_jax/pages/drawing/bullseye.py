@@ -18,7 +18,7 @@ from foanet_jax.pages.drawing.style import DPI
 
 _SIDE, _HEIGHT = 600, 690
 _RIM, _HUB = 1.0, 0.22
-_UNKNOWN = "orientation unknown: angles from the image's top"
+_UNKNOWN = "orientation unknown: angles from the top of the image"
 
 
 def draw_bullseye(
@@ -30,18 +30,18 @@ def draw_bullseye(
     path: str | Path,
     oriented: bool = True,
 ) -> None:
-    """One value for each segment, as colour and number; grey with a dash where it is not known.
+    """Draws one value for each segment, as colour and number. Unknown values are grey with a dash.
 
     Args:
-        rings: from base to apex, of six segments from anterior over the septum, or of four.
-        title: printed above.
-        unit: below the colours.
-        limits: values of the first and the last colour; those beyond look like the last.
+        rings: from base to apex; each has four or six segments, from anterior over the septum.
+        title: the text above.
+        unit: the unit, below the scale of colours.
+        limits: values of the first and the last colour. Values outside have the colour of the nearer limit.
         path: the picture to write.
-        oriented: whether the segments are where they are named; otherwise angles stand in place of names.
+        oriented: whether the orientation is known. If not, angles are written in place of names.
 
     Raises:
-        ValueError: there is no ring, or one of another number of segments.
+        ValueError: there is no ring, or a ring has another number of segments.
     """
     if not rings or any(len(ring) not in (4, 6) for ring in rings):
         raise ValueError(f"rings of {[len(ring) for ring in rings]} segments; pass rings of six or four")
@@ -79,7 +79,7 @@ def draw_bullseye(
         middle = math.radians(sum(segment_angles(6, segment)) / 2)
         said = name if oriented else f"{-60 * segment % 360}°"
         turned = math.degrees(middle) - 90
-        # Along the rim, upright on its lower half too.
+        # The text follows the rim and is upright in the lower half too.
         turned += 180 * (math.sin(middle) < -0.1)
         axes.text(
             1.09 * math.cos(middle),
@@ -104,6 +104,6 @@ def draw_bullseye(
 
 
 def segment_angles(count: int, segment: int) -> tuple[float, float]:
-    """Where a segment of a ring begins and ends, in degrees anticlockwise from the right; 0 is on top."""
+    """Returns the start and the end of a segment, in degrees anticlockwise from the right. Segment 0 is at the top."""
     size = 360 / count
     return 90 + (segment - 0.5) * size, 90 + (segment + 0.5) * size

@@ -1,4 +1,4 @@
-"""What a confidence is worth: over Dice, and as a test for bad segmentations."""
+"""How well the confidence predicts the Dice, and how well it finds bad segmentations."""
 
 import math
 from collections.abc import Sequence
@@ -14,21 +14,21 @@ from foanet_jax.pages.drawing.boxpanel import count
 from foanet_jax.pages.drawing.lettering import fitted, text_width
 from foanet_jax.pages.drawing.style import DPI, WIDTH
 
-# The verdicts' marks differ in shape as well as in colour.
+# The marks of the verdicts differ in shape as well as in colour.
 _MARKS = {"good": ("o", "#00795c"), "check": ("^", "#b5530f"), "reject": ("X", "#7b3fd1")}
 
 
 def draw_confidence(rows: Sequence[QualityRow], *, low_dice: float, title: str, path: str | Path) -> None:
-    """Dice over confidence, a mark a study by its verdict, and the ROC curve of finding Dice below `low_dice`.
+    """Draws Dice over confidence with a mark for each study, and the ROC curve for finding a Dice below `low_dice`.
 
     Args:
-        rows: of one class.
-        low_dice: below it a study is bad.
-        title: printed above, before the count.
+        rows: the studies, for one class.
+        low_dice: a study with a lower Dice is bad.
+        title: the text above, before the count.
         path: the picture to write.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are no studies.
     """
     if not rows:
         raise ValueError("no studies; pass at least one")
@@ -46,7 +46,7 @@ def draw_confidence(rows: Sequence[QualityRow], *, low_dice: float, title: str, 
         )
     left.axhline(low_dice, color="#777777", linewidth=1.2, linestyle=(0, (5, 3)))
     left.set_ylim(min(0.95 * float(dice.min()), 0.95 * low_dice), 1.01)
-    left.set_xlabel("confidence: mean probability of what was predicted")
+    left.set_xlabel("confidence: mean probability of the predicted class")
     left.set_ylabel("Dice")
     left.set_title("Dice over confidence", fontsize=13, loc="left")
     left.set_title(f"Spearman's ρ = {_number(spearman(confidence, dice))}", fontsize=12, loc="right")
@@ -57,7 +57,7 @@ def draw_confidence(rows: Sequence[QualityRow], *, low_dice: float, title: str, 
         right.plot([0, 1], [0, 1], color="#b9c0c6", linewidth=1.2, linestyle=(0, (5, 3)))
         right.plot(*roc_curve(-confidence, bad), color="#222222", linewidth=1.8)
     else:
-        says = f"no study of Dice below {low_dice:g}" if not bad.any() else f"all studies below {low_dice:g}"
+        says = f"no study with a Dice below {low_dice:g}" if not bad.any() else f"all studies below {low_dice:g}"
         right.text(0.5, 0.5, says, ha="center", fontsize=12, color="#555555")
     right.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     right.set_xlabel("good studies called bad")

@@ -1,4 +1,4 @@
-"""Contours on slices and frames, as a clinician reads them: no fills, so that the tissue is seen."""
+"""Contours on slices and frames, without fills, so that the tissue can be seen."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -29,30 +29,30 @@ def draw_contours(
     most_slices: int = 8,
     most_tiles: int = 20,
 ) -> None:
-    """Slices below each other and frames beside each other, zoomed to the heart, with the mask's contours.
+    """Draws slices below each other and frames beside each other, cut to the region of the heart, with contours.
 
     Studies of one slice or one frame fill the sheet row by row.
 
     Args:
         voxels: (T, Z, H, W) intensities.
         mask: (T, Z, H, W) class indices.
-        spacing_mm: (slice, row, column), for the tiles' aspect.
+        spacing_mm: (slice, row, column), for the shape of the tiles.
         classes: names by index; 0 is the background.
-        title: printed above the tiles.
+        title: the text above the tiles.
         path: the picture to write.
-        boxes: the localization box and, if given, the box with its margin.
-        marks: what is said of some frames, as {0: "ED"}; they are among those that are drawn.
-        most_frames, most_slices: of a 4D cine, evenly chosen among the slices with the heart in.
-        most_tiles: of other studies, evenly chosen as well.
+        boxes: the box of the heart and, if given, the box with its margin.
+        marks: texts for some frames, such as {0: "ED"}. These frames are always drawn.
+        most_frames, most_slices: limits for a 4D cine, chosen evenly among the slices that show the heart.
+        most_tiles: limit for other studies, chosen evenly too.
 
     Raises:
-        ValueError: shapes differ or are not (T, Z, H, W), or there are more than two boxes.
+        ValueError: the shapes differ or are not (T, Z, H, W), or there are more than two boxes.
     """
     voxels, mask = np.asarray(voxels), np.asarray(mask)
     if voxels.ndim != 4 or mask.shape != voxels.shape or voxels.size == 0:
-        raise ValueError(f"voxels {voxels.shape} and mask {mask.shape}; pass two of one shape (T, Z, H, W)")
+        raise ValueError(f"voxels {voxels.shape}, mask {mask.shape}; pass two arrays of the same shape (T, Z, H, W)")
     if len(boxes) > 2:
-        raise ValueError(f"{len(boxes)} boxes; pass the localization box and the one with its margin")
+        raise ValueError(f"{len(boxes)} boxes; pass the box of the heart and the box with its margin")
     marks = marks or {}
     frames, slices = voxels.shape[:2]
     heart = mask > 0
@@ -92,7 +92,7 @@ def draw_contours(
 
 
 def choose_frames(count: int, most: int, wanted: Sequence[int] | Mapping[int, str]) -> list[int]:
-    """At most `most` of `count` frames, evenly spread, with those that are wanted in place of their neighbours."""
+    """Returns at most `most` of `count` frames, evenly spread. The wanted frames replace their nearest neighbours."""
     chosen = evenly(range(count), most)
     for frame in sorted(wanted):
         others = [other for other in chosen if other not in wanted]

@@ -15,13 +15,12 @@ from foanet_jax.pages.drawing.style import DPI, WIDTH
 
 
 def draw_learning_curves(records: Iterable[Mapping[str, Any]], path: str | Path) -> None:
-    """Loss and its terms over steps, raw and smoothed, with the validation Dice on the right axis.
+    """Draws the loss and its terms over the steps, raw and smoothed, and the validation Dice on the right axis.
 
     Args:
-        records: a run log's lines: {"kind": "train", "step", "epoch", "loss", "cce", "ssim", "dice"} and
-            {"kind": "validation", "step", "epoch", "dice"}. Terms that a record lacks, or that are None,
-            are left out; other kinds are ignored; of two records of one step the later counts, as after
-            a resumed run.
+        records: the records of a training log: {"kind": "train", "step", "epoch", "loss", "cce", "ssim", "dice"} and
+            {"kind": "validation", "step", "epoch", "dice"}. Terms that are missing or None are left out. Other kinds
+            are ignored. If a step has two records, as after a resumed run, the later one counts.
         path: the picture to write.
 
     Raises:
@@ -44,7 +43,7 @@ def draw_learning_curves(records: Iterable[Mapping[str, Any]], path: str | Path)
     curves = [curve for curve in curves if curve[2].size]
     validation_steps, validation_dice = _series(validation, "dice")
     if not curves and not validation_steps.size:
-        raise ValueError("no record has a loss or a validation Dice; pass the lines of a run's log")
+        raise ValueError("no record has a loss or a validation Dice; pass the records of a training log")
 
     figure = Figure(figsize=(WIDTH / DPI, 5.6), dpi=DPI, facecolor="white")
     left = figure.add_axes((0.07, 0.115, 0.865, 0.78))
@@ -54,7 +53,7 @@ def draw_learning_curves(records: Iterable[Mapping[str, Any]], path: str | Path)
         left.plot(steps, _smooth(values), color=colour, linewidth=1.9)
         handles.append(Line2D([], [], color=colour, linewidth=1.9, label=label))
     if curves:
-        # The first few steps may be far above all others, and would flatten what matters.
+        # The loss of the first steps may be far above all others and would flatten the rest of the curve.
         everything = np.concatenate([values for *_, values in curves])
         highest = float(np.percentile(everything, 99.5)) * 1.08
         left.set_ylim(min(0.0, float(everything.min())), highest if highest > 0 else 1.0)
@@ -80,7 +79,7 @@ def draw_learning_curves(records: Iterable[Mapping[str, Any]], path: str | Path)
             zorder=5,
         )
         best = int(np.argmax(validation_dice))
-        # Written in the legend rather than at the point, where curves would run through it.
+        # This text is in the legend. Beside the point, curves would cross it.
         label = f"validation Dice (right), best {validation_dice[best]:.3f} at step {validation_steps[best]:,}"
         handles.append(
             Line2D(
@@ -97,7 +96,7 @@ def draw_learning_curves(records: Iterable[Mapping[str, Any]], path: str | Path)
     explained = ["faint: every step", "strong: running mean"] if curves else []
     epochs = _epoch_starts(train)
     if 1 < len(epochs) <= 60:
-        explained.append("dotted: a new epoch")
+        explained.append("dotted: start of an epoch")
         for step in epochs[1:]:
             left.axvline(step, color="#b9c0c6", linewidth=0.9, linestyle=":", zorder=0.5)
     left.set_xlabel(f"step ({', '.join(explained)})" if explained else "step")
@@ -105,14 +104,14 @@ def draw_learning_curves(records: Iterable[Mapping[str, Any]], path: str | Path)
 
 
 def _series(records: Mapping[int, Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values in the order of the steps, without those that are missing or not finite."""
+    """Returns steps and values in the order of the steps, without values that are missing or not finite."""
     pairs = [(step, float(records[step][key])) for step in sorted(records) if records[step].get(key) is not None]
     pairs = [(step, value) for step, value in pairs if math.isfinite(value)]
     return np.array([step for step, _ in pairs], int), np.array([value for _, value in pairs], float)
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    """Centred running mean over a fortieth of the curve; at the ends over what there is, not over zeros."""
+    """Returns the centred running mean over a fortieth of the curve. The windows are shorter at the ends."""
     half = max(len(values) // 80, 1 if len(values) >= 8 else 0)
     totals = np.concatenate([[0.0], np.cumsum(values)])
     index = np.arange(len(values))

@@ -1,4 +1,4 @@
-"""How wide text is, so that it is shortened instead of running into its neighbour."""
+"""The width of text, so that a long text is shortened and does not run into its neighbour."""
 
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
@@ -7,13 +7,13 @@ from foanet_jax.pages.drawing.style import DPI
 
 
 def text_width(text: str, size: float) -> float:
-    """Width in px of a line of text at `size` pt."""
+    """Returns the width in px of a line of text at `size` pt."""
     points, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)
     return points * DPI / 72
 
 
 def fitted(text: str, width: float, size: float) -> str:
-    """The text, or as much of its beginning as `width` px hold, with an ellipsis."""
+    """Returns the text, or its beginning with an ellipsis if it is wider than `width` px."""
     if text_width(text, size) <= width:
         return text
     kept = len(text)

@@ -1,4 +1,4 @@
-"""What is drawn on one image: grey values, filled and outlined masks, boxes."""
+"""Functions that draw on one image: grey values, filled masks, contours and boxes."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def fill(axes: Axes, mask: np.ndarray, colour: str, alpha: float) -> None:
 def outline(axes: Axes, mask: np.ndarray, colour: str, width: float, style: Any) -> None:
     """Draws the contour of an (H, W) mask."""
     if mask.any():
-        # Padded, so that the line closes where the mask touches the border of the image.
+        # Padding closes the line where the mask touches the border of the image.
         padded = np.pad(mask.astype(float), 1)
         rows, columns = np.arange(-1, mask.shape[0] + 1), np.arange(-1, mask.shape[1] + 1)
         axes.contour(columns, rows, padded, levels=[0.5], colors=[colour], linewidths=width, linestyles=[style])
@@ -35,7 +35,7 @@ def outline(axes: Axes, mask: np.ndarray, colour: str, width: float, style: Any)
 def outline_box(
     axes: Axes, box: Box, colour: str, style: str, *, origin: tuple[int, int] = (0, 0), width: float = 1.6
 ) -> None:
-    """Draws a box around the pixels it names; `origin` is the (row, column) of the axes' first pixel."""
+    """Draws a box around its pixels; `origin` is the (row, column) of the first pixel of the axes."""
     axes.add_patch(
         Rectangle(
             (box.left - origin[1] - 0.5, box.top - origin[0] - 0.5),
@@ -50,6 +50,6 @@ def outline_box(
 
 
 def limit(axes: Axes, shape: tuple[int, ...]) -> None:
-    """Ends the axes where an image of this shape does, whatever else was drawn."""
+    """Sets the limits of the axes to an image of this shape, whatever else was drawn."""
     axes.set_xlim(-0.5, shape[1] - 0.5)
     axes.set_ylim(shape[0] - 0.5, -0.5)

@@ -1,4 +1,4 @@
-"""The method's own images: the focus of attention (Fig. 3) and temporal-like images (Fig. 4)."""
+"""Figures of the method: the focus of attention (Fig. 3) and temporal-like images (Fig. 4)."""
 
 import math
 from pathlib import Path
@@ -25,16 +25,16 @@ def draw_foa_steps(
     path: str | Path,
     title: str = "Focus of attention",
 ) -> None:
-    """The steps of the focus of attention, Eq. 5 and Fig. 3: image with box, crop, weights, crop × weights.
+    """Draws the steps of the focus of attention (Eq. 5, Fig. 3): image with box, crop, weights, crop × weights.
 
     Args:
         image: (H, W) intensities of one slice.
-        box: where the crop lies in the image.
+        box: the position of the crop in the image.
         crop: (h, w) intensities, at any resolution.
         weights: (h, w) ω of Eq. 5.
         focused: (h, w) crop times weights.
         path: the picture to write.
-        title: printed above the panels.
+        title: the text above the panels.
 
     Raises:
         ValueError: an array is not two-dimensional, or crop, weights and focused differ in shape.
@@ -42,15 +42,17 @@ def draw_foa_steps(
     arrays = {"image": image, "crop": crop, "weights": weights, "focused": focused}
     for name, array in arrays.items():
         if np.ndim(array) != 2:
-            raise ValueError(f"{name} of shape {np.shape(array)}; pass a plane (H, W)")
+            raise ValueError(f"the shape of {name} is {np.shape(array)}; pass a plane (H, W)")
     if not np.shape(crop) == np.shape(weights) == np.shape(focused):
-        raise ValueError(f"crop {crop.shape}, weights {weights.shape} and focused {focused.shape} differ in shape")
+        raise ValueError(
+            f"crop {crop.shape}, weights {weights.shape}, focused {focused.shape}; pass arrays of the same shape"
+        )
     low, high = intensity_window(np.asarray(image))
     crop_low, crop_high = intensity_window(np.asarray(crop))
     captions = ("(a) image and box", "(b) crop", "(c) weights ω, Eq. 5", "(d) crop × ω")
-    # One height for all four panels, each as wide as its own shape asks.
+    # All four panels have the same height. Each has the width that its shape requires.
     ratios = [np.shape(array)[1] / np.shape(array)[0] for array in arrays.values()]
-    # A narrow panel keeps room for its caption.
+    # A narrow panel needs room for its caption.
     gap, margin, bar, narrowest = 18, 24, 46, 160
     height = 520.0
     while True:
@@ -89,25 +91,25 @@ def draw_foa_steps(
 def draw_temporal_like(
     stack: np.ndarray, *, path: str | Path, title: str = "Temporal-like images", max_tiles: int = 6
 ) -> None:
-    """Frames (or slices) above their temporal-like pseudo-colour images, R, G, B = n−1, n, n+1 (Fig. 4).
+    """Draws frames (or slices) above their temporal-like pseudo-colour images, R, G, B = n−1, n, n+1 (Fig. 4).
 
-    What is grey stays still; colour is motion between neighbours, which is where the heart is.
+    Tissue that does not move is grey. Motion between neighbours, as in the heart, is coloured.
 
     Args:
         stack: (N, H, W, 3) temporal-like images; the green channel is the frame itself.
         path: the picture to write.
-        title: printed above the tiles.
-        max_tiles: at most so many images, evenly chosen.
+        title: the text above the tiles.
+        max_tiles: the largest number of images, chosen evenly.
 
     Raises:
-        ValueError: another shape, or no tile is asked for.
+        ValueError: the stack has another shape, or `max_tiles` is less than 1.
     """
     stack = np.asarray(stack, float)
     if stack.ndim != 4 or stack.shape[-1] != 3 or stack.size == 0:
-        raise ValueError(f"a stack of shape {stack.shape}; temporal-like images are (N, H, W, 3), none empty")
+        raise ValueError(f"the shape of the stack is {stack.shape}; pass temporal-like images (N, H, W, 3), not empty")
     if max_tiles < 1:
-        raise ValueError(f"max_tiles is {max_tiles}; draw at least one")
-    # One window for all channels and images, or a difference in brightness would look like motion.
+        raise ValueError(f"max_tiles is {max_tiles}; pass at least 1")
+    # All channels and images have the same grey scale. Otherwise a difference in brightness would look like motion.
     low, high = intensity_window(stack)
     scaled = np.clip((stack - low) / (high - low), 0, 1)
     chosen = evenly(list(range(stack.shape[0])), max_tiles)
@@ -118,7 +120,7 @@ def draw_temporal_like(
         tiles_per_block=2,
         aspect=stack.shape[1] / stack.shape[2],
         title=title,
-        note="above: n itself · below: pseudo-colour",
+        note="above: image n · below: pseudo-colour",
         legend=[
             Patch(facecolor=(1, 0.15, 0.15), label="R = n−1"),
             Patch(facecolor=(0.1, 0.85, 0.1), label="G = n"),

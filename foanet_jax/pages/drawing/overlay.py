@@ -1,4 +1,4 @@
-"""Predictions on their images, beside the truth (Figs. 8 and 9)."""
+"""Predictions and truth on their images (Figs. 8 and 9)."""
 
 import math
 from collections.abc import Sequence
@@ -30,50 +30,51 @@ def draw_overlay(
     path: str | Path,
     max_tiles: int = 12,
 ) -> None:
-    """Slices or frames with the prediction and, below each, its difference from the truth (Figs. 8 and 9).
+    """Draws slices or frames with the prediction and, below each, the difference from the truth (Figs. 8 and 9).
 
-    Fills and solid lines are the prediction, dashed white lines the truth, yellow the pixels where the
-    two disagree. All tiles share one window, zoomed to the heart and the boxes.
+    Fills and solid lines show the prediction, dashed white lines the truth. Pixels where the two differ are yellow. All
+    tiles show the same region: the heart and the boxes.
 
     Args:
         study_voxels: (T, Z, H, W) intensities.
         prediction: (T, Z, H, W) class indices.
-        truth: the same shape, or None where there is none: then no difference is drawn.
-        spacing_mm: (slice, row, column), for the tiles' aspect.
+        truth: (T, Z, H, W) class indices; None if there is no truth. No difference is drawn then.
+        spacing_mm: (slice, row, column), for the shape of the tiles.
         classes: names by index; 0 is the background.
-        boxes: the localization box (blue) and, if given, the box with its margin (red, dotted).
-        title: printed above the tiles.
+        boxes: the box of the heart (blue) and, if given, the box with its margin (red, dotted).
+        title: the text above the tiles.
         path: the picture to write; its suffix chooses the format, .png by default.
-        max_tiles: at most so many slices, frames or both, evenly chosen among those with the heart in.
+        max_tiles: the largest number of slices and frames, chosen evenly among those that show the heart.
 
     Raises:
-        ValueError: shapes differ or are not (T, Z, H, W), there are more than two boxes, or no tile is asked for.
+        ValueError: the shapes differ or are not (T, Z, H, W), there are more than two boxes, or `max_tiles` is less
+            than 1.
     """
     study_voxels, prediction = np.asarray(study_voxels), np.asarray(prediction)
     truth = None if truth is None else np.asarray(truth)
     if study_voxels.ndim != 4 or study_voxels.size == 0:
-        raise ValueError(f"voxels of shape {study_voxels.shape}; a study is (T, Z, H, W), none empty")
+        raise ValueError(f"the shape of the voxels is {study_voxels.shape}; pass a study (T, Z, H, W), not empty")
     for name, mask in (("prediction", prediction), ("truth", truth)):
         if mask is not None and mask.shape != study_voxels.shape:
-            raise ValueError(f"{name} {mask.shape} and voxels {study_voxels.shape} differ in shape")
+            raise ValueError(f"{name} {mask.shape}, voxels {study_voxels.shape}; pass arrays of the same shape")
     boxes = list(boxes or ())
     if len(boxes) > 2:
-        raise ValueError(f"{len(boxes)} boxes; pass the localization box and the one with its margin")
+        raise ValueError(f"{len(boxes)} boxes; pass the box of the heart and the box with its margin")
     if max_tiles < 1:
-        raise ValueError(f"max_tiles is {max_tiles}; draw at least one")
+        raise ValueError(f"max_tiles is {max_tiles}; pass at least 1")
 
     heart = (prediction > 0) if truth is None else (prediction > 0) | (truth > 0)
     tiles, across = _choose_tiles(heart, max_tiles)
     pixel_mm = (float(spacing_mm[1]), float(spacing_mm[2]))
     window = heart_window(heart, boxes, pixel_mm)
-    # Arrays are cut rather than the axes' limits: a figure of 24 whole 512×512 frames would take a gigabyte.
+    # The arrays are cut, not only the limits of the axes: a figure of 24 frames of 512×512 px would take a gigabyte.
     cut = window.slices
     low, high = intensity_window(study_voxels)
     colours = class_colours(classes)
 
     note = ""
     if truth is not None:
-        note = "Dice: " + ("myocardium" if "myocardium" in classes else "mean of classes") + ", this slice alone"
+        note = "Dice: " + ("myocardium" if "myocardium" in classes else "mean of classes") + ", this slice only"
     sheet = Sheet(
         columns=across,
         block_rows=math.ceil(len(tiles) / across),
@@ -112,9 +113,9 @@ def draw_overlay(
 
 
 def _choose_tiles(heart: np.ndarray, max_tiles: int) -> tuple[list[tuple[int, int]], int]:
-    """(frame, slice) pairs evenly chosen among those with the heart in, and how many go side by side.
+    """Returns (frame, slice) pairs, evenly chosen among those that show the heart, and the number of columns.
 
-    A 4D cine gets a column for each of a few frames and a row for each of a few slices.
+    A 4D cine has a column for each chosen frame and a row for each chosen slice.
     """
     frames = np.flatnonzero(np.any(heart, axis=(1, 2, 3))).tolist()
     slices = np.flatnonzero(np.any(heart, axis=(0, 2, 3))).tolist()
@@ -129,7 +130,7 @@ def _choose_tiles(heart: np.ndarray, max_tiles: int) -> tuple[list[tuple[int, in
 
 
 def heart_window(heart: np.ndarray, boxes: Sequence[Box], pixel_mm: tuple[float, float]) -> Box:
-    """The window around everything that is drawn, with a margin; the whole image where nothing is."""
+    """Returns the window around heart and boxes, with a margin; the whole image if there are none."""
     height, width = heart.shape[-2:]
     plane = np.any(heart, axis=(0, 1))
     shown = list(boxes)
@@ -140,7 +141,7 @@ def heart_window(heart: np.ndarray, boxes: Sequence[Box], pixel_mm: tuple[float,
         return Box(0, 0, height, width)
     top, left = min(box.top for box in shown), min(box.left for box in shown)
     bottom, right = max(box.bottom for box in shown), max(box.right for box in shown)
-    # A tenth of the longer side, in mm, so that the margin looks the same all around.
+    # A tenth of the longer side in mm, so that the margin looks the same on all sides.
     side = max((bottom - top) * pixel_mm[0], (right - left) * pixel_mm[1])
     row_pad, column_pad = (max(2, round(0.1 * side / mm)) for mm in pixel_mm)
     return Box(
@@ -152,14 +153,14 @@ def heart_window(heart: np.ndarray, boxes: Sequence[Box], pixel_mm: tuple[float,
 
 
 def _tile_caption(frame: int, z: int, shape: tuple[int, ...]) -> str:
-    """Which one of how many, so that it is plain that counting starts from 1."""
+    """Returns frame and slice with their number, such as "slice 3/10", to show that counting starts from 1."""
     if shape[0] > 1 and shape[1] > 1:
         return f"slice {z + 1}/{shape[1]} · frame {frame + 1}/{shape[0]}"
     return f"frame {frame + 1}/{shape[0]}" if shape[0] > 1 else f"slice {z + 1}/{shape[1]}"
 
 
 def _tile_dice(prediction: np.ndarray, truth: np.ndarray, classes: Sequence[str]) -> str:
-    """The Dice of the tile: of the myocardium where the classes have one, else the mean of those in the tile."""
+    """Returns the Dice of a tile: of the myocardium if there is such a class, else the mean of the classes in it."""
     wanted = [classes.index("myocardium")] if "myocardium" in classes else range(1, len(classes))
     present = [i for i in wanted if (prediction == i).any() or (truth == i).any()]
     if not present:

@@ -1,4 +1,4 @@
-"""Box plots and training curves of a sweep's rows beside each other (Figs. 6 and 7)."""
+"""Box plots and training curves of the rows of a sweep (Figs. 6 and 7)."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from foanet_jax.pages.drawing.boxpanel import LABELS, count, draw_panel, panel_l
 from foanet_jax.pages.drawing.lettering import fitted, text_width
 from foanet_jax.pages.drawing.style import DPI, MARGIN_COLOUR, WIDTH, class_colours
 
-# Okabe and Ito's colours without yellow, which is too pale for a line on white; then once more, dashed.
+# Okabe and Ito's colours without yellow, which is too pale on white; then the same colours with dashed lines.
 _COLOURS = ("#222222", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _STYLES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1, 1.2)))
 
@@ -24,22 +24,23 @@ _STYLES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1, 1.2)))
 def draw_row_boxplots(
     rows: Sequence[tuple[str, Iterable[PatientScore]]], measure: str, *, class_name: str, path: str | Path
 ) -> None:
-    """Box plots over patients of one measure of one class, a box a row, the mean as a red dotted line (Figs. 6–7).
+    """Draws box plots over patients of one measure of one class, one box for each row (Figs. 6–7).
 
-    The mean is printed above each box, and below it how many patients there are where rows differ in them.
+    The red dotted line is the mean; its value is above the box. If rows have different numbers of patients, the number
+    is below the box.
 
     Args:
-        rows: their titles and the patients' means of the class, as `metrics.patient_means` gives them; patients
-            without a unit are left out, and so are rows without a patient.
+        rows: titles, and the means of the patients for the class, from `metrics.patient_means`. Patients without a unit
+            and rows without a patient are left out.
         measure: "dc", "hd95_mm" or "bdc".
-        class_name: for the heading and the colour.
+        class_name: the class, for the heading and the colour.
         path: the picture to write.
 
     Raises:
-        ValueError: there is nothing to draw, or another measure.
+        ValueError: there is nothing to draw, or the measure is another.
     """
     if measure not in LABELS:
-        raise ValueError(f"measure {measure!r}; there are {', '.join(LABELS)}")
+        raise ValueError(f"the measure is {measure!r}; choose one of {', '.join(LABELS)}")
     scored = [(title, [row for row in patients if row.n_units]) for title, patients in rows]
     scored = [(title, patients) for title, patients in scored if patients]
     if not scored:
@@ -53,13 +54,13 @@ def draw_row_boxplots(
     rotated = longest > 0.95 * slot
     if any(len(group) < n_patients for group in groups):
         labels = [f"{label}\nn = {len(group)}" for label, group in zip(labels, groups, strict=True)]
-    # Half of it, as the sine of 30° is.
+    # Labels turned by 30° have half of their length as height.
     foot = 30 + (0.5 * longest if rotated else 0) + (16 if "\n" in labels[0] else 0)
     height = 480 + foot
     figure = Figure(figsize=(WIDTH / DPI, height / DPI), dpi=DPI, facecolor="white")
     axes = figure.add_axes((0.065, foot / height, 0.915, 370 / height))
     colour = class_colours(["background", class_name])[class_name]
-    # The means stand between the panel and its title.
+    # The means are between the panel and its title.
     draw_panel(axes, groups, measure, [colour] * len(groups), width=min(0.55, 170 / slot), pad=20)
     turn: dict[str, Any] = {"rotation": 30, "ha": "right", "va": "top", "rotation_mode": "anchor"} if rotated else {}
     axes.set_xticks(range(len(labels)), labels, parse_math=False, **turn)
@@ -88,12 +89,12 @@ def draw_row_boxplots(
 
 
 def draw_row_curves(rows: Sequence[tuple[str, Sequence[Sequence[Mapping[str, Any]]]]], *, path: str | Path) -> None:
-    """Training loss of every row by epoch on a log axis, and validation Dice beside it where there is one.
+    """Draws the training loss of every row by epoch on a log axis, and the validation Dice beside it if there is one.
 
-    A curve is the mean over the folds of their means over an epoch, as far as all of the row's folds reach.
+    For each epoch, the curve is the mean over the folds. It ends at the last epoch that all folds of the row have.
 
     Args:
-        rows: their titles and the run logs of their folds, as `drawing.draw_learning_curves` takes them.
+        rows: titles, and the training logs of the folds, as in `drawing.draw_learning_curves`.
         path: the picture to write.
 
     Raises:
@@ -105,7 +106,7 @@ def draw_row_curves(rows: Sequence[tuple[str, Sequence[Sequence[Mapping[str, Any
     ]
     panels = [(label, curves) for label, curves in panels if any(values.size for _, values in curves)]
     if not panels:
-        raise ValueError("no record has a loss or a validation Dice; pass the lines of runs' logs")
+        raise ValueError("no record has a loss or a validation Dice; pass the records of training logs")
     figure = Figure(figsize=(WIDTH / DPI, 5.6), dpi=DPI, facecolor="white")
     names = [fitted(title, 200, 10.5) for title, _ in rows]
     legend_width = (70 + max(text_width(name, 10.5) for name in names)) / WIDTH
@@ -119,7 +120,7 @@ def draw_row_curves(rows: Sequence[tuple[str, Sequence[Sequence[Mapping[str, Any
                 color=_COLOURS[number % len(_COLOURS)],
                 linestyle=_STYLES[number // len(_COLOURS) % len(_STYLES)],
                 linewidth=1.7,
-                # A single epoch makes no line.
+                # A single epoch is drawn as a point, because it has no line.
                 marker="o" if len(values) == 1 else None,
             )
         _finish_curves(axes, label, np.concatenate([values for _, values in curves]))
@@ -142,7 +143,7 @@ def _finish_curves(axes: Axes, label: str, everything: np.ndarray) -> None:
     if label == "validation Dice":
         axes.set_title("higher is better", fontsize=9.5, loc="right", color="#7a838b")
     elif (everything > 0).all():
-        # Losses of different terms differ in size: only their shapes compare.
+        # Losses with different terms have different scales: only their shapes can be compared.
         axes.set_yscale("log")
         axes.set_title("log scale", fontsize=9.5, loc="right", color="#7a838b")
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -159,10 +160,10 @@ def _finish_curves(axes: Axes, label: str, everything: np.ndarray) -> None:
 def _mean_over_folds(
     folds: Sequence[Sequence[Mapping[str, Any]]], kind: str, key: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Epochs from 0 that all folds have, and the mean over folds of the folds' means over each of them."""
+    """Returns the epochs from 0 that all folds have, and for each of them the mean over the folds."""
     means = []
     for records in folds:
-        # Of two records of one step the later counts, as after a resumed run.
+        # If a step has two records, as after a resumed run, the later one counts.
         last = {record["step"]: record for record in records if record.get("kind") == kind}
         by_epoch: dict[int, list[float]] = {}
         for record in last.values():

@@ -1,4 +1,4 @@
-"""A page of equal tiles, and which of many images go on it."""
+"""A page of equal tiles, and the choice of the images on it."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from foanet_jax.pages.drawing.style import DPI, INK, PAGE, QUIET_INK, WIDTH, wri
 
 
 class Sheet:
-    """A dark page of equal tiles, laid out in pixels, so that nothing overlaps at any number of tiles."""
+    """A dark page of equal tiles. It is laid out in pixels, so that nothing overlaps, whatever the number of tiles."""
 
     _MARGIN, _GAP, _DOWN, _TITLE, _CAPTION, _LEGEND_ROW, _BLOCK_GAP = 16, 12, 6, 48, 24, 26, 8
 
@@ -31,7 +31,7 @@ class Sheet:
     ):
         self.columns, self.per_block = columns, tiles_per_block
         usable = WIDTH - 2 * self._MARGIN - (columns - 1) * self._GAP
-        # A single tile must not fill a screen, and a tall one must not make the page endless.
+        # A single tile must not fill the screen, and tall tiles must not make the page very long.
         self.tile_width = min(usable / columns, 460.0, 460.0 / aspect)
         self.tile_height = self.tile_width * aspect
         used = columns * self.tile_width + (columns - 1) * self._GAP
@@ -43,7 +43,7 @@ class Sheet:
         self.height = round(self._TITLE + block_rows * self.block + legend_height)
         self.figure = Figure(figsize=(WIDTH / DPI, self.height / DPI), dpi=DPI, facecolor=PAGE)
         y = self.height - self._TITLE / 2
-        # The note has 340 px to itself; at this size a letter is about 11 px wide.
+        # The note has 340 px. At this size, a letter is about 11 px wide.
         longest = 74 if note else 104
         title = title if len(title) <= longest else title[: longest - 1] + "…"
         write_text(self.figure, self._MARGIN, y, title, self.height, size=15)
@@ -67,14 +67,14 @@ class Sheet:
         return self.left + place[1] * (self.tile_width + self._GAP)
 
     def caption(self, place: tuple[int, int], left: str, right: str) -> None:
-        """Writes above a tile, to its left and to its right."""
+        """Writes text above a tile, on the left and on the right."""
         y = self._top(place) - self._CAPTION / 2
         write_text(self.figure, self._x(place) + 1, y, left, self.height, size=10.5, colour=QUIET_INK)
         right_edge = self._x(place) + self.tile_width - 1
         write_text(self.figure, right_edge, y, right, self.height, size=10.5, side="right")
 
     def tile(self, place: tuple[int, int], number: int) -> Axes:
-        """Axes of one tile of a block, without ticks."""
+        """Returns the axes of one tile of a block, without ticks."""
         y = self._top(place) - self._CAPTION - (number + 1) * self.tile_height - number * self._DOWN
         axes = self.figure.add_axes(
             (self._x(place) / WIDTH, y / self.height, self.tile_width / WIDTH, self.tile_height / self.height)
@@ -88,14 +88,14 @@ class Sheet:
 
 
 def evenly(items: Sequence[Any], count: int) -> list[Any]:
-    """At most `count` of the items, the first and the last among them where there are two."""
+    """Returns at most `count` items, evenly chosen. If there are two or more, the first and the last are among them."""
     if len(items) <= count:
         return list(items)
     return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, count).round().astype(int))]
 
 
 def tiles_across(count: int) -> int:
-    """Columns that leave the last row as full as can be, at most six."""
+    """Returns the number of columns, at most six, that fills the last row best."""
     if count <= 5:
         return count
     return min((4, 5, 6), key=lambda columns: (-count % columns, -columns))

@@ -1,4 +1,4 @@
-"""Sheets of slices: rows compared (Fig. 5), localization and differences (Fig. 8), the whole heart (Fig. 9), cases."""
+"""Sheets of slices: comparison of rows (Fig. 5), localization and differences (Fig. 8), whole heart (Fig. 9), cases."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from foanet_jax.pages.drawing.sheet import Sheet, tiles_across
 from foanet_jax.pages.drawing.style import WIDTH, class_colours
 from foanet_jax.pages.gallery import Plane
 
-# Around the box with its margin: a little of what is beside it, or enough to see where in the body it lies.
+# Sizes of the region that is shown, relative to the box with its margin: close to it, or with the body around it.
 _CLOSE, _WIDE = 1.1, 2.2
 _CAPTION = 10.5  # pt, of a sheet's captions
 
@@ -19,22 +19,24 @@ _CAPTION = 10.5  # pt, of a sheet's captions
 def draw_row_comparison(
     slices: Sequence[Sequence[Plane]], titles: Sequence[str], *, class_name: str, title: str, path: str | Path
 ) -> None:
-    """Image, truth, and every row's prediction with its Dice, slice below slice (Fig. 5).
+    """Draws image, truth, and the prediction of every row with its Dice, for several slices (Fig. 5).
 
-    Tiles are cut to the smallest box that any row segmented the slice in: without localization it is the image.
+    The tiles show the smallest box in which a row segmented the slice. Without localization, this is the whole image.
 
     Args:
-        slices: for each slice what each row made of it, in the order of the titles.
-        titles: of the rows.
-        class_name: whose Dice is printed.
-        title: printed above the tiles.
+        slices: for each slice, the planes of the rows, in the order of the titles.
+        titles: the titles of the rows.
+        class_name: the class whose Dice is shown.
+        title: the text above the tiles.
         path: the picture to write.
 
     Raises:
-        ValueError: there is no slice or no row, or not one plane a row.
+        ValueError: there is no slice or no row, or a slice does not have one plane for each row.
     """
     if not slices or not titles or any(len(planes) != len(titles) for planes in slices):
-        raise ValueError(f"{[len(planes) for planes in slices]} planes of {len(titles)} rows; pass one a row and slice")
+        raise ValueError(
+            f"{[len(planes) for planes in slices]} planes for {len(titles)} rows; pass one for each row and slice"
+        )
     across = _columns(titles)
     down = math.ceil((len(titles) + 2) / across)
     colours = class_colours(slices[0][0].classes)
@@ -45,14 +47,14 @@ def draw_row_comparison(
         tiles_per_block=1,
         aspect=1.0,
         title=title,
-        note=f"Dice: {class_name}, this slice alone",
+        note=f"Dice: {class_name}, this slice only",
         legend=[*tiles.class_handles(colours), tiles.truth_handle()],
     )
     for number, planes in enumerate(slices):
         box = min((plane.box for plane in planes), key=lambda box: math.prod(box.shape))
         cut = [tiles.zoomed(plane, box, _CLOSE) for plane in planes]
         captions = [(planes[0].patient, tiles.where(planes[0], firsts)), ("truth", "")]
-        # Of the whole slice: a row without localization may stray where no tile shows it.
+        # The Dice is that of the whole slice: a row without localization may have stray regions outside the tile.
         captions += [(name, tiles.dice_text(plane, class_name)) for name, plane in zip(titles, planes, strict=True)]
         for panel, caption in enumerate(captions):
             place = (number * down + panel // across, panel % across)
@@ -68,11 +70,11 @@ def draw_row_comparison(
 
 
 def draw_localizations(planes: Sequence[Plane], *, title: str, path: str | Path) -> None:
-    """The object's box in blue, and with its margin in red dots, on a slice of each of several patients (Fig. 8a).
+    """Draws the box of the heart (blue) and the box with its margin (red dots) on slices of several patients (Fig. 8a).
 
     Args:
-        planes: one a tile.
-        title: printed above the tiles.
+        planes: one for each tile.
+        title: the text above the tiles.
         path: the picture to write.
 
     Raises:
@@ -89,12 +91,12 @@ def draw_localizations(planes: Sequence[Plane], *, title: str, path: str | Path)
 
 
 def draw_differences(planes: Sequence[Plane], *, class_name: str, title: str, path: str | Path) -> None:
-    """Prediction over the truth and, below it, where they differ, on a slice of each of several patients (Fig. 8b).
+    """Draws prediction with truth and, below, their difference, on slices of several patients (Fig. 8b).
 
     Args:
-        planes: one a pair of tiles.
-        class_name: whose Dice is printed.
-        title: printed above the tiles.
+        planes: one for each pair of tiles.
+        class_name: the class whose Dice is shown.
+        title: the text above the tiles.
         path: the picture to write.
 
     Raises:
@@ -102,7 +104,7 @@ def draw_differences(planes: Sequence[Plane], *, class_name: str, title: str, pa
     """
     colours = class_colours(planes[0].classes) if planes else {}
     legend = [*tiles.class_handles(colours), tiles.truth_handle(), tiles.difference_handle()]
-    note = f"Dice: {class_name}, this slice alone"
+    note = f"Dice: {class_name}, this slice only"
     sheet, places = _sheet(planes, tiles_per_block=2, title=title, note=note, legend=legend)
     for plane, place in zip(planes, places, strict=True):
         _caption(sheet, place, plane.patient, tiles.dice_text(plane, class_name))
@@ -113,11 +115,11 @@ def draw_differences(planes: Sequence[Plane], *, class_name: str, title: str, pa
 
 
 def draw_structures(planes: Sequence[Plane], *, title: str, path: str | Path) -> None:
-    """Localization, truth and prediction below each other, slice beside slice, in the classes' colours (Fig. 9).
+    """Draws localization, truth and prediction below each other, with a column for each slice (Fig. 9).
 
     Args:
-        planes: of one patient, one a column.
-        title: printed above the tiles.
+        planes: planes of one patient, one for each column.
+        title: the text above the tiles.
         path: the picture to write.
 
     Raises:
@@ -145,13 +147,13 @@ def draw_cases(
     title: str,
     path: str | Path,
 ) -> None:
-    """The worst patients above the best ones: prediction over the truth, the difference, and the patient's means.
+    """Draws the worst patients above the best: prediction with truth, the difference, and the means of the patient.
 
-    Three patients and fewer share a line.
+    Up to three patients are on one line.
 
     Args:
-        worst, best: a slice and the scores of each patient, the most extreme first.
-        title: printed above the tiles.
+        worst, best: for each patient a slice and the scores, the most extreme patient first.
+        title: the text above the tiles.
         path: the picture to write.
 
     Raises:
@@ -165,7 +167,7 @@ def draw_cases(
         lines, order = [list(worst), list(best)], "above: worst, below: best"
     colours = class_colours([*worst, *best][0][0].classes)
     sheet = Sheet(
-        # One patient alone must not fill the page.
+        # A single patient must not fill the page.
         columns=2 * max(2, *map(len, lines)),
         block_rows=len(lines),
         tiles_per_block=1,
@@ -186,11 +188,11 @@ def draw_cases(
 
 
 def draw_worst(cases: Sequence[tuple[Plane, str, Mapping[str, float]]], *, title: str, path: str | Path) -> None:
-    """The cases that went worst, two a line: prediction over the truth, the difference, and the class that failed.
+    """Draws the worst cases, two on a line: prediction with truth, the difference, and the class that failed.
 
     Args:
-        cases: of each a slice, the class of the lowest Dice, and the Dice of every class over the whole case.
-        title: printed above the tiles.
+        cases: for each case a slice, the class with the lowest Dice, and the Dice of every class over the whole case.
+        title: the text above the tiles.
         path: the picture to write.
 
     Raises:
@@ -223,7 +225,7 @@ def draw_worst(cases: Sequence[tuple[Plane, str, Mapping[str, float]]], *, title
 def _sheet(
     planes: Sequence[Plane], *, tiles_per_block: int, title: str, note: str, legend: list
 ) -> tuple[Sheet, list[tuple[int, int]]]:
-    """A sheet with a block for each plane, and their places."""
+    """Returns a sheet with a block for each plane, and the places of the blocks."""
     if not planes:
         raise ValueError("no slice to draw; pass at least one")
     across = tiles_across(len(planes))
@@ -240,7 +242,7 @@ def _sheet(
 
 
 def _columns(titles: Sequence[str]) -> int:
-    """Columns for image, truth and rows: few empty places, and room for usual titles with their Dice."""
+    """Returns the number of columns for image, truth and rows: few empty places, and room for titles with a Dice."""
     panels = len(titles) + 2
     room = 50 + min(max(text_width(title, _CAPTION) for title in titles), 160)
     fitting = [columns for columns in range(4, 8) if WIDTH / columns - 14 >= room]
@@ -250,6 +252,6 @@ def _columns(titles: Sequence[str]) -> int:
 
 
 def _caption(sheet: Sheet, place: tuple[int, int], left: str, right: str) -> None:
-    """Writes above a tile, to its left as much as there is room for beside what stands to its right."""
+    """Writes text above a tile. The text on the left is shortened if the text on the right leaves too little room."""
     room = sheet.tile_width - text_width(right, _CAPTION) - 10
     sheet.caption(place, fitted(left, room, _CAPTION), right)

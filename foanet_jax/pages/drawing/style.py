@@ -1,4 +1,4 @@
-"""Colours that mean the same in every picture, the size of a page, and how a figure becomes a file."""
+"""The colours of all pictures, the size of a page, and the function that writes a figure to a file."""
 
 import zlib
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from matplotlib.text import Text
 
 from foanet_jax.system.atomic import atomic_path
 
-# Told apart with deuteranopia and protanopia as well as by lightness, and all of them away from grey;
-# the test computes both. Yellow, pure blue and pure red are kept for what they mean in Fig. 8.
+# People with deuteranopia or protanopia can distinguish these colours, also by lightness, and none is close to grey; a
+# test computes both. Yellow, pure blue and pure red are reserved for their meaning in Fig. 8.
 CLASS_COLOURS = {
     "myocardium": "#00c896",
     "cavity": "#ff7f2a",
@@ -38,10 +38,10 @@ QUIET_INK = "#9aa4ad"
 
 
 def class_colours(classes: Sequence[str]) -> dict[str, str]:
-    """A colour for every foreground class: fixed by name where the paper or ACDC names it.
+    """Returns a colour for every foreground class. Classes of the paper and of ACDC have fixed colours.
 
-    Other names get a spare colour by a checksum of the name, so that the same classes look the same
-    in every picture; two of one picture only share a colour once all the spare ones are taken.
+    Other classes get a spare colour by a checksum of their name, so that a class has the same colour in every picture.
+    Two classes of a picture have the same colour only if all spare colours are used.
 
     Args:
         classes: names by index; 0 is the background.
@@ -57,9 +57,9 @@ def class_colours(classes: Sequence[str]) -> dict[str, str]:
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Writes a figure in the format of the path's suffix, .png by default, whole or not at all.
+    """Writes a figure, whole or not at all. The suffix of the path chooses the format; the default is PNG.
 
-    Letters that the font does not have, such as Chinese ones in a study's name, are drawn as `?`.
+    Letters that the font does not have, such as Chinese letters in the name of a study, are drawn as `?`.
     """
     path = Path(path)
     FigureCanvasAgg(figure)
@@ -68,14 +68,14 @@ def save(figure: Figure, path: str | Path) -> None:
         if not text.get_text().isascii():
             text.set_text(_drawable(text))
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The temporary name need not end like the picture's, so that the format is told, not guessed.
+    # The format is passed, because the temporary file may have another suffix than the picture.
     kind = path.suffix.lstrip(".").lower() or "png"
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format=kind, dpi=DPI, facecolor=figure.get_facecolor())
 
 
 def _drawable(text: Text) -> str:
-    """A text without the letters that its font cannot draw, each of which would be a warning."""
+    """Returns the text with `?` for letters that its font does not have. Each of them would cause a warning."""
     font = get_font(findfont(text.get_fontproperties()))
     return "".join(letter if letter == "\n" or font.get_char_index(ord(letter)) else "?" for letter in text.get_text())
 
@@ -84,5 +84,5 @@ def write_text(
     figure: Figure, x: float, y: float, text: str, height: float, *, size: float, colour: str = INK, side: str = "left"
 ) -> None:
     """Writes a line of text at (x, y) px from the lower left corner of a figure `height` px high."""
-    # Patient ids and file names are text, not mathematics: a $ in them must stay a $.
+    # Patient ids and file names are plain text: a $ in them must not start a formula.
     figure.text(x / WIDTH, y / height, text, fontsize=size, color=colour, ha=side, va="center", parse_math=False)

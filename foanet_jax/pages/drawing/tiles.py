@@ -1,4 +1,4 @@
-"""Slices of several patients or rows as tiles of one size: cut to the heart, with masks, difference and boxes."""
+"""Slices of several patients or rows as tiles of the same size, with masks, differences and boxes."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -20,15 +20,16 @@ _TRUTH_DASHES = (0, (3, 2))
 
 
 def zoomed(plane: Plane, box: Box, scale: float) -> Plane:
-    """The plane cut to a window that is square in mm, so that planes of all patients fill equal tiles.
+    """Cuts a plane to a window that is square in mm, so that the planes of all patients fill equal tiles.
 
     Args:
         plane: a slice.
-        box: what the window is centred on, as far as it stays in the image.
-        scale: the window's side over the longer side of the box; at most the image's longer side.
+        box: the centre of the window, as far as the window stays inside the image.
+        scale: the side of the window divided by the longer side of the box. The window has at most the longer side of
+            the image.
 
     Returns:
-        A plane with image, masks and boxes cut, black where the image ends; its neighbours are left out.
+        A plane with image, masks and boxes cut. It is black outside the image, and it has no neighbouring images.
     """
     shape, spacing = plane.image.shape, plane.spacing_mm
 
@@ -62,20 +63,20 @@ def zoomed(plane: Plane, box: Box, scale: float) -> Plane:
 
 
 def _start(centre: float, length: int, size: int) -> int:
-    """The first pixel of a window of some length around a centre: inside the image, or around all of it."""
+    """Returns the first pixel of a window around a centre. The window is inside the image, or contains all of it."""
     if length >= size:
         return -((length - size) // 2)
     return min(max(round(centre - (length - 1) / 2), 0), size - length)
 
 
 def show_image(axes: Axes, plane: Plane) -> None:
-    """Draws the image alone."""
+    """Draws only the image."""
     show_grey(axes, plane.image, 0, 255)
     limit(axes, plane.image.shape)
 
 
 def show_boxes(axes: Axes, plane: Plane) -> None:
-    """Adds the object's box, blue, and the box with its margin, red and dotted (Fig. 8a)."""
+    """Adds the box of the heart (blue) and the box with its margin (red, dotted) (Fig. 8a)."""
     if plane.object_box is not None:
         outline_box(axes, plane.object_box, BOX_COLOUR, "solid")
     outline_box(axes, plane.box, MARGIN_COLOUR, "dotted")
@@ -83,7 +84,7 @@ def show_boxes(axes: Axes, plane: Plane) -> None:
 
 
 def show_mask(axes: Axes, plane: Plane, mask: np.ndarray, colours: Mapping[str, str]) -> None:
-    """Draws the image with a mask's classes filled and outlined."""
+    """Draws the image with the classes of a mask, filled and with contours."""
     show_grey(axes, plane.image, 0, 255)
     for index, name in enumerate(plane.classes[1:], start=1):
         fill(axes, mask == index, colours[name], 0.30)
@@ -92,7 +93,7 @@ def show_mask(axes: Axes, plane: Plane, mask: np.ndarray, colours: Mapping[str, 
 
 
 def show_prediction(axes: Axes, plane: Plane, colours: Mapping[str, str]) -> None:
-    """Draws the image with the prediction filled and outlined, and the truth dashed."""
+    """Draws the image with the prediction, filled and with contours, and the truth as dashed contours."""
     show_mask(axes, plane, plane.prediction, colours)
     for index in range(1, len(plane.classes)):
         outline(axes, plane.truth == index, TRUTH_COLOUR, 0.8, _TRUTH_DASHES)
@@ -100,7 +101,7 @@ def show_prediction(axes: Axes, plane: Plane, colours: Mapping[str, str]) -> Non
 
 
 def show_difference(axes: Axes, plane: Plane, colours: Mapping[str, str]) -> None:
-    """Draws the image with the classes where both agree, and yellow where they do not (Fig. 8b)."""
+    """Draws the image with the classes where prediction and truth agree, and yellow where they differ (Fig. 8b)."""
     show_grey(axes, plane.image, 0, 255)
     for index, name in enumerate(plane.classes[1:], start=1):
         fill(axes, (plane.prediction == index) & (plane.truth == index), colours[name], 0.30)
@@ -109,20 +110,20 @@ def show_difference(axes: Axes, plane: Plane, colours: Mapping[str, str]) -> Non
 
 
 def plane_dice(plane: Plane, class_name: str) -> float | None:
-    """The Dice of one class on this slice alone; None where neither mask has it."""
+    """Returns the Dice of one class on this slice only; None if neither mask has the class."""
     index = plane.classes.index(class_name)
     prediction, truth = plane.prediction == index, plane.truth == index
     return dice(prediction, truth) if prediction.any() or truth.any() else None
 
 
 def dice_text(plane: Plane, class_name: str) -> str:
-    """`plane_dice` as tiles have it."""
+    """Returns `plane_dice` as text for a tile."""
     value = plane_dice(plane, class_name)
     return "–" if value is None else f"{value:.2f}"
 
 
 def where(plane: Plane, planes: Sequence[Plane]) -> str:
-    """Which frame and slice, counted from 1, as far as the planes differ in them."""
+    """Returns frame and slice, counted from 1, each only if the planes differ in it."""
     parts = []
     if any(other.frame for other in planes):
         parts.append(f"t {plane.frame + 1}")
@@ -132,7 +133,7 @@ def where(plane: Plane, planes: Sequence[Plane]) -> str:
 
 
 def class_handles(colours: Mapping[str, str]) -> list[Any]:
-    """Legend of the classes."""
+    """Returns the legend of the classes."""
     return [
         Patch(facecolor=(*to_rgb(colour), 0.35), edgecolor=colour, linewidth=1.5, label=name)
         for name, colour in colours.items()
@@ -140,17 +141,17 @@ def class_handles(colours: Mapping[str, str]) -> list[Any]:
 
 
 def truth_handle() -> Any:
-    """Legend of the dashed truth."""
+    """Returns the legend of the dashed truth."""
     return Line2D([], [], color=TRUTH_COLOUR, linewidth=1.1, linestyle=_TRUTH_DASHES, label="truth")
 
 
 def difference_handle() -> Any:
-    """Legend of the yellow difference."""
+    """Returns the legend of the yellow difference."""
     return Patch(facecolor=DIFFERENCE_COLOUR, label="difference")
 
 
 def box_handles() -> list[Any]:
-    """Legend of the two boxes."""
+    """Returns the legend of the two boxes."""
     return [
         Line2D([], [], color=BOX_COLOUR, linewidth=1.6, label="localization box"),
         Line2D([], [], color=MARGIN_COLOUR, linewidth=1.6, linestyle="dotted", label="with margin"),

@@ -1,4 +1,4 @@
-"""What is measured, over the beat."""
+"""Curves of measured values over the heartbeat."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from foanet_jax.pages.drawing import style
 from foanet_jax.pages.drawing.style import DPI
 
-# Dark enough for lines on white, told apart with colour blindness.
+# Dark enough for lines on white, and distinguishable for people with colour blindness.
 CURVE_COLOURS = ("#d55e00", "#0072b2", "#009e73", "#b0307f", "#8a6d00", "#56708a")
 _WIDTH, _HEIGHT = 820, 470
 
@@ -25,24 +25,28 @@ def draw_time_curves(
     marks: Mapping[int, str] | None = None,
     frame_seconds: float | None = None,
 ) -> None:
-    """One line for each quantity over frames, or over time where it is known; gaps where it was not measured.
+    """Draws one line for each quantity over time, or over frames if the time is not known.
+
+    The line has gaps where the quantity was not measured.
 
     Args:
-        curves: (T,) values by name, in one unit.
-        ylabel: what they are, with the unit.
-        title: printed above.
+        curves: values (T,) by name, all in one unit.
+        ylabel: the quantity, with the unit.
+        title: the text above.
         path: the picture to write.
-        marks: frames to mark, as {0: "ED", 7: "ES"}.
-        frame_seconds: time from frame to frame; None numbers the frames from 1.
+        marks: frames to mark, such as {0: "ED", 7: "ES"}.
+        frame_seconds: time between frames in s. If None, the frames are numbered from 1.
 
     Raises:
-        ValueError: no curve has a value, or they differ in length.
+        ValueError: no curve has a value, or the curves differ in length.
     """
     lines = {name: np.asarray(values, float) for name, values in curves.items()}
     if not lines or len({line.shape for line in lines.values()}) != 1:
-        raise ValueError(f"curves of lengths {[line.shape for line in lines.values()]}; pass some, all of one length")
+        raise ValueError(
+            f"the lengths of the curves are {[line.shape for line in lines.values()]}; pass curves of one length"
+        )
     if not any(np.isfinite(line).any() for line in lines.values()):
-        raise ValueError("no curve has a value; draw what was measured")
+        raise ValueError("no curve has a value; pass at least one measured value")
     frames = len(next(iter(lines.values())))
     at = np.arange(frames) + 1.0 if frame_seconds is None else 1000 * frame_seconds * np.arange(frames)
     figure = Figure(figsize=(_WIDTH / DPI, _HEIGHT / DPI), dpi=DPI, facecolor="white")

@@ -257,11 +257,11 @@ class TestOverlay:
             drawing.draw_overlay(voxels, prediction, truth, **options)
 
         zeros = np.zeros((1, 1, 8, 8), np.uint8)
-        with pytest.raises(ValueError, match=r"prediction \(1, 1, 8, 7\) and voxels \(1, 1, 8, 8\)"):
+        with pytest.raises(ValueError, match=r"prediction \(1, 1, 8, 7\), voxels \(1, 1, 8, 8\)"):
             draw(zeros, zeros[..., :7])
         with pytest.raises(ValueError, match=r"truth \(1, 1, 7, 8\)"):
             draw(zeros, zeros, zeros[..., :7, :])
-        with pytest.raises(ValueError, match=r"\(8, 8\); a study is"):
+        with pytest.raises(ValueError, match=r"\(8, 8\); pass a study"):
             draw(zeros[0, 0], zeros)
         with pytest.raises(ValueError, match="3 boxes"):
             draw(zeros, zeros, boxes=[Box(0, 0, 4, 4)] * 3)
@@ -395,7 +395,7 @@ class TestFoaSteps:
 
     def test_refuses_other_shapes(self):
         plane = np.ones((8, 8))
-        with pytest.raises(ValueError, match=r"image of shape \(1, 8, 8\)"):
+        with pytest.raises(ValueError, match=r"shape of image is \(1, 8, 8\)"):
             drawing.draw_foa_steps(plane[None], Box(0, 0, 4, 4), plane, plane, plane, path="never")
         with pytest.raises(ValueError, match=r"weights \(8, 7\)"):
             drawing.draw_foa_steps(plane, Box(0, 0, 4, 4), plane, plane[:, :7], plane, path="never")

@@ -114,7 +114,7 @@ class TestRowBoxPlots:
         assert [label.get_text() for label in figures[0].axes[0].get_xticklabels()] == ["b"]
         with pytest.raises(ValueError, match="at least one patient"):
             drawing.draw_row_boxplots(rows[:1], "dc", class_name="myocardium", path="x")
-        with pytest.raises(ValueError, match="measure 'dice'"):
+        with pytest.raises(ValueError, match="measure is 'dice'"):
             drawing.draw_row_boxplots(rows, "dice", class_name="myocardium", path="x")
 
 
@@ -177,7 +177,7 @@ class TestAgreement:
         assert (one.n, one.bias) == (1, 1.0)
         assert np.isnan([one.sd, one.r]).all()
         assert np.isnan(drawing.measure_agreement(np.array([2.0, 2.0]), np.array([1.0, 3.0])).r)
-        with pytest.raises(ValueError, match="n at least 1"):
+        with pytest.raises(ValueError, match="n of at least 1"):
             drawing.measure_agreement(np.array([]), np.array([]))
 
     def test_draws_lines_at_the_limits_and_prints_them(self, figures):
@@ -290,7 +290,7 @@ class TestRowComparison:
         assert f"{2 * ring / (2 * ring + 25):.2f}" in captions(figures[0])
 
     def test_refuses_a_missing_plane(self):
-        with pytest.raises(ValueError, match="one a row and slice"):
+        with pytest.raises(ValueError, match="one for each row and slice"):
             drawing.draw_row_comparison([[make_plane()]], ["a", "b"], class_name="cavity", title="", path="x")
 
 
