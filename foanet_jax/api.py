@@ -9,6 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from foanet_jax.data.inputs import files_of, read_input
+from foanet_jax.data.layout import (
+    has_frames_for_slices,
+    has_oblong_pixels,
+    is_cut_across,
+    require_possible_field,
+)
 from foanet_jax.data.nifti.geometry import given_spacing
 from foanet_jax.data.nifti.header import ThirdAxis
 from foanet_jax.data.nifti.orientation import SliceAxis
@@ -100,14 +106,16 @@ class Segmenter:
 
         Args:
             source: a NIfTI, NRRD, MetaImage, Analyze, LVQuan19 .mat or DICOM file, a folder that holds one study, or
-                an array (H, W), (Z, H, W), (T, H, W) or (T, Z, H, W).
+                an array (H, W), (Z, H, W), (T, H, W) or (T, Z, H, W), with rows H before columns W. An array of
+                nibabel's `get_fdata()` has its axes in reverse order: pass `array.transpose()`.
             spacing_mm: the distances between slices, rows and columns in mm. An array needs them; for a NIfTI, NRRD,
                 MetaImage or Analyze file they replace those in the header.
             third_axis: "slice" or "time", the meaning of the third axis of a 3D file, or of the first axis of a 3D
                 array.
 
         Raises:
-            InputError: the file or array cannot be used; the source does not hold exactly one study; `spacing_mm` is
+            InputError: the file or array cannot be used; its axes or its spacing are in an order that no image has
+                ("axis-order", "spacing"); the source does not hold exactly one study; `spacing_mm` is
                 missing for an array, or was given for a DICOM or .mat file.
         """
         if third_axis not in ("slice", "time"):
@@ -158,8 +166,46 @@ def study_of_array(
     if voxels.ndim == 3 and third_axis == "time":
         voxels = voxels[:, None]
     voxels = voxels.reshape((1,) * (4 - voxels.ndim) + voxels.shape)
+    if voxels.size:
+        _require_possible_axes(voxels, np.shape(array), spacing)
     study = validate_study(Study("array", "array", voxels, spacing, classes))
     return dataclasses.replace(study, affine=np.diag([*reversed(spacing), 1.0]))
+
+
+def _require_possible_axes(voxels: np.ndarray, shape: tuple[int, ...], spacing_mm: tuple[float, float, float]) -> None:
+    """Raises InputError "axis-order" or "spacing" where an array's axes or its spacing are in another order.
+
+    Args:
+        voxels: (T, Z, H, W).
+        shape: of the array as it was given.
+        spacing_mm: as it was given.
+    """
+    expected = "expected (H, W), (Z, H, W), (T, H, W) or (T, Z, H, W)"
+    reverse = f"array.transpose({', '.join(map(str, reversed(range(len(shape)))))})"
+    if is_cut_across(voxels.shape):
+        axis = len(shape) - 2 + int(voxels.shape[3] <= voxels.shape[2])
+        mended = reverse if axis == len(shape) - 1 or len(shape) == 4 else f"np.moveaxis(array, {axis}, 0)"
+        raise InputError(
+            "axis-order",
+            f"the array has shape {shape}: {max(voxels.shape[:2])} images of {voxels.shape[2]} × {voxels.shape[3]} px, "
+            f"which no heart has; {expected}: pass {mended} (nibabel's get_fdata() gives the axes in reverse order)",
+        )
+    if has_frames_for_slices(voxels):
+        raise InputError(
+            "axis-order",
+            f"the array has shape {shape}, but its second axis is time: images change less along it than along the "
+            f"first, and the last is as the first; {expected}: pass array.swapaxes(0, 1)",
+        )
+    if has_oblong_pixels(spacing_mm):
+        slice_mm, row, column = spacing_mm
+        right = (row, slice_mm, column) if row > column else (column, row, slice_mm)
+        raise InputError(
+            "spacing",
+            f"spacing_mm is {spacing_mm}, with pixels of {row:g} × {column:g} mm; expected the distances of slices, "
+            f"rows and columns: pass spacing_mm=({', '.join(f'{side:g}' for side in right)}), and for an array of "
+            f"nibabel's get_fdata() {reverse}",
+        )
+    require_possible_field(voxels.shape, spacing_mm, name="array", remedy="pass spacing_mm in mm")
 
 
 def load(*checkpoints: str | os.PathLike[str]) -> Segmenter:

@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
+from foanet_jax.data.layout import require_possible_field, shown_sides
 from foanet_jax.data.nifti.header import SPACING_RANGE_MM, ThirdAxis
 from foanet_jax.system.errors import InputError
 
@@ -21,9 +22,7 @@ _CONTRADICTION = 0.01  # relative
 # What a spacing in pixdim has to be if it counts more than an affine with sides of 1 mm.
 _IN_PLANE_MM = (0.3, 4.0)
 _SLICE_MM = (0.3, 20.0)
-_SIDES_OF_FIELD_MM = (30.0, 1000.0)
 _REMEDY = "give the true distances of slices, rows and columns: --spacing_mm=Z,Y,X, in Python spacing_mm=(Z, Y, X)"
-_LEAST_PX = 64  # A small field of view is a part of an image if it has fewer pixels.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +96,9 @@ def read_geometry(
             # As the header has it, so that the mask's spacing is read as the very same numbers.
             column, row, slice_ = (*(float(side) * mm for side in header["pixdim"][1 : axes + 1]), *told[::-1][axes:])
             used = (slice_, row, column)
-    _require_possible_field(shape, used, path)
+    require_possible_field(
+        shape, used, name=str(path), remedy=f"correct pixdim or its unit in the header, or {_REMEDY}"
+    )
     return Geometry(shape, used, affine, header, remarks)
 
 
@@ -134,7 +135,7 @@ def _pixdim_mm(
         said = f" (its unit is {unit})" if unit else ""
         raise InputError(
             "spacing",
-            f"{path}: voxels of {_sides(reversed(pixdim))}{said}; each side must be from {low:g} to {high:g} mm: "
+            f"{path}: voxels of {shown_sides(pixdim[::-1])}{said}; each side must be from {low:g} to {high:g} mm: "
             f"correct pixdim{' or the unit' if unit else ''} in the header, or {_REMEDY}",
         )
     slice_mm = pixdim[2] if has_slices or low <= pixdim[2] <= high else 1.0
@@ -168,7 +169,7 @@ def _settle(
     raise InputError(
         "spacing-contradicts",
         f"{path}: the header contradicts itself: {'pixdim and qform have' if has_qform else 'pixdim has'} voxels of "
-        f"{_sides(told)}, the sform of {_sides(other)}; correct the header, or {_REMEDY}",
+        f"{shown_sides(told)}, the sform of {shown_sides(other)}; correct the header, or {_REMEDY}",
     )
 
 
@@ -178,25 +179,6 @@ def _is_plausible(spacing_mm: tuple[float, float, float], axes: int) -> bool:
     return all(_IN_PLANE_MM[0] <= side <= _IN_PLANE_MM[1] for side in in_plane) and (
         axes < 3 or low <= slice_mm <= high
     )
-
-
-def _sides(spacing_mm: Iterable[float]) -> str:
-    return " × ".join(f"{float(side):.5g}" for side in spacing_mm) + " mm (slice, row, column)"
-
-
-def _require_possible_field(shape: tuple[int, ...], spacing_mm: tuple[float, float, float], path: Path) -> None:
-    """Raises InputError where the image is larger than any scanner or smaller than any heart: its unit is wrong."""
-    sides = [count * side for count, side in zip(shape[1:], spacing_mm, strict=True)]
-    low, high = _SIDES_OF_FIELD_MM
-    is_small = max(shape[2:]) >= _LEAST_PX and max(sides[1:]) < low
-    if max(sides) > high or is_small:
-        shown = " × ".join(f"{side:.4g}" for side in sides)
-        raise InputError(
-            "spacing",
-            f"{path}: the image is {shown} mm large (slices, rows, columns), with voxels of {_sides(spacing_mm)}; no "
-            f"heart is {'so small' if is_small else 'scanned so large'}: correct pixdim or its unit in the header, or "
-            f"{_REMEDY}",
-        )
 
 
 def _impose(header: nib.Nifti1Header, spacing_mm: tuple[float, float, float], mm: float) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from foanet_jax.data.layout import has_frames_for_slices, has_oblong_pixels, is_cut_across, shown_sides
 from foanet_jax.data.nifti.file import NiftiVolume, read_nifti
 from foanet_jax.data.nifti.header import ThirdAxis
 from foanet_jax.data.nifti.orientation import SliceAxis, to_canonical
@@ -33,8 +34,10 @@ def study_from_volume(
     """The study on the volume's grid; `labels` is (T, Z, H, W) uint8 or None.
 
     Raises:
-        InputError: where voxels, labels and spacing do not hold together.
+        InputError: where voxels, labels and spacing do not hold together; "axis-order" where the file's axes are in
+            another order than (columns, rows, slices, frames).
     """
+    _require_possible_axes(volume)
     return validate_study(
         Study(
             patient=patient,
@@ -52,6 +55,48 @@ def study_from_volume(
             remarks=volume.remarks,
         )
     )
+
+
+def _require_possible_axes(volume: NiftiVolume) -> None:
+    """Raises InputError "axis-order" where slices or frames stand where other axes belong."""
+    frames, slices, rows, columns = volume.data.shape
+    read = f"{columns} columns, {rows} rows, {slices} slices and {frames} frames"
+    expected = "expected (columns, rows, slices, frames)"
+    # Where a model reorients volumes, the affine puts axes in order, but not frames.
+    is_as_stored = volume.to_source is None
+    if is_as_stored and is_cut_across(volume.data.shape):
+        axis = 0 if columns <= rows else 1
+        raise InputError(
+            "axis-order", f"{volume.path}: read as {read}, which no image has; {expected}: {_mended(volume, axis)}"
+        )
+    if has_frames_for_slices(volume.data):
+        raise InputError(
+            "axis-order",
+            f"{volume.path}: read as {read}, but its third axis is time: images change less along it than along the "
+            f"fourth, and the last is as the first; {expected}: write it again with np.swapaxes(data, 2, 3), with the "
+            "slice distance in the third column of the affine",
+        )
+    if is_as_stored and has_oblong_pixels(volume.spacing_mm):
+        axis = 0 if volume.spacing_mm[2] > volume.spacing_mm[1] else 1
+        raise InputError(
+            "axis-order",
+            f"{volume.path}: voxels of {shown_sides(volume.spacing_mm)}, whose pixels are no squares: the "
+            f"{('first', 'second')[axis]} axis seems to be that of slices; {expected}: {_mended(volume, axis)}; or, if "
+            "only the spacing is wrong, --spacing_mm=Z,Y,X",
+        )
+
+
+def _mended(volume: NiftiVolume, axis: int) -> str:
+    """How to write a file whose slices are along its first or second axis."""
+    sizes = volume.data.shape[::-1]
+    if sizes[3] == 1:
+        order = [*(other for other in range(3) if other != axis), axis, 3]
+        return f"write it again with np.moveaxis(data, {axis}, 2) and affine[:, {order}]"
+    # The longest axes are taken to be columns and rows, or rows and columns where they come last, as in NumPy's order.
+    first, second = sorted(sorted(range(4), key=lambda place: -sizes[place])[:2])
+    planes = [second, first] if first == 2 else [first, second]
+    rest = sorted({0, 1, 2, 3} - set(planes), key=lambda place: sizes[place])
+    return f"write it again with np.transpose(data, {(*planes, *rest)}), with the affine of the axes in their new order"
 
 
 def class_indices(labels: NiftiVolume, index_of: Mapping[int, int]) -> np.ndarray:

