@@ -17,6 +17,7 @@ from pydicom import uid as uids
 
 from foanet_jax.data.phantom.writers import write_dicom
 from foanet_jax.data.study import LV_CLASSES, Study
+from tests.data.dicom.compressed import rewrite
 
 ROOT = Path(__file__).parents[2]
 SPARE_MIB = 200
@@ -46,18 +47,42 @@ def mat5(*, declared, mib):
     return b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + struct.pack("<II", 15, len(packed)) + packed
 
 
-def image():
-    return Study("p", "p", np.ones((1, 1, 4, 5), np.float32), (8.0, 1.0, 1.0), LV_CLASSES, affine=np.eye(4))
+def image(rows=4, columns=5):
+    voxels = np.ones((1, 1, rows, columns), np.float32)
+    return Study("p", "p", voxels, (8.0, 1.0, 1.0), LV_CLASSES, affine=np.eye(4))
 
 
 def dicom(folder, syntax, rows, columns):
-    (path,) = write_dicom(image(), folder)
+    (path,) = write_dicom(image(16, 18), folder)
+    rewrite(path, syntax)
     dataset = pydicom.dcmread(path)
-    if syntax == uids.RLELossless:
-        dataset.compress(syntax, generate_instance_uid=False)
     dataset.Rows, dataset.Columns = rows, columns
     dataset.save_as(path)
     return path.read_bytes()
+
+
+def deflated_dicom(folder, mib):
+    """A sound header, and that many MiB more than its pixels."""
+    (path,) = write_dicom(image(), folder)
+    content = path.read_bytes()
+    meta = 132 + 12 + struct.unpack_from("<I", content, 140)[0]
+    start = content[:meta].replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.1.99")
+    start = start[:140] + struct.pack("<I", len(start) - 144) + start[144:]
+    # The length of the syntax, and that of the pixels.
+    start = start.replace(b"\x10\0UI\x14\0", b"\x10\0UI\x16\0")
+    at = content.index(b"\xe0\x7f\x10\0OW\0\0") + 8
+    return start + zeros_after(content[meta:at] + struct.pack("<I", 40 + mib * 2**20) + bytes(40), mib, -15)
+
+
+def declaring(content, rows, columns):
+    """A JPEG 2000 image with another size in its codestream, and 600 kB after it."""
+    at = content.index(b"\xff\x4f\xff\x51") + 8
+    return content[:at] + struct.pack(">II", columns, rows) + content[at + 8 :] + noise_element()
+
+
+def noise_element():
+    """A private element with as much in it as the pixels of the size that is declared could take at least."""
+    return struct.pack("<HH2sHI", 0x7FE1, 0x1010, b"OB", 0, 600_000) + np.random.default_rng(0).bytes(600_000)
 
 
 def hdf5(path, shape):
@@ -77,13 +102,13 @@ def sound(tmp_path_factory):
     with h5py.File(folder / "seven.mat", "w") as file:
         for name, value in cine.items():
             file[name] = value
-    for syntax in (uids.ExplicitVRLittleEndian, uids.RLELossless):
-        (folder / f"{syntax}.dcm").write_bytes(dicom(other, syntax, 4, 5))
+    for syntax in (uids.ExplicitVRLittleEndian, uids.RLELossless, uids.JPEG2000Lossless):
+        (folder / f"{syntax}.dcm").write_bytes(dicom(other, syntax, 16, 18))
     return folder
 
 
 def test_bombs(tmp_path, sound):
-    explicit, rle = uids.ExplicitVRLittleEndian, uids.RLELossless
+    explicit, rle, j2k = uids.ExplicitVRLittleEndian, uids.RLELossless, uids.JPEG2000Lossless
     noise = np.random.default_rng(0).bytes(600_000)
     bombs = {
         # 2 GiB in 2 MiB, as the header says.
@@ -104,6 +129,12 @@ def test_bombs(tmp_path, sound):
         "lying.dcm": (dicom(tmp_path / "made", explicit, 20_000, 20_000), "truncated"),
         "declared-rle.dcm": (dicom(tmp_path / "made", rle, 65535, 65535), "too-large"),
         "lying-rle.dcm": (dicom(tmp_path / "made", rle, 20_000, 20_000), "truncated"),
+        "declared-2000.dcm": (dicom(tmp_path / "made", j2k, 65535, 65535), "too-large"),
+        "lying-2000.dcm": (dicom(tmp_path / "made", j2k, 20_000, 20_000), "truncated"),
+        # Half of a GiB that the child would have to take.
+        "lying-codestream.dcm": (declaring(dicom(tmp_path / "made", j2k, 16_000, 16_000), 16_000, 16_000), "decoder"),
+        "lying-header.dcm": (dicom(tmp_path / "made", j2k, 16_000, 16_000) + noise_element(), "size-mismatch"),
+        "longer-deflated.dcm": (deflated_dicom(tmp_path / "made", 2048), "too-large"),
     }
     image_of = "NRRD0005\ntype: uchar\ndimension: 3\nsizes: {}\nspacings: 1 1 8\nencoding: {}\n\n"
     volume_of = "NDims = 3\nDimSize = {}\nElementSpacing = 1 1 8\nElementType = MET_UCHAR\nCompressedData = True\n"

@@ -1,43 +1,90 @@
 """DICOM files on the disk: which there are, and reading them without trust."""
 
 import contextlib
+import io
 import logging
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pydicom
+from pydicom import filereader
 from pydicom import uid as uids
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.filereader import read_file_meta_info
+from pydicom.tag import BaseTag
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
 
+from foanet_jax.data.nifti.file import DEFAULT_BUDGET_BYTES
 from foanet_jax.data.refs import natural_key
 from foanet_jax.system.errors import InputError
 
 _QUIET = threading.RLock()
 MOST_FILES = 100_000
+# What a file may hold beside its pixels.
+MOST_BESIDE_PIXELS = 64 * 2**20
+_MOST_HEADER = 16 * 2**20
+_MOST_BEFORE_CLASS = 4096
 
-# These need no decoder beside NumPy.
-_SYNTAXES = (
+# These are bytes of pixels as they are, once inflated.
+NATIVE_SYNTAXES = (
     uids.ImplicitVRLittleEndian,
     uids.ExplicitVRLittleEndian,
     uids.ExplicitVRBigEndian,
-    uids.RLELossless,
+    uids.DeflatedExplicitVRLittleEndian,
 )
+# These are decoded by a library in C++, in a child process.
+COMPRESSED_SYNTAXES = (
+    uids.JPEGBaseline8Bit,
+    uids.JPEGLossless,
+    uids.JPEGLosslessSV1,
+    uids.JPEGLSLossless,
+    uids.JPEGLSNearLossless,
+    uids.JPEG2000Lossless,
+    uids.JPEG2000,
+)
+_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # of floats, of doubles, of integers
+_STORED_OBJECTS = "1.2.840.10008.5.1.4.1.1."
+_EXPLICIT_VR = {str(vr) for vr in EXPLICIT_VR_LENGTH_16 | EXPLICIT_VR_LENGTH_32}
 
 
 def is_dicom(path: str | os.PathLike[str]) -> bool:
-    """Whether a file starts as DICOM files do, with "DICM" after 128 bytes, whatever its name is."""
+    """Whether a file is DICOM, whatever its name is.
+
+    It starts with "DICM" after a preamble of 128 bytes. Or it lacks the preamble and starts with elements of DICOM, in
+    their order, up to a SOPClassUID (or a MediaStorageSOPClassUID) that is a class of stored objects. No text and no
+    other kind of image can have those by accident.
+    """
     try:
         if not Path(path).is_file():
             return False
         with open(path, "rb") as file:
-            return file.read(132)[128:] == b"DICM"
+            start = file.read(_MOST_BEFORE_CLASS)
     except OSError:
         return False
+    return start[128:132] == b"DICM" or _is_bare(start)
+
+
+def _is_bare(start: bytes) -> bool:
+    """Whether the first bytes of a file are those of a stored object without preamble."""
+    # Group 2 or 8, little or big endian: most other files need no parsing.
+    if start[:2] not in (b"\x02\0", b"\x08\0", b"\0\x08"):
+        return False
+    try:
+        with quiet_pydicom():
+            file = io.BytesIO(start)
+            meta = _read_start(file)
+            found = str(meta.get("MediaStorageSOPClassUID") or "")
+            if not found:
+                syntax = uids.UID(meta.TransferSyntaxUID)
+                tags = _parse(file, syntax, stop_when=lambda tag, vr, length: tag > 0x00080016)
+                found = str(tags.get("SOPClassUID") or "")
+    except Exception:
+        return False
+    return found.startswith(_STORED_OBJECTS)
 
 
 def holds_dicom(folder: str | os.PathLike[str]) -> bool:
@@ -97,7 +144,7 @@ def guarded(path: Path, read: Callable[[], Any]) -> Any:
 
 
 def read_meta(path: Path) -> FileMetaDataset:
-    """The file's meta information; nothing else is parsed.
+    """The file's meta information; nothing else is parsed. Where a file has none, its transfer syntax is guessed.
 
     Raises:
         InputError: there is no such file, or it is no DICOM or damaged.
@@ -105,36 +152,137 @@ def read_meta(path: Path) -> FileMetaDataset:
     if not is_dicom(path):
         if not path.exists():
             raise InputError("missing-file", f"{path}: no such file; check the path")
-        raise InputError("not-dicom", f"{path}: not DICOM (no DICM after 128 bytes); pass a DICOM file")
-    return guarded(path, lambda: read_file_meta_info(path))
+        raise InputError(
+            "not-dicom", f"{path}: not DICOM (no DICM after 128 bytes, nor an image without it); pass a DICOM file"
+        )
+
+    def read() -> FileMetaDataset:
+        with open(path, "rb") as file:
+            return _read_start(file)
+
+    return guarded(path, read)
+
+
+def _read_start(file: BinaryIO) -> FileMetaDataset:
+    """The meta information at the start of a file, which is left where the data set starts.
+
+    A file that has neither preamble nor TransferSyntaxUID is uncompressed: its first element shows how it is encoded.
+    """
+    has_preamble = file.read(132)[128:] == b"DICM"
+    file.seek(132 if has_preamble else 0)
+    meta = FileMetaDataset(
+        filereader.read_dataset(
+            file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, vr, length: tag >> 16 != 2
+        )
+    )
+    if not has_preamble and not meta.get("TransferSyntaxUID"):
+        first = file.read(6)
+        file.seek(-len(first), os.SEEK_CUR)
+        explicit = first[4:].decode("latin-1") in _EXPLICIT_VR
+        big = explicit and first[:1] == b"\0"
+        meta.TransferSyntaxUID = (
+            uids.ExplicitVRBigEndian
+            if big
+            else uids.ExplicitVRLittleEndian
+            if explicit
+            else uids.ImplicitVRLittleEndian
+        )
+    return meta
+
+
+def _parse(
+    file: BinaryIO,
+    syntax: uids.UID,
+    *,
+    stop_when: Callable[[BaseTag, str | None, int], bool] | None = None,
+    tags: Sequence[BaseTag] | None = None,
+) -> Dataset:
+    return filereader.read_dataset(
+        file,
+        is_implicit_VR=syntax == uids.ImplicitVRLittleEndian,
+        is_little_endian=syntax != uids.ExplicitVRBigEndian,
+        stop_when=stop_when,
+        specific_tags=None if tags is None else list(tags),
+    )
 
 
 def readable_syntax(meta: FileMetaDataset, path: Path) -> uids.UID:
     """The file's transfer syntax, once it is one that can be read.
 
-    Asked for before anything else is parsed: a deflated file could unpack to any size.
-
     Raises:
-        InputError: there is none, or it needs a decoder.
+        InputError: there is none, or there is no decoder for it.
     """
     syntax = guarded(path, lambda: uids.UID(str(meta.get("TransferSyntaxUID") or "")))
     if not syntax:
         raise InputError("missing-tag", f"{path}: no TransferSyntaxUID; export the file again")
-    if syntax not in _SYNTAXES:
-        name = syntax.name if syntax in uids.UID_dictionary else "not in the standard"
+    if syntax not in (*NATIVE_SYNTAXES, uids.RLELossless, *COMPRESSED_SYNTAXES):
         raise InputError(
             "transfer-syntax",
-            f"{path}: transfer syntax {syntax} ({name}); only uncompressed and RLE images can be read: convert the "
-            "file, for example with dcmdjpeg or gdcmconv --raw",
+            f"{path}: transfer syntax {syntax} ({syntax_name(syntax)}) cannot be read; convert the file, for example "
+            "with gdcmconv --raw or dcmdjpeg",
         )
     return syntax
 
 
-def read_dataset(path: Path) -> Dataset:
-    """The whole file, pixels and all, once its transfer syntax is one that can be read.
+def syntax_name(syntax: str) -> str:
+    """What the standard calls a transfer syntax."""
+    return uids.UID(syntax).name if syntax in uids.UID_dictionary else "not in the standard"
+
+
+def read_header(path: Path, syntax: uids.UID, tags: Sequence[BaseTag]) -> Dataset:
+    """Those of the tags that stand before the pixels. Of a deflated file no more than 16 MiB are inflated.
 
     Raises:
-        InputError: as read_meta and readable_syntax, or "corrupt" or "unreadable".
+        InputError: "corrupt" or "unreadable".
     """
-    readable_syntax(read_meta(path), path)
-    return guarded(path, lambda: pydicom.dcmread(path))
+
+    def read() -> Dataset:
+        with open(path, "rb") as file:
+            _read_start(file)
+            source: BinaryIO = file
+            if syntax == uids.DeflatedExplicitVRLittleEndian:
+                source = io.BytesIO(
+                    zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(_MOST_HEADER), _MOST_HEADER)
+                )
+            return _parse(source, syntax, stop_when=lambda tag, vr, length: tag in _PIXELS, tags=tags)
+
+    return guarded(path, read)
+
+
+def read_dataset(
+    path: Path, *, tags: Sequence[BaseTag] | None = None, most_bytes: int = DEFAULT_BUDGET_BYTES + MOST_BESIDE_PIXELS
+) -> Dataset:
+    """The whole file, pixels and all, once its transfer syntax is one that can be read.
+
+    Args:
+        path: the file.
+        tags: which elements to keep; by default, all.
+        most_bytes: what a deflated file may take when it is inflated.
+
+    Raises:
+        InputError: as read_meta and readable_syntax, "corrupt" or "unreadable", or "too-large" if a deflated file holds
+            more than most_bytes.
+    """
+    syntax = readable_syntax(read_meta(path), path)
+
+    def read() -> Dataset | None:
+        with open(path, "rb") as file:
+            meta = _read_start(file)
+            source: BinaryIO = file
+            if syntax == uids.DeflatedExplicitVRLittleEndian:
+                inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+                source = io.BytesIO(inflater.decompress(file.read(), most_bytes))
+                # Before the memory is taken: what is left would make it more.
+                if inflater.unconsumed_tail or (not inflater.eof and inflater.decompress(b"", 1)):
+                    return None
+            dataset = _parse(source, syntax, tags=tags)
+            dataset.file_meta = meta
+            return dataset
+
+    dataset = guarded(path, read)
+    if dataset is None:
+        raise InputError(
+            "too-large",
+            f"{path}: inflates to more than {most_bytes} bytes, which its header does not need; export it again",
+        )
+    return dataset

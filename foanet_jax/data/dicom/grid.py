@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -44,7 +43,7 @@ def arrange(images: Sequence[DicomImage]) -> list[list[DicomImage]]:
         InputError: they are of several patients or views, lack images, or two cannot be told apart.
     """
     first = images[0]
-    instances: dict[str, Path] = {}
+    instances: dict[tuple[str, int | None], DicomImage] = {}
     for image in images:
         if image.patient_key != first.patient_key:
             raise InputError("mixed-patients", f"{image.path}: of another patient than {first.path}; take them apart")
@@ -59,11 +58,11 @@ def arrange(images: Sequence[DicomImage]) -> list[list[DicomImage]]:
                 "geometry",
                 f"{image.path}: another orientation or pixel spacing than {first.path}; read them as two studies",
             )
-        if image.instance in instances:
+        if image.identity in instances:
             raise InputError(
-                "duplicate", f"{image.path}: the same image as {instances[image.instance]}; remove one of them"
+                "duplicate", f"{image.path}: the same image as {instances[image.identity].path}; remove one of them"
             )
-        instances[image.instance] = image.path
+        instances[image.identity] = image
     places = places_of(images)
     counts = {len(place) for place in places}
     if len(counts) > 1:

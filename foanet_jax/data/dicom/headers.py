@@ -4,19 +4,19 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pydicom
 from pydicom import uid as uids
-from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 
-from foanet_jax.data.dicom.files import guarded, quiet_pydicom, read_meta, readable_syntax
+from foanet_jax.data.dicom.files import COMPRESSED_SYNTAXES, quiet_pydicom, read_header, read_meta, readable_syntax
+from foanet_jax.data.dicom.frames import FRAME_TAGS, MULTI_FRAME, single_frames
 from foanet_jax.data.nifti.file import DEFAULT_BUDGET_BYTES
 from foanet_jax.data.nifti.header import SPACING_RANGE_MM
 from foanet_jax.system.errors import InputError
 
-_ENHANCED = (uids.EnhancedMRImageStorage, uids.EnhancedMRColorImageStorage, uids.LegacyConvertedEnhancedMRImageStorage)
+_IMAGES = (uids.MRImageStorage, *MULTI_FRAME)
 _NAMES = (
     "SOPClassUID",
     "SOPInstanceUID",
@@ -47,20 +47,30 @@ _NAMES = (
     "AcquisitionTime",
 )
 # As numbers, which pydicom finds several times faster than names.
-_TAGS: list[BaseTag] = [Tag(name) for name in _NAMES]
+_TAGS: list[BaseTag] = [*(Tag(name) for name in _NAMES), *FRAME_TAGS]
 # What orders frames in time, best first.
 TIMES = ("TriggerTime", "TemporalPositionIdentifier", "InstanceNumber", "AcquisitionTime")
 _FURTHEST_MM = 1e5
+# How much larger than its file an image may be: two bytes of an RLE run stand for 128 at most, a compressed image of
+# one colour takes a few hundred bytes, and deflate packs 1032 bytes into one.
+_MOST_RATIO = {uids.RLELossless: 64, uids.DeflatedExplicitVRLittleEndian: 1032}
+_MOST_RATIO |= {syntax: 4096 for syntax in COMPRESSED_SYNTAXES}
 
 
 @dataclasses.dataclass(frozen=True)
 class DicomImage:
-    """One single-frame image, as its header has it; patient, study and series stay in memory.
+    """One image, as its header has it: that of a single-frame file, or one frame of a multi-frame file.
+
+    A multi-frame file gives as many of these as it has frames, and they are used like as many files. `path` and `frame`
+    together tell images apart. Patient, study and series stay in memory.
 
     Attributes:
         path: the file.
+        frame: number of the frame in a multi-frame file, from 1, as ReferencedFrameNumber has it; None in a
+            single-frame file.
+        frames_in_file: how many there are; 1 in a single-frame file.
         syntax: UID of the transfer syntax.
-        instance: UID of the image.
+        instance: UID of the object, the same for all frames of a file.
         patient: the patient's id, "" where the image is anonymous.
         study: UID of the examination.
         series: UID of the series.
@@ -80,6 +90,8 @@ class DicomImage:
     """
 
     path: Path
+    frame: int | None
+    frames_in_file: int
     syntax: str
     instance: str
     patient: str
@@ -105,6 +117,16 @@ class DicomImage:
         return np.cross(self.orientation[:3], self.orientation[3:])
 
     @property
+    def identity(self) -> tuple[str, int | None]:
+        """Equal for copies of one image only."""
+        return (self.instance, self.frame)
+
+    @property
+    def name(self) -> str:
+        """The file and, in a multi-frame file, the frame, as messages begin."""
+        return str(self.path) if self.frame is None else f"{self.path}: frame {self.frame}"
+
+    @property
     def patient_key(self) -> tuple[str, str]:
         """Equal for images of one patient; anonymous images belong together only within an examination."""
         return (self.patient, "") if self.patient else ("", self.study)
@@ -128,19 +150,28 @@ def read_headers(
     with quiet_pydicom():
         for path in paths:
             try:
-                image = _guarded_header(path)
+                found = _guarded_header(path)
             except InputError as error:
                 problems[path] = error
                 continue
-            if isinstance(image, str):
-                notes[path] = image
+            if isinstance(found, str):
+                notes[path] = found
             else:
-                images.append(image)
+                images += found
     if unusable is not None:
         unusable.update(problems)
     elif problems:
         raise together(problems, len(paths))
     return images, notes
+
+
+def frames_by_file(images: Sequence[DicomImage]) -> dict[Path, frozenset[int]]:
+    """The numbers of the frames that the images are in each multi-frame file."""
+    numbers: dict[Path, set[int]] = {}
+    for image in images:
+        if image.frame is not None:
+            numbers.setdefault(image.path, set()).add(image.frame)
+    return {path: frozenset(found) for path, found in numbers.items()}
 
 
 def together(problems: Mapping[Path, InputError], count: int) -> InputError:
@@ -159,9 +190,9 @@ def counted(messages: Mapping[Path, str]) -> list[str]:
     return [f"{paths[0]}{f' and {len(paths) - 1} more' if paths[1:] else ''}: {text}" for text, paths in files.items()]
 
 
-def _guarded_header(path: Path) -> DicomImage | str:
+def _guarded_header(path: Path) -> list[DicomImage] | str:
     try:
-        return _header(path)
+        return _headers(path)
     except InputError:
         raise
     except Exception as error:
@@ -171,82 +202,92 @@ def _guarded_header(path: Path) -> DicomImage | str:
         ) from None
 
 
-def _header(path: Path) -> DicomImage | str:
-    """The image's header, or why the file holds no single-frame MR image."""
+def _headers(path: Path) -> list[DicomImage] | str:
+    """The header of each image in a file, or why the file holds no MR image."""
     meta = read_meta(path)
     stored = str(meta.get("MediaStorageSOPClassUID") or "")
     # Told from the meta information where that is possible: reports and films may come in any transfer syntax.
-    if stored in _ENHANCED:
-        return f"{path}: a multi-frame (enhanced) MR object; convert it to single frames, or to NIfTI"
-    if stored and stored != uids.MRImageStorage:
+    if stored and stored not in _IMAGES:
         return f"{path}: {_class_name(stored)}, no MR image"
-    syntax = str(readable_syntax(meta, path))
-    tags = guarded(path, lambda: pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS))
-    if str(tags.get("SOPClassUID") or "") != uids.MRImageStorage:
-        return f"{path}: {_class_name(str(tags.get('SOPClassUID') or ''))}, no MR image"
-    if int(tags.get("NumberOfFrames") or 1) != 1:
-        return f"{path}: {int(tags.NumberOfFrames)} frames in one object; convert it to single frames, or to NIfTI"
+    syntax = readable_syntax(meta, path)
+    tags = read_header(path, syntax, _TAGS)
+    kind = str(tags.get("SOPClassUID") or "")
+    if kind not in _IMAGES:
+        return f"{path}: {_class_name(kind)}, no MR image"
+    count = int(tags.get("NumberOfFrames") or 1)
+    values = {name: tags.get(name) for name in _NAMES}
+    if kind not in MULTI_FRAME:
+        if count != 1:
+            return f"{path}: {count} frames in one object; convert it to single frames, or to NIfTI"
+        return [_header(values, path, syntax, None, 1)]
+    frames = single_frames(tags, values, str(path))
+    return [_header(frame, path, syntax, number, count) for number, frame in enumerate(frames, 1)]
 
+
+def _header(tags: Mapping[str, Any], path: Path, syntax: uids.UID, frame: int | None, count: int) -> DicomImage:
+    where = str(path) if frame is None else f"{path}: frame {frame}"
     for tag in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
         if not tags.get(tag):
-            raise InputError("missing-tag", f"{path}: no {tag}; export the file again")
-    rows, columns = (int(_numbers(tags, tag, 1, path)[0]) for tag in ("Rows", "Columns"))
+            raise InputError("missing-tag", f"{where}: no {tag}; export the file again")
+    rows, columns = (int(_numbers(tags, tag, 1, where)[0]) for tag in ("Rows", "Columns"))
     if rows < 1 or columns < 1:
-        raise InputError("dimensions", f"{path}: {rows} rows × {columns} columns; export the file again")
-    dtype, bits = _pixel_format(tags, path)
-    if 4 * rows * columns > DEFAULT_BUDGET_BYTES:
-        raise InputError("too-large", f"{path}: {rows} rows × {columns} columns; over the budget: crop the image")
-    # Before the memory is taken: two bytes of a run stand for 128 at most.
-    most = path.stat().st_size * (64 if syntax == uids.RLELossless else 1)
-    if rows * columns * dtype.itemsize > most:
+        raise InputError("dimensions", f"{where}: {rows} rows × {columns} columns; export the file again")
+    dtype, bits = _pixel_format(tags, where)
+    # Of the file, before the memory is taken.
+    size, many = path.stat().st_size, "" if frame is None else f"{count} frames of "
+    if 4 * count * rows * columns > DEFAULT_BUDGET_BYTES:
+        raise InputError("too-large", f"{path}: {many}{rows} rows × {columns} columns; over the budget: crop the image")
+    if count * rows * columns * dtype.itemsize > size * _MOST_RATIO.get(syntax, 1):
         raise InputError(
             "truncated",
-            f"{path}: {path.stat().st_size} bytes for {rows} × {columns} pixels of {dtype.itemsize} bytes; "
-            "copy the file again",
+            f"{path}: {size} bytes for {many}{rows} × {columns} pixels of {dtype.itemsize} bytes; copy the file again",
         )
     if syntax == uids.ExplicitVRBigEndian:
         dtype = dtype.newbyteorder(">")
-    row_mm, column_mm = (float(value) for value in _numbers(tags, "PixelSpacing", 2, path))
+    row_mm, column_mm = (float(value) for value in _numbers(tags, "PixelSpacing", 2, where))
     low, high = SPACING_RANGE_MM
     if not low <= row_mm <= high or not low <= column_mm <= high:
         raise InputError(
             "spacing",
-            f"{path}: PixelSpacing {row_mm:g}, {column_mm:g}; both must be from {low:g} to {high:g} mm: "
+            f"{where}: PixelSpacing {row_mm:g}, {column_mm:g}; both must be from {low:g} to {high:g} mm: "
             "correct the header",
         )
     thickness = _number(tags, "SliceThickness")
-    orientation = _numbers(tags, "ImageOrientationPatient", 6, path)
+    orientation = _numbers(tags, "ImageOrientationPatient", 6, where)
     along, down = orientation[:3], orientation[3:]
     off = max(abs(float(along @ along) - 1), abs(float(down @ down) - 1), abs(float(along @ down)))
     if not off <= 0.02:
         raise InputError(
             "orientation",
-            f"{path}: ImageOrientationPatient {', '.join(f'{value:g}' for value in orientation)} is not two unit "
+            f"{where}: ImageOrientationPatient {', '.join(f'{value:g}' for value in orientation)} is not two unit "
             "vectors at right angles; correct the header",
         )
-    position = _numbers(tags, "ImagePositionPatient", 3, path)
+    position = _numbers(tags, "ImagePositionPatient", 3, where)
     if np.abs(position).max() > _FURTHEST_MM:
         raise InputError(
             "position",
-            f"{path}: ImagePositionPatient {', '.join(f'{value:g}' for value in position)} mm; correct the header",
+            f"{where}: ImagePositionPatient {', '.join(f'{value:g}' for value in position)} mm; correct the header",
         )
     slope, intercept = (
         _number(tags, tag, absent) for tag, absent in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
     )
     if not slope or intercept is None:
         raise InputError(
-            "scaling", f"{path}: RescaleSlope and RescaleIntercept must be numbers, the slope not 0; correct the header"
+            "scaling",
+            f"{where}: RescaleSlope and RescaleIntercept must be numbers, the slope not 0; correct the header",
         )
     times = {tag: value for tag in TIMES if (value := _number(tags, tag)) is not None}
     kind = tags.get("ImageType") or ()
     number = _number(tags, "SeriesNumber")
     return DicomImage(
         path=path,
-        syntax=syntax,
-        instance=str(tags.SOPInstanceUID),
+        frame=frame,
+        frames_in_file=count,
+        syntax=str(syntax),
+        instance=str(tags["SOPInstanceUID"]),
         patient=str(tags.get("PatientID") or "").strip(),
-        study=str(tags.StudyInstanceUID),
-        series=str(tags.SeriesInstanceUID),
+        study=str(tags["StudyInstanceUID"]),
+        series=str(tags["SeriesInstanceUID"]),
         series_number=None if number is None else int(number),
         frame_of_reference=str(tags.get("FrameOfReferenceUID") or ""),
         kind=(kind,) if isinstance(kind, str) else tuple(str(word) for word in kind),
@@ -267,7 +308,7 @@ def _class_name(value: str) -> str:
     return uids.UID(value).name if value in uids.UID_dictionary else "an object of no known class"
 
 
-def _number(tags: Dataset, tag: str, absent: float | None = None) -> float | None:
+def _number(tags: Mapping[str, Any], tag: str, absent: float | None = None) -> float | None:
     """A finite number; `absent` where the tag is missing or empty, None where it is something else."""
     value = tags.get(tag)
     if value is None or value == "":
@@ -279,35 +320,35 @@ def _number(tags: Dataset, tag: str, absent: float | None = None) -> float | Non
     return number if math.isfinite(number) else None
 
 
-def _numbers(tags: Dataset, tag: str, count: int, path: Path) -> np.ndarray:
+def _numbers(tags: Mapping[str, Any], tag: str, count: int, where: str) -> np.ndarray:
     value = tags.get(tag)
     if value is None or value == "":
-        raise InputError("missing-tag", f"{path}: no {tag}; export the file again, or convert the series to NIfTI")
+        raise InputError("missing-tag", f"{where}: no {tag}; export the file again, or convert the series to NIfTI")
     try:
         numbers = np.atleast_1d(np.array(value, np.float64))
     except (TypeError, ValueError):
         numbers = np.empty(0)
     if numbers.shape != (count,) or not np.isfinite(numbers).all():
-        raise InputError("tag-value", f"{path}: {tag} is not {count} finite numbers; correct the header")
+        raise InputError("tag-value", f"{where}: {tag} is not {count} finite numbers; correct the header")
     return numbers
 
 
-def _pixel_format(tags: Dataset, path: Path) -> tuple[np.dtype, int]:
+def _pixel_format(tags: Mapping[str, Any], where: str) -> tuple[np.dtype, int]:
     """The little-endian type of a stored pixel and how many of its bits count."""
     samples = int(_number(tags, "SamplesPerPixel", 1.0) or 0)
     photometric = str(tags.get("PhotometricInterpretation") or "")
     if samples != 1 or photometric != "MONOCHROME2":
         known = photometric if photometric in ("MONOCHROME1", "RGB", "PALETTE COLOR", "YBR_FULL") else "another"
         raise InputError(
-            "pixel-format", f"{path}: {samples} samples a pixel, {known} colours; only MONOCHROME2 can be read"
+            "pixel-format", f"{where}: {samples} samples a pixel, {known} colours; only MONOCHROME2 can be read"
         )
-    allocated, signed = (int(_numbers(tags, tag, 1, path)[0]) for tag in ("BitsAllocated", "PixelRepresentation"))
+    allocated, signed = (int(_numbers(tags, tag, 1, where)[0]) for tag in ("BitsAllocated", "PixelRepresentation"))
     bits = int(_number(tags, "BitsStored", float(allocated)) or 0)
     high = int(_number(tags, "HighBit", float(bits - 1)) or 0)
     if allocated not in (8, 16, 32) or not 1 <= bits <= allocated or high != bits - 1 or signed not in (0, 1):
         raise InputError(
             "pixel-format",
-            f"{path}: {allocated} bits allocated, {bits} stored, high bit {high}, representation {signed}; "
+            f"{where}: {allocated} bits allocated, {bits} stored, high bit {high}, representation {signed}; "
             "8, 16 or 32 bits with the stored ones lowest can be read: export the file again",
         )
     return np.dtype(f"<{'i' if signed else 'u'}{allocated // 8}"), bits

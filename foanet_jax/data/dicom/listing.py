@@ -6,13 +6,13 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-import pydicom
-from pydicom import uid as uids
+from pydicom.tag import Tag
+from pydicom.uid import UID
 
-from foanet_jax.data.dicom.files import guarded, is_dicom, quiet_pydicom, read_meta, walk
+from foanet_jax.data.dicom.files import guarded, is_dicom, quiet_pydicom, read_header, read_meta, walk
 from foanet_jax.data.dicom.grid import arrange, geometry
 from foanet_jax.data.dicom.grouping import group_stacks
-from foanet_jax.data.dicom.headers import DicomImage, counted, read_headers, together
+from foanet_jax.data.dicom.headers import DicomImage, counted, frames_by_file, read_headers, together
 from foanet_jax.data.dicom.reader import read_dicom_series
 from foanet_jax.data.refs import StudyRef, empty_root, safe_case
 from foanet_jax.data.study import LV_CLASSES, Study
@@ -44,7 +44,7 @@ def find_dicom(
     there are several at each position. Series of one slice each, of the same examination and frame of reference,
     are joined to one stack where sizes, spacing, orientation and numbers of frames agree and the slices are evenly
     spaced; where they are not, the reason is logged and each is a study. Files that are no DICOM are passed over,
-    and so are objects that are no single-frame MR images, which is logged. Cases are called by the folders of their
+    and so are objects that are no MR images, which is logged. Cases are called by the folders of their
     files: no tag that could name a patient gets into ids, messages or logs.
 
     What cannot be read fails alone, as a study whose loading raises. A file whose header cannot be used belongs to
@@ -80,9 +80,9 @@ def find_dicom(
     refs, failing = [], {}
     for number, stack in enumerate(stacks):
         patient, case = patients[stack[0].patient_key], names.of_stack(stack)
-        files = tuple(image.path for image in stack)
+        files = tuple(dict.fromkeys(image.path for image in stack))
         load: Callable[[], Study] = functools.partial(
-            read_dicom_series, files, patient=patient, case=case, classes=classes
+            read_dicom_series, files, patient=patient, case=case, classes=classes, frames_of=frames_by_file(stack)
         )
         if number in refused:
             failing[case] = refused[number]
@@ -149,12 +149,9 @@ def _series_of(path: Path) -> str:
     """UID of the series of a file that cannot be used otherwise; "" where that cannot be told either."""
     try:
         with quiet_pydicom():
-            if read_meta(path).get("TransferSyntaxUID") == uids.DeflatedExplicitVRLittleEndian:
-                return ""  # It could unpack to any size.
-            tags = guarded(
-                path,
-                lambda: pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"]),
-            )
+            meta = read_meta(path)
+            syntax = guarded(path, lambda: UID(str(meta.get("TransferSyntaxUID") or "")))
+            tags = read_header(path, syntax, [Tag("SeriesInstanceUID")])
             return str(guarded(path, lambda: tags.get("SeriesInstanceUID")) or "")
     except InputError:
         return ""

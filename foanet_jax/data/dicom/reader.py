@@ -1,14 +1,15 @@
 """One study from its DICOM files."""
 
 import dataclasses
+import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from foanet_jax.data.dicom.grid import arrange, frame_seconds, geometry
-from foanet_jax.data.dicom.headers import read_headers
+from foanet_jax.data.dicom.headers import DicomImage, read_headers
 from foanet_jax.data.dicom.pixels import read_pixels
 from foanet_jax.data.nifti.file import DEFAULT_BUDGET_BYTES
 from foanet_jax.data.refs import safe_case
@@ -22,9 +23,12 @@ class DicomSource:
 
     Attributes:
         files: of frame t and slice z at files[t][z].
+        frame_numbers: in the same places, the number of the frame in a multi-frame file, from 1, and None of a
+            single-frame file; None altogether if all files are single-frame.
     """
 
     files: tuple[tuple[Path, ...], ...]
+    frame_numbers: tuple[tuple[int | None, ...], ...] | None = None
 
 
 def read_dicom_series(
@@ -34,6 +38,7 @@ def read_dicom_series(
     case: str | None = None,
     classes: tuple[str, ...] = LV_CLASSES,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    frames_of: Mapping[Path, Collection[int]] | None = None,
 ) -> Study:
     """The study that the images of one stack make, in whatever order their files come.
 
@@ -41,11 +46,12 @@ def read_dicom_series(
     time, temporal position, instance number or acquisition time: the first that tells all images at a place apart.
 
     Args:
-        files: single-frame MR images of one patient, as find_dicom groups them.
+        files: MR images of one patient, as find_dicom groups them.
         patient: id of the patient; by default, the case.
         case: id of the study; by default, made from the name of the first file's folder.
         classes: of the labels that will be predicted.
         budget_bytes: the most that the voxels may take as float32.
+        frames_of: of a multi-frame file, the numbers of the frames that belong to the stack; by default, all.
 
     Returns:
         Voxels (T, Z, H, W) float32 with the rescaling applied. The slice distance is the one between positions, along
@@ -54,12 +60,14 @@ def read_dicom_series(
     Raises:
         InputError: a file is no usable MR image, or the images do not make one evenly spaced stack.
     """
-    paths = [Path(file) for file in files]
+    paths = list(dict.fromkeys(Path(file) for file in files))
     if not paths:
         raise InputError("no-images", "no DICOM files; pass the files of a stack")
     images, notes = read_headers(paths)
     if notes:
         raise InputError("not-an-image", f"{next(iter(notes.values()))}; leave it out")
+    chosen = frames_of or {}
+    images = [image for image in images if image.path not in chosen or image.frame in chosen[image.path]]
     folder = images[0].path.resolve().parent
     case = safe_case(folder.name, set()) if case is None else case
     grid = arrange(images)
@@ -73,12 +81,17 @@ def read_dicom_series(
             f"float32, over the budget of {budget_bytes / 2**30:.2f} GiB; split the folder or raise the budget",
         )
     spacing_mm, affine = geometry(grid[0])
+    # File by file, so that each is read once.
+    places = sorted(np.ndindex(frames, slices), key=lambda place: _in_file(grid[place[0]][place[1]]))
+    images = [grid[t][z] for t, z in places]
+    pixels = read_pixels(images)
+    # The first image before the memory is taken: a compressed one may declare any size.
+    pixels = itertools.chain([next(pixels)], pixels)
     voxels = np.empty((frames, slices, height, width), np.float32)
-    for t, row in enumerate(grid):
-        for z, image in enumerate(row):
-            # Values beyond float32 become infinite, and validate_study refuses those.
-            with np.errstate(over="ignore", invalid="ignore"):
-                voxels[t, z] = read_pixels(image) * image.slope + image.intercept
+    for place, image, stored in zip(places, images, pixels, strict=True):
+        # Values beyond float32 become infinite, and validate_study refuses those.
+        with np.errstate(over="ignore", invalid="ignore"):
+            voxels[place] = stored * image.slope + image.intercept
     return validate_study(
         Study(
             patient=case if patient is None else patient,
@@ -89,6 +102,16 @@ def read_dicom_series(
             affine=affine,
             source=folder if len(images) > 1 else images[0].path,
             frame_seconds=frame_seconds(grid),
-            header=DicomSource(tuple(tuple(image.path for image in row) for row in grid)),
+            header=_source(grid),
         )
     )
+
+
+def _in_file(image: DicomImage) -> tuple[Path, int]:
+    return (image.path, image.frame or 0)
+
+
+def _source(grid: Sequence[Sequence[DicomImage]]) -> DicomSource:
+    numbers = tuple(tuple(image.frame for image in row) for row in grid)
+    single = all(number is None for row in numbers for number in row)
+    return DicomSource(tuple(tuple(image.path for image in row) for row in grid), None if single else numbers)

@@ -79,6 +79,11 @@ def write_mask_dicom_seg(
         )
     if not isinstance(study.header, DicomSource):
         raise InputError("not-dicom", f"{study.name}: not read from DICOM files; write the mask as NIfTI")
+    if study.header.frame_numbers is not None:
+        raise InputError(
+            "segmentation",
+            f"{study.name}: of multi-frame images no DICOM segmentation can be made; write the mask as NIfTI",
+        )
     if int(mask.max()) >= len(study.classes) or not mask.any():
         raise InputError(
             "unknown-label",
