@@ -27,7 +27,7 @@ def nifti_header(*shape):
     header = nib.Nifti1Header()
     header.set_data_shape(shape)
     header.set_data_dtype(np.uint8)
-    header["pixdim"][1:4] = 1
+    header["pixdim"][1:4] = 0.3
     header["vox_offset"], header["magic"] = 352, b"n+1"
     return header.binaryblock + bytes(4)
 
@@ -136,9 +136,9 @@ def test_bombs(tmp_path, sound):
         "lying-header.dcm": (dicom(tmp_path / "made", j2k, 16_000, 16_000) + noise_element(), "size-mismatch"),
         "longer-deflated.dcm": (deflated_dicom(tmp_path / "made", 2048), "too-large"),
     }
-    image_of = "NRRD0005\ntype: uchar\ndimension: 3\nsizes: {}\nspacings: 1 1 8\nencoding: {}\n\n"
-    volume_of = "NDims = 3\nDimSize = {}\nElementSpacing = 1 1 8\nElementType = MET_UCHAR\nCompressedData = True\n"
-    volume_of += "ElementDataFile = LOCAL\n"
+    image_of = "NRRD0005\ntype: uchar\ndimension: 3\nsizes: {}\nspacings: 0.3 0.3 0.3\nencoding: {}\n\n"
+    volume_of = "NDims = 3\nDimSize = {}\nElementSpacing = 0.3 0.3 0.3\nElementType = MET_UCHAR\n"
+    volume_of += "CompressedData = True\nElementDataFile = LOCAL\n"
     packed = zeros_after(b"", 2048, 31)
     bombs |= {
         "declared.nrrd": (image_of.format("2048 1024 1024", "gzip").encode() + packed, "too-large"),
