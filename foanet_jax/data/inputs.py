@@ -363,8 +363,11 @@ def _orients_a_pair(path: Path) -> bool:
 
 
 def _belongs_to_a_header(path: Path) -> bool:
-    """Whether a file holds the voxels of a header beside it."""
+    """Whether a file holds the voxels of a header beside it, or the times of an image beside it."""
     name = path.name
+    if name.lower().endswith(".json"):
+        stem = name[: -len(".json")]
+        return any((path.parent / f"{stem}{suffix}").exists() for suffix in SUFFIXES)
     ending = next((ending for ending in (".raw.gz", ".zraw", ".raw") if name.lower().endswith(ending)), None)
     if ending is None:
         return False

@@ -21,6 +21,8 @@ WHOLE_HEART_CLASSES = (
     "ascending aorta",
     "pulmonary artery",
 )
+# A heart beats 24 to 240 times a minute. What lies outside is a repetition time, a placeholder, or several beats.
+BEAT_SECONDS_RANGE = (0.25, 2.5)
 # From 1,000 frames a second to four: what lies outside is a placeholder, such as the 1 s of many NIfTI files.
 FRAME_SECONDS_RANGE = (0.001, 0.25)
 
@@ -102,6 +104,13 @@ def believable_frame_seconds(seconds: float) -> float | None:
     """A time from frame to frame that a header tells, None where no cine has such a one; see FRAME_SECONDS_RANGE."""
     low, high = FRAME_SECONDS_RANGE
     return seconds if math.isfinite(seconds) and low <= seconds <= high else None
+
+
+def believable_beat(seconds: float, frames: int) -> bool:
+    """Whether so many frames, each so long after the one before, are a heartbeat; see BEAT_SECONDS_RANGE."""
+    low, high = BEAT_SECONDS_RANGE
+    beat = round(seconds * frames, 6) if math.isfinite(seconds) else math.inf
+    return believable_frame_seconds(seconds) is not None and low <= beat <= high
 
 
 def validate_study(study: Study) -> Study:

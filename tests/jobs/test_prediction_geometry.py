@@ -5,9 +5,12 @@ import json
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 
 from foanet_jax.data.nifti.geometry import UNIT_AFFINE
+from foanet_jax.data.phantom.writers import write_dicom
+from foanet_jax.data.study import LV_CLASSES, Study
 from foanet_jax.system.errors import InputError
 
 # 16 × 14 × 4 voxels of 1.25 × 1.25 × 8 mm, all of them class 1: by hand 11.2 ml.
@@ -45,6 +48,20 @@ def test_a_contradiction_is_a_failed_study_and_a_given_spacing_the_remedy(made_u
         assert float(row["heart_muscle_ml"]) == pytest.approx(RIGHT_ML)
         mask = nib.load(tmp_path / folder / f"{case}_seg.nii.gz")
         assert nib.imagestats.mask_volume(mask) / 1000 == pytest.approx(RIGHT_ML)
+
+
+def test_the_mask_of_a_dicom_cine_has_its_frame_time(made_up, tmp_path):
+    voxels = np.random.default_rng(1).integers(0, 500, (12, 2, 14, 16)).astype(np.float32)
+    affine = np.diag([1.25, 1.25, 8, 1])
+    study = Study("p", "p", voxels, (8.0, 1.25, 1.25), LV_CLASSES, affine=affine, frame_seconds=0.045)
+    write_dicom(study, tmp_path / "in")
+    triggers = {float(pydicom.dcmread(path).TriggerTime) for path in (tmp_path / "in").rglob("*.dcm")}
+    assert np.diff(sorted(triggers)) == pytest.approx(45)
+    assert made_up(tmp_path / "in", tmp_path / "out") == 0
+    for path in (tmp_path / "out").glob("*.nii.gz"):
+        header = nib.load(path).header
+        assert header.get_zooms()[3] == pytest.approx(0.045)
+        assert header.get_xyzt_units() == ("mm", "sec")
 
 
 def test_a_given_spacing_that_is_none(made_up, tmp_path):

@@ -20,11 +20,11 @@ from foanet_jax.data.nifti.header import (
     body_offset,
     data_type,
     dimensions,
-    frame_seconds,
     header_size,
     read_header,
     scaling,
 )
+from foanet_jax.data.nifti.timing import frame_times
 from foanet_jax.data.study import Grid
 from foanet_jax.system.errors import InputError
 
@@ -49,7 +49,7 @@ class NiftiVolume:
         path: the file.
         to_source: maps a (T, Z, H, W) array on this grid to the file's own axes; None means that reversing
             the axes does it.
-        frame_seconds: time from frame to frame; None where the header does not tell it.
+        frame_seconds: time from frame to frame; None where neither the header nor the .json beside it tells it.
         remarks: sentences about what had to be decided when the header was read.
     """
 
@@ -119,14 +119,15 @@ def read_nifti(
         raise InputError(
             "non-finite", f"{path}: {bad} of {voxels} voxels are NaN or infinite as float32; export the file again"
         )
+    seconds, remarks = frame_times(place.header, dims, place.shape[0], path)
     return NiftiVolume(
         data,
         place.spacing_mm,
         place.affine,
         place.header,
         path,
-        frame_seconds=frame_seconds(header, dims),
-        remarks=place.remarks,
+        frame_seconds=seconds,
+        remarks=place.remarks + remarks,
     )
 
 

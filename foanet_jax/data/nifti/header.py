@@ -7,7 +7,6 @@ from typing import BinaryIO, Literal
 import nibabel as nib
 import numpy as np
 
-from foanet_jax.data.study import believable_frame_seconds
 from foanet_jax.system.errors import InputError
 
 SPACING_RANGE_MM = (0.01, 500.0)
@@ -35,7 +34,6 @@ _REFUSED_DTYPES = {
     2048: "complex256",
     2304: "RGBA",
 }
-_SECONDS_PER_UNIT = {8: 1.0, 16: 1e-3, 24: 1e-6}  # every other code is no time
 _LONGEST_EXTENSION = 16 * 2**20
 
 
@@ -95,17 +93,6 @@ def data_type(header: nib.Nifti1Header, path: Path) -> np.dtype:
             f"{path}: data type {code} ({name}); only real numbers of 8 to 64 bit can be read: convert the file",
         )
     return np.dtype(_DTYPES[code]).newbyteorder(header.endianness)
-
-
-def frame_seconds(header: nib.Nifti1Header, dims: tuple[int, ...]) -> float | None:
-    """The time from frame to frame of a 4D file; None where its header has no unit of time or nothing believable.
-
-    A third axis of frames tells none: what stands there may be a distance.
-    """
-    unit = _SECONDS_PER_UNIT.get(int(header["xyzt_units"]) & 56)
-    if unit is None or len(dims) < 4 or dims[3] < 2:
-        return None
-    return believable_frame_seconds(float(header["pixdim"][4]) * unit)
 
 
 def scaling(header: nib.Nifti1Header, path: Path) -> tuple[float, float]:

@@ -109,7 +109,8 @@ def write_nifti(
     header["pixdim"][1:5] = (*reversed(spacing_mm), 1 if frame_seconds is None else frame_seconds)
     if not (as_quaternion and np.allclose(np.linalg.norm(affine[:3, :3], axis=0), spacing_mm[::-1], rtol=1e-4)):
         header.set_qform(None, code=0)
-    header.set_xyzt_units("mm", "sec")
+    # A time that nobody knows has no unit.
+    header.set_xyzt_units("mm", "unknown" if frame_seconds is None and data.shape[0] > 1 else "sec")
     _write(file_array, header, path)
 
 

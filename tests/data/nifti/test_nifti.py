@@ -126,12 +126,12 @@ def test_units_become_mm(tmp_path, unit, factor):
 @pytest.mark.parametrize(
     ("shape", "unit", "step", "seconds"),
     [
-        ((2, 2, 2, 3), "sec", 0.04, 0.04),
-        ((2, 2, 2, 3), "msec", 40, 0.04),
-        ((2, 2, 2, 3), "usec", 40_000, 0.04),
-        ((2, 2, 2, 3), "unknown", 0.04, None),
-        ((2, 2, 2, 3), "sec", 1, None),  # what is written where nobody knows
-        ((2, 2, 2, 3), "sec", np.nan, None),
+        ((2, 2, 2, 20), "sec", 0.04, 0.04),
+        ((2, 2, 2, 20), "msec", 40, 0.04),
+        ((2, 2, 2, 20), "usec", 40_000, 0.04),
+        ((2, 2, 2, 20), "unknown", 0.04, None),
+        ((2, 2, 2, 20), "sec", 1, None),  # what is written where nobody knows
+        ((2, 2, 2, 20), "sec", np.nan, None),
         ((2, 2, 2, 1), "sec", 0.04, None),
         ((2, 2, 2), "sec", 0.04, None),
     ],
