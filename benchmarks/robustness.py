@@ -16,7 +16,7 @@ from foanet_jax.data.shifts import SHIFTS, Shift
 from foanet_jax.jobs import commandline, helping, startup
 from foanet_jax.jobs.experiment.model import load_model
 from foanet_jax.jobs.experiment.options import memory_bytes
-from foanet_jax.jobs.experiment.studies import list_studies, load_studies, open_folds
+from foanet_jax.jobs.experiment.studies import list_studies, load_studies, open_folds, with_classes_of
 from foanet_jax.jobs.options import Option
 from foanet_jax.measures.metrics import FOREGROUND
 from foanet_jax.system.errors import InputError
@@ -72,12 +72,7 @@ def run(
         who = list(dict.fromkeys(ref.patient for ref in refs))
     else:
         who = list(open_folds(config, refs, checkpoint).folds[config["data"]["fold"]].test)
-    studies = load_studies(refs, who[: count or None], "studies")
-    for study in studies:
-        if study.classes != model.classes:
-            raise InputError(
-                "classes", f"{study.name}: classes {study.classes}, but the checkpoint knows {model.classes}"
-            )
+    studies = [with_classes_of(study, model.classes) for study in load_studies(refs, who[: count or None], "studies")]
     total = len(studies) * sum(len(shift.strengths) for shift in chosen)
     with progress(total=total, desc="shifting", unit="study") as bar:
         outcomes = measure(

@@ -155,10 +155,7 @@ def study_of_array(
     if spacing_mm is None:
         raise InputError("spacing", "spacing_mm is missing; pass the distances between slices, rows and columns in mm")
     spacing = given_spacing(spacing_mm)
-    try:
-        voxels = np.asarray(array, np.float32)
-    except (TypeError, ValueError) as error:
-        raise InputError("array", f"the array must be of real numbers: {error}") from None
+    voxels = _real_numbers(array)
     if not 2 <= voxels.ndim <= 4:
         raise InputError(
             "shape", f"the array has shape {voxels.shape}; pass (H, W), (Z, H, W), (T, H, W) or (T, Z, H, W)"
@@ -206,6 +203,23 @@ def _require_possible_axes(voxels: np.ndarray, shape: tuple[int, ...], spacing_m
             f"nibabel's get_fdata() {reverse}",
         )
     require_possible_field(voxels.shape, spacing_mm, name="array", remedy="pass spacing_mm in mm")
+
+
+def _real_numbers(array: np.ndarray) -> np.ndarray:
+    """An array of any integer or float type, in any byte order, as float32."""
+    try:
+        given = np.asanyarray(array)
+    except ValueError as error:
+        raise InputError("array", f"the array must be one block of real numbers: {error}") from None
+    if np.ma.is_masked(given):
+        raise InputError("array", "the array is masked; fill the masked values first, such as with array.filled(0)")
+    remedies = {"c": "pass its magnitude, np.abs(array)", "b": "pass the image, not a mask"}
+    if given.dtype.kind not in "iuf":
+        remedy = remedies.get(given.dtype.kind, "convert it, such as with array.astype(np.float32)")
+        raise InputError("array", f"the array has the type {given.dtype}; voxels must be real numbers: {remedy}")
+    # Values beyond float32 become infinite, and `validate_study` refuses those.
+    with np.errstate(over="ignore"):
+        return np.asarray(given, np.float32)
 
 
 def load(*checkpoints: str | os.PathLike[str]) -> Segmenter:

@@ -18,6 +18,7 @@ from foanet_jax.image.prepare import Prepared, PrepareSpec, Source, open_source,
 from foanet_jax.image.slices import blank_planes, jumps, with_even_brightness
 from foanet_jax.image.stack import neighbours, temporal_like
 from foanet_jax.network import NetworkSpec, forward_bytes, probabilities
+from foanet_jax.system.determinism import single_precision
 from foanet_jax.system.devices import explaining_out_of_memory, spread
 
 MEMORY_BYTES = 2 * 2**30
@@ -334,6 +335,7 @@ def _without(maps, stray):
     return jnp.where(stray[..., None], (jnp.arange(maps.shape[-1]) == 0).astype(maps.dtype), maps)
 
 
+@single_precision()
 def predict_study(
     study: Study,
     model: Model,

@@ -59,6 +59,13 @@ def test_arrays_of_every_shape(segmenter, leading, third_axis, grid, tmp_path):
     np.testing.assert_array_equal(np.asarray(saved.dataobj).reshape(expected.shape), expected)
 
 
+@pytest.mark.parametrize("dtype", ["<f2", ">f2", ">f4", ">i2", ">f8", "<u1", "<i8", np.longdouble])
+def test_arrays_of_every_type_of_real_numbers(segmenter, dtype):
+    result = segmenter.predict(square(2).astype(dtype), spacing_mm=SPACING)
+    np.testing.assert_array_equal(result.study.voxels, square(1, 2))
+    np.testing.assert_array_equal(result.mask, square(2) > 0)
+
+
 def test_a_file_and_the_mask_beside_it(segmenter, tmp_path):
     path, affine = tmp_path / "study.nii", np.diag([-1.25, 1.37, 8.0, 1.0])
     write_nifti(square(1, 3).astype(np.float32), affine=affine, spacing_mm=SPACING, path=path)
@@ -83,6 +90,14 @@ def test_a_file_and_the_mask_beside_it(segmenter, tmp_path):
         (np.zeros((0, 4)), {"spacing_mm": SPACING}, "none empty"),
         (np.full((4, 4), np.nan), {"spacing_mm": SPACING}, "NaN"),
         (np.array([["x"]]), {"spacing_mm": SPACING}, "real numbers"),
+        (square() + 1j, {"spacing_mm": SPACING}, r"complex128; voxels must be real numbers: pass its magnitude"),
+        (square() > 0, {"spacing_mm": SPACING}, "bool; voxels must be real numbers: pass the image, not a mask"),
+        (square().astype(object), {"spacing_mm": SPACING}, "object; voxels must be real numbers: convert it"),
+        (square().astype("datetime64[s]"), {"spacing_mm": SPACING}, "convert it"),
+        (np.ma.masked_equal(square(), 0), {"spacing_mm": SPACING}, "masked; fill the masked values"),
+        ([[1.0, 2.0], [3.0]], {"spacing_mm": SPACING}, "one block of real numbers"),
+        (np.full((4, 4), 1e300), {"spacing_mm": SPACING}, "NaN or infinite"),
+        (np.eye(4) * 1e37, {"spacing_mm": SPACING}, "the greatest voxel is 1e.37"),
         (square(), {"spacing_mm": SPACING, "third_axis": "z"}, "choose 'slice' or 'time'"),
         ("study.nii", {"spacing_mm": (8.0, 1.4)}, "three real numbers"),
         ("nowhere.nii", {}, "no such file"),

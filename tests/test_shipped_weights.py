@@ -5,6 +5,8 @@ import hashlib
 import re
 from functools import partial
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -52,6 +54,16 @@ def test_they_are_small_and_the_card_is_of_this_file(model):
 def test_a_phantoms_cine_which_they_never_saw_the_like_of(model, number):
     found = scores(model, short_axis_study(number, size=192, frames=4))
     assert min(found.values()) > 0.85
+
+
+def test_double_precision_in_the_users_program_changes_nothing(model):
+    study = short_axis_study(1, size=128, frames=1)
+    usual = model.predict(study.voxels, spacing_mm=study.spacing_mm)
+    with jax.enable_x64(True):
+        found = foanet_jax.load().predict(study.voxels, spacing_mm=study.spacing_mm)
+        assert jnp.zeros(1, float).dtype == jnp.float64  # still as the user wants it
+    np.testing.assert_array_equal(found.mask, usual.mask)
+    assert found.prediction.confidence == usual.prediction.confidence
 
 
 def test_an_image_with_little_around_the_heart_is_told_and_drawn(model):

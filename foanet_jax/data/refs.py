@@ -89,7 +89,8 @@ def raise_problems(root: Path, problems: Sequence[str]) -> None:
     """Raises one InputError "incomplete" that names every problem of a data set, if there are any."""
     if problems:
         listed = "\n".join(f"- {problem}" for problem in problems)
-        raise InputError("incomplete", f"{root}: {len(problems)} to put right:\n{listed}")
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise InputError("incomplete", f"{root}: {count} to correct:\n{listed}")
 
 
 def visible(paths: Iterable[Path]) -> list[Path]:

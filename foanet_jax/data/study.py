@@ -25,6 +25,8 @@ WHOLE_HEART_CLASSES = (
 BEAT_SECONDS_RANGE = (0.25, 2.5)
 # From 1,000 frames a second to four: what lies outside is a placeholder, such as the 1 s of many NIfTI files.
 FRAME_SECONDS_RANGE = (0.001, 0.25)
+# Of the greatest voxel: far beyond every scanner, and such that sums of squares stay within float32.
+INTENSITY_RANGE = (1e-12, 1e12)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +128,14 @@ def validate_study(study: Study) -> Study:
         bad = int(voxels.size - np.isfinite(voxels).sum())
         raise InputError(
             "non-finite", f"{name}: {bad} of {voxels.size} voxels are NaN or infinite; export the study again"
+        )
+    greatest = max(float(voxels.max()), -float(voxels.min()))
+    low, high = INTENSITY_RANGE
+    if greatest and not low <= greatest <= high:
+        raise InputError(
+            "intensities",
+            f"{name}: the greatest voxel is {greatest:.3g}; the greatest must be from {low:g} to {high:g}: correct the "
+            "scaling in the header (scl_slope), or multiply the voxels by a constant",
         )
     if len(study.spacing_mm) != 3 or not all(np.isfinite(s) and s > 0 for s in study.spacing_mm):
         raise InputError(

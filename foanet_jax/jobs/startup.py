@@ -24,11 +24,12 @@ def set_up(*, deterministic: bool = False) -> None:
     """
     import jax
 
-    from foanet_jax.system.determinism import make_deterministic
+    from foanet_jax.system.determinism import make_deterministic, use_single_precision
 
     show_messages()
     if deterministic:
         make_deterministic()
+    use_single_precision()
     keep_freed_memory()
     cache, note = cache_folder()
     if note:

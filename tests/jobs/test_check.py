@@ -274,11 +274,13 @@ def test_lists_that_contradict_themselves():
     assert "in the groups DCM, NOR" in messages["error", "groups"][0]
 
 
-def test_a_class_that_no_study_has():
+def test_a_class_that_no_study_has(tmp_path):
     study = dataclasses.replace(list_stack_phantom(1, size=128, seed=0)[0].load(), patient="p", case="p")
     labels = np.where(study.labels == 1, 0, study.labels).astype(np.uint8)
     lacking = dataclasses.replace(study, labels=labels)
-    messages = found(check_data_set([StudyRef("p", "p", None, lambda: lacking)]))
+    report = check_data_set([StudyRef("p", "p", None, lambda: lacking)])
+    draw_check(report, tmp_path / "check.png")
+    messages = found(report)
     assert "class 'right ventricle': in none of the 1 labelled studies" in messages["error", "absent-class"][0]
 
 

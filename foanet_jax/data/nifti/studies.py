@@ -13,6 +13,9 @@ from foanet_jax.data.nifti.orientation import SliceAxis, to_canonical
 from foanet_jax.data.study import Study, validate_study
 from foanet_jax.system.errors import InputError
 
+# Of label values to the whole number that was meant: programs that resample or scale labels leave 0.9999999.
+ROUNDING = 1e-3
+
 
 def read_voxels(
     path: str | os.PathLike[str], *, third_axis: ThirdAxis = "slice", slice_axis: SliceAxis | None = None
@@ -103,20 +106,25 @@ def class_indices(labels: NiftiVolume, index_of: Mapping[int, int]) -> np.ndarra
     """(T, Z, H, W) uint8 class indices of a file of label values.
 
     Raises:
-        InputError: "unknown-label" where a value is no integer, negative, or not in `index_of`.
+        InputError: "unknown-label" where a value is further than `ROUNDING` from a whole number, or not in `index_of`.
     """
     values = np.unique(labels.data)
-    unknown = [float(value) for value in values if not value.is_integer() or int(value) not in index_of]
+    whole = np.rint(values)
+    unknown = [
+        value
+        for value, near in zip(values, whole, strict=True)
+        if abs(value - near) > ROUNDING or int(near) not in index_of
+    ]
     if unknown:
-        shown = ", ".join(f"{value:g}" for value in unknown[:8]) + (", …" if len(unknown) > 8 else "")
+        shown = ", ".join(str(value).removesuffix(".0") for value in unknown[:8]) + (", …" if len(unknown) > 8 else "")
         raise InputError(
             "unknown-label",
             f"{labels.path}: unknown label {shown}; known are {', '.join(map(str, sorted(index_of)))}: "
             "correct the file, or use the one that belongs to this data set",
         )
     indices = np.zeros(labels.data.shape, np.uint8)
-    for value in values:
-        indices[labels.data == value] = index_of[int(value)]
+    for value, near in zip(values, whole, strict=True):
+        indices[labels.data == value] = index_of[int(near)]
     return indices
 
 

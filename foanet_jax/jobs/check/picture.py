@@ -158,11 +158,12 @@ def _draw_histograms(
         _style(axes, "volume of each class [ml], studies" if place == 0 else "")
         axes.hist(values, bins=bins, color=colours[name], alpha=0.85)
         # 16 px of free space above the bars: in front of a bar, a name in the same colour cannot be read.
-        axes.set_ylim(0, max(np.histogram(values, bins)[0]) / (1 - 16 / (0.86 * step * height)))
+        most = max(1, *np.histogram(values, bins)[0])
+        axes.set_ylim(0, most / (1 - 16 / (0.86 * step * height)))
         axes.text(
             0.99,
             0.97,
-            name,
+            name if values else f"{name}: none",
             transform=axes.transAxes,
             color=colours[name],
             ha="right",

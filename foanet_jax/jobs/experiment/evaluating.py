@@ -22,7 +22,7 @@ from foanet_jax.jobs.experiment.reviewing import (
     tell,
     write_reviews,
 )
-from foanet_jax.jobs.experiment.studies import Config, list_studies, load_studies, open_folds
+from foanet_jax.jobs.experiment.studies import Config, list_studies, load_studies, open_folds, with_classes_of
 from foanet_jax.measures.evaluation import Summary, format_table, summarise, write_scores
 from foanet_jax.measures.indices.compare import score_pairs
 from foanet_jax.measures.indices.study import measure_study
@@ -88,6 +88,7 @@ def evaluate(
         require_unseen(runs, patients)
         if own:
             validation = load_studies(refs, fold.validation, "validation studies")
+            validation = [with_classes_of(study, model.classes) for study in validation]
             calibrate(model, validation, workdir, checkpoint=which, memory_bytes=budget, tta=tta)
             del validation
         if not patients:
@@ -97,7 +98,7 @@ def evaluate(
             LOGGER.info(nobody)
             return None
     expected = expectations(runs, load_description(runs[0], which=which), checkpoint=which)
-    studies = load_studies(refs, patients, "test studies")
+    studies = [with_classes_of(study, model.classes) for study in load_studies(refs, patients, "test studies")]
     folder = workdir / "evaluation"
     if not own:
         save_run(config, workdir, command, checkpoint=",".join(map(str, runs)))
@@ -105,12 +106,6 @@ def evaluate(
     pairs, rows, reviews, truths = [], [], {}, {}
     overlays = {study.case for study in studies[: options["overlays"]]}
     for study in over(studies, desc="evaluating", unit="study"):
-        if study.classes != model.classes:
-            raise InputError(
-                "classes",
-                f"{study.name}: has the classes {study.classes}, but the checkpoint has {model.classes}; use a "
-                "checkpoint with the same classes",
-            )
         started = time.monotonic()
         prediction = predict_study(study, model, memory_bytes=budget, tta=tta)
         seconds[study.case] = time.monotonic() - started

@@ -18,6 +18,7 @@ from foanet_jax.jobs.experiment.studies import slice_axis_of
 from foanet_jax.network import NetworkSpec, init_network, on_this_device
 from foanet_jax.pipeline import Model, Network
 from foanet_jax.settings import box_settings, stage_settings, stages_of
+from foanet_jax.system.determinism import single_precision
 from foanet_jax.system.devices import everywhere
 from foanet_jax.system.errors import InputError, printable
 from foanet_jax.training.checkpoint import FOLDER, WHICH, Checkpoint, Which, open_checkpoints
@@ -81,6 +82,7 @@ def _runs_below(folder: Path) -> list[Path]:
     return folds or [folder]
 
 
+@single_precision()
 def load_model(folders: Runs, *, which: Which = "best") -> Model:
     """Loads the networks of a run, or of several runs as an ensemble. It needs only the checkpoints.
 

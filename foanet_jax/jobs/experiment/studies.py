@@ -1,9 +1,12 @@
 """The data set of a configuration: its studies and folds."""
 
+import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from foanet_jax.data.catalogue import described_slice_axis, open_catalogue
 from foanet_jax.data.folds import FOLDS, Folds, load_folds, make_folds
@@ -124,3 +127,27 @@ def load_studies(refs: Sequence[StudyRef], patients: Sequence[str], what: str) -
     for remark in joined_remarks({study.case: study.remarks for study in studies}):
         LOGGER.info("%s", remark)
     return studies
+
+
+def with_classes_of(study: Study, classes: tuple[str, ...]) -> Study:
+    """Returns the study with the classes of a checkpoint; labels in another order are renumbered.
+
+    Args:
+        study: the study.
+        classes: class names of the checkpoint by index.
+
+    Raises:
+        InputError: "classes", if the study has other classes.
+    """
+    if study.classes == classes:
+        return study
+    if set(study.classes) != set(classes) or study.classes[0] != classes[0]:
+        raise InputError(
+            "classes",
+            f"{study.name}: has the classes {study.classes}, but the checkpoint has {classes}; use a checkpoint with "
+            "the same classes, or, if the structures are the same, name the classes in dataset.json as the checkpoint "
+            "does (the order does not matter)",
+        )
+    index_of = np.array([classes.index(name) for name in study.classes], np.uint8)
+    labels = None if study.labels is None else index_of[study.labels]
+    return dataclasses.replace(study, classes=classes, labels=labels)

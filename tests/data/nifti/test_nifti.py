@@ -467,6 +467,34 @@ def test_labels_that_are_unknown(tmp_path, value, named):
     assert "labels.nii" in str(caught.value)
 
 
+@pytest.mark.parametrize(("dtype", "value"), [(np.float64, 0.9999999), (np.float32, 1.0009), (np.float64, 1 - 1e-12)])
+def test_labels_that_are_almost_whole_numbers(tmp_path, dtype, value):
+    array = np.zeros((3, 3, 3), dtype)
+    array[0, 1, 2] = value
+    labels = read_nifti(save(tmp_path / "labels.nii", array))
+    expected = np.rint(nib.load(tmp_path / "labels.nii").get_fdata()).astype(np.uint8).T[None]
+    np.testing.assert_array_equal(class_indices(labels, {0: 0, 1: 1}), expected)
+
+
+@pytest.mark.parametrize(("value", "named"), [(0.998, "0.998"), (1.5, "1.5"), (0.5, "0.5"), (70000, "70000")])
+def test_unknown_labels_are_shown_in_full(tmp_path, value, named):
+    labels = read_nifti(save(tmp_path / "labels.nii", np.full((2, 2, 2), value, np.float32)))
+    with pytest.raises(InputError, match=f"unknown label {named}; known are 0, 1"):
+        class_indices(labels, {0: 0, 1: 1})
+
+
+@pytest.mark.parametrize("greatest", [1e37, -1e37, 1e13, 1e-37])
+def test_voxels_whose_squares_are_no_numbers(tmp_path, greatest):
+    array = np.linspace(0, greatest, 27, dtype=np.float32).reshape(3, 3, 3)
+    path = save(tmp_path / "image.nii", array)
+    with pytest.raises(InputError, match="scl_slope") as caught:
+        study_of(path)
+    assert caught.value.code == "intensities"
+    assert f"image.nii: the greatest voxel is {abs(greatest):.3g};" in str(caught.value)
+    for inside in (9e11, -9e11, 2e-12, 0):
+        study_of(save(tmp_path / "image.nii", array / greatest * np.float32(inside)))
+
+
 def test_labels_of_another_grid(tmp_path):
     _, path = volume_of(tmp_path)
     image = read_nifti(path)

@@ -174,7 +174,7 @@ def test_every_problem_of_the_files_is_named_at_once(tmp_path):
             pass
     code, text = error_of(list_folder, root)
     assert code == "incomplete"
-    assert "8 to put right" in text
+    assert "8 problems to correct" in text
     for says in (
         "images/q2.nii.gz: the case 'q2' does not match the pattern of patients",
         "images/p3.nii.gz: is a link that leads out",
