@@ -42,6 +42,7 @@ NOT_LOCALIZED = "nothing localized: the whole image was segmented"
 EMPTY = "nothing segmented: the mask is empty"
 BLANK = "slices without contrast: nothing is drawn on them"
 UNEVEN = "the brightness jumps from slice to slice: each slice was scaled to the same range"
+NO_CONTRAST = "(σ = 0): nothing can be segmented"  # The end of the sentence; the value of the voxels is before it.
 # Least intersection over union of the box and of the box around the segmentation, with margin, to accept the box.
 AGREEMENT = 0.75
 
@@ -367,7 +368,7 @@ def _predict_study(study: Study, model: Model, *, memory_bytes: int, tta: str, p
     shape = study.voxels.shape[-2:]
     boxes: list[Box | None] = [None] * (study.voxels.shape[0] * study.voxels.shape[1])
     if float(np.ptp(study.voxels)) == 0:
-        flag = f"every voxel is {float(study.voxels.flat[0]):g} (σ = 0): nothing can be segmented"
+        flag = f"every voxel is {float(study.voxels.flat[0]):g} {NO_CONTRAST}"
         return Prediction(np.zeros(study.voxels.shape, np.uint8), boxes, None, whole_image(shape), (flag,))
     flags = []
     blank = blank_planes(study.voxels)

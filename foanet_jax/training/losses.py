@@ -16,6 +16,7 @@ WINDOW = 11
 SIGMA = 1.5
 C1 = 0.01**2
 C2 = 0.03**2
+TERMS = ("cce", "ssim", "dice")  # The terms of the loss of the final output; LossSpec has the weight of each.
 # E[x²] − μ² loses digits by cancellation: with TF32 on GPUs the error would be as large as C2.
 EXACT = lax.Precision.HIGHEST
 
@@ -51,11 +52,10 @@ class LossSpec:
     def __post_init__(self):
         if self.ssim_mode not in ("windowed", "global"):
             raise ValueError(f"loss ssim_mode {self.ssim_mode!r}; choose windowed or global")
-        if min(self.cce, self.ssim, self.dice) < 0 or self.cce + self.ssim + self.dice == 0:
-            raise ValueError(
-                f"loss weights cce={self.cce}, ssim={self.ssim}, dice={self.dice}: "
-                "none may be negative, and at least one must be positive"
-            )
+        weights = {term: getattr(self, term) for term in TERMS}
+        if min(weights.values()) < 0 or not any(weights.values()):
+            listed = ", ".join(f"{term}={weight}" for term, weight in weights.items())
+            raise ValueError(f"loss weights {listed}: none may be negative, and at least one must be positive")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"loss label_smoothing={self.label_smoothing}; choose at least 0 and less than 1")
         if self.side < 0 or (self.side and not self.cce + self.dice):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 
-from foanet_jax.training.losses import C1, C2, LossSpec, cce, dice, hybrid_loss, ssim, ssim_global
+from foanet_jax.training.losses import C1, C2, TERMS, LossSpec, cce, dice, hybrid_loss, ssim, ssim_global
 
 SHAPE = (2, 19, 23)
 CLASSES = 3
@@ -249,3 +249,12 @@ def test_images_smaller_than_the_window_are_refused():
 def test_bad_settings_are_refused(bad, message):
     with pytest.raises(ValueError, match=message):
         LossSpec(**bad)
+
+
+def test_every_term_has_a_weight_and_counts_alone():
+    logits, labels = draw(0)
+    for term in TERMS:
+        alone = LossSpec(**{name: float(name == term) for name in TERMS})
+        total, terms = total_and_terms(logits, labels, alone)
+        assert set(terms) == {term}
+        assert total == terms[term]

@@ -41,12 +41,19 @@ class Finding:
         code: one of the keys of REASONS.
         message: what was found, with the numbers.
         frame, slice_: where, counted from 0. None for all frames, or all slices.
+
+    Raises:
+        ValueError: the code is not in REASONS.
     """
 
     code: str
     message: str
     frame: int | None = None
     slice_: int | None = None
+
+    def __post_init__(self):
+        if self.code not in REASONS:
+            raise ValueError(f"the finding {self.code!r} has no reason; add it to REASONS in {__name__}")
 
     @property
     def place(self) -> str:

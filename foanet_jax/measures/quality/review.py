@@ -13,14 +13,16 @@ from foanet_jax.measures.quality.finding import LOW_DICE, Finding, verdict
 from foanet_jax.measures.quality.picture import Range, check_contrast, check_image
 from foanet_jax.measures.quality.plausible import check_study
 from foanet_jax.measures.quality.shape import check_shapes
-from foanet_jax.pipeline import AT_BORDER, BLANK, EMPTY, NOT_LOCALIZED, UNEVEN, Prediction
+from foanet_jax.pipeline import AT_BORDER, BLANK, EMPTY, NO_CONTRAST, NOT_LOCALIZED, UNEVEN, Prediction
 
+# The code of each flag of the pipeline, by the end of its sentence.
 _CODES = {
     AT_BORDER: "box-at-border",
     NOT_LOCALIZED: "not-localized",
     EMPTY: "empty-mask",
     BLANK: "blank-slice",
     UNEVEN: "uneven-brightness",
+    NO_CONTRAST: "no-contrast",
 }
 
 
@@ -74,7 +76,7 @@ def review_study(study: Study, prediction: Prediction, expected: Expectations) -
     if short_axis and np.ptp(study.voxels):
         findings += check_contrast(study, prediction.mask)  # These name the slices; the flags below do not.
     named = {finding.code for finding in findings}
-    coded = [Finding(_CODES.get(flag, "no-contrast"), flag) for flag in prediction.flags]
+    coded = [Finding(_code_of(flag), flag) for flag in prediction.flags]
     findings += [finding for finding in coded if finding.code not in named]
     if prediction.mask.any():
         findings += check_shapes(prediction.mask, **grid)
@@ -93,6 +95,18 @@ def review_study(study: Study, prediction: Prediction, expected: Expectations) -
             findings.append(Finding("low-confidence", f"the expected Dice is only {dice:.2f}"))
     drawn = int(prediction.mask.any(axis=(2, 3)).sum())
     return Review(indices, tuple(findings), dice, drawn)
+
+
+def _code_of(flag: str) -> str:
+    """Returns the code of the finding for a flag of the pipeline.
+
+    Raises:
+        ValueError: the flag is new and has no code yet.
+    """
+    for ending, code in _CODES.items():
+        if flag.endswith(ending):
+            return code
+    raise ValueError(f"the flag {flag!r} of the pipeline has no code; add it to _CODES in {__name__}")
 
 
 def describe(review: Review, prediction: Prediction) -> dict[str, Any]:

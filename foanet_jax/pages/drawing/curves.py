@@ -18,9 +18,9 @@ def draw_learning_curves(records: Iterable[Mapping[str, Any]], path: str | Path)
     """Draws the loss and its terms over the steps, raw and smoothed, and the validation Dice on the right axis.
 
     Args:
-        records: the records of a training log: {"kind": "train", "step", "epoch", "loss", "cce", "ssim", "dice"} and
-            {"kind": "validation", "step", "epoch", "dice"}. Terms that are missing or None are left out. Other kinds
-            are ignored. If a step has two records, as after a resumed run, the later one counts.
+        records: the records of a training log: {"kind": "train", "step", "epoch", "loss", "cce", "ssim", "dice",
+            "side"} and {"kind": "validation", "step", "epoch", "dice"}. Terms that are missing or None are left out.
+            Other kinds are ignored. If a step has two records, as after a resumed run, the later one counts.
         path: the picture to write.
 
     Raises:
@@ -38,6 +38,7 @@ def draw_learning_curves(records: Iterable[Mapping[str, Any]], path: str | Path)
         ("cce", "CCE", "#0072b2"),
         ("ssim", "SSIM", "#d55e00"),
         ("dice", "Dice loss", "#009e73"),
+        ("side", "side outputs", "#8c6bb1"),
     ]
     curves = [(label, colour, *_series(train, key)) for key, label, colour in terms]
     curves = [curve for curve in curves if curve[2].size]

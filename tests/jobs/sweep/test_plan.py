@@ -176,7 +176,7 @@ def test_names_of_rows_that_are_no_names_of_folders(name):
     config = phantom.get_config().to_dict()
     config["rows"][name] = config["rows"]["c"]
     config["table"]["order"] = (*config["table"]["order"], name)
-    with pytest.raises(InputError, match="use letters, digits"):
+    with pytest.raises(InputError, match="use only letters, digits"):
         plan_ablation(config)
 
 

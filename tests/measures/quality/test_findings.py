@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from foanet_jax import pipeline
 from foanet_jax.data.phantom.short_axis import short_axis_stack, short_axis_study
 from foanet_jax.data.phantom.whole_heart import whole_heart_study
 from foanet_jax.data.readers.acdc import list_acdc
@@ -18,7 +19,7 @@ from foanet_jax.measures.quality.picture import check_image, measure_image, trai
 from foanet_jax.measures.quality.plausible import check_study, check_ventricles, jumps, middle_half
 from foanet_jax.measures.quality.review import Expectations, describe, review_study
 from foanet_jax.measures.quality.shape import check_shapes, open_shares
-from foanet_jax.pipeline import AT_BORDER, BLANK, EMPTY, NOT_LOCALIZED, UNEVEN, Prediction
+from foanet_jax.pipeline import AT_BORDER, BLANK, EMPTY, NO_CONTRAST, NOT_LOCALIZED, UNEVEN, Prediction
 
 SPACING = (10.0, 1.0, 1.0)
 
@@ -253,6 +254,10 @@ class TestVerdict:
         assert verdict([*on_slices[:2], *of_frames], drawn=20) == "reject"
         assert verdict([*on_slices, *of_frames], drawn=200) == "check"
 
+    def test_a_code_without_a_reason_is_refused(self):
+        with pytest.raises(ValueError, match=r"'holes' has no reason"):
+            Finding("holes", "two holes")
+
     def test_the_worst_counts(self):
         assert worst(["good", "reject", "check"]) == "reject"
         assert worst(["good", "check"]) == "check"
@@ -317,6 +322,20 @@ class TestReview:
         assert [finding.code for finding in review.findings] == [code]
         assert review.verdict == expected
         assert review.expected_dice is None
+
+    def test_every_flag_of_the_pipeline_has_a_code(self):
+        study = self.study()
+        sentences = [value for name, value in vars(pipeline).items() if name.isupper() and isinstance(value, str)]
+        assert set(sentences) == {AT_BORDER, NOT_LOCALIZED, EMPTY, BLANK, UNEVEN, NO_CONTRAST}
+        review = review_study(study, self.prediction(study.labels, *sentences), Expectations())
+        codes = [finding.code for finding in review.findings]
+        assert len(set(codes)) == len(sentences)
+
+    @pytest.mark.parametrize("flag", ["the heart looks odd", f"{EMPTY}, or nearly"])
+    def test_a_flag_without_a_code_is_a_bug_and_no_verdict(self, flag):
+        study = self.study()
+        with pytest.raises(ValueError, match=r"no code; add it to _CODES"):
+            review_study(study, self.prediction(study.labels, flag), Expectations())
 
     def test_a_low_expectation(self):
         study = self.study()

@@ -298,6 +298,15 @@ class TestLearningCurves:
         # Raw and smoothed for four terms, and two starts of a new epoch.
         assert len(left.get_lines()) == 4 * 2 + 2
 
+    def test_shows_the_loss_of_side_outputs(self, figures):
+        drawing.draw_learning_curves([{**record, "side": 0.5} for record in log()], "x")
+        assert_no_text_overlaps(figures[0])
+        left, _ = figures[0].axes
+        assert len(left.get_lines()) == 5 * 2 + 2
+        assert "side outputs" in [text.get_text() for text in figures[0].legends[0].get_texts()]
+        legend = figures[0].legends[0].get_window_extent(figures[0].canvas.get_renderer())
+        assert legend.x1 <= figures[0].bbox.x1
+
     def test_takes_missing_terms_and_a_resumed_run(self, figures):
         records = [
             {"kind": "train", "step": 0, "epoch": 0, "loss": 1.0, "cce": 1.0},
