@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import glob
 import json
 import os
 import stat
@@ -21,7 +20,7 @@ from foanet_jax.data.nifti.header import ThirdAxis
 from foanet_jax.data.nifti.orientation import SliceAxis, to_canonical
 from foanet_jax.data.nifti.studies import study_from_volume
 from foanet_jax.data.readers.lvquan19 import read_lvquan19
-from foanet_jax.data.refs import StudyRef, empty_root, natural_key, safe_case
+from foanet_jax.data.refs import StudyRef, empty_root, existing, natural_key, safe_case
 from foanet_jax.data.study import LV_CLASSES, Study
 from foanet_jax.system.errors import InputError
 from foanet_jax.system.overwriting import Identity, identity
@@ -139,7 +138,7 @@ def find_studies(
     found = Found()
     candidates: list[_Candidate] = []
     seen: set[str] = set()
-    every = [path for name in named for path in _expanded(Path(name))]
+    every = [path for name in named for path in existing(Path(name))]
     for path in every:
         if path.is_dir():
             candidates += _in_folder(path, found, reading, seen, several=len(every) > 1)
@@ -185,21 +184,6 @@ def _case(candidate: _Candidate, taken: set[str]) -> str:
     if candidate.is_dicom and stem.casefold().endswith("_seg"):
         stem += "-study"
     return safe_case(stem, taken)
-
-
-def _expanded(path: Path) -> list[Path]:
-    """The path itself, or what matches it as a pattern."""
-    if os.path.lexists(path):
-        if not path.exists():
-            raise InputError("missing-file", f"{path}: a link to a file that is not there; check the path")
-        return [path]
-    if glob.has_magic(str(path)):
-        matches = [Path(name) for name in sorted(glob.glob(str(path), recursive=True), key=natural_key)]
-        matches = [match for match in matches if match.exists()]
-        if matches:
-            return matches
-        raise InputError("missing-file", f"{path}: no file or folder fits this pattern; check it")
-    raise InputError("missing-file", f"{path}: no such file or folder; check the path")
 
 
 def _file(path: Path, found: Found, reading: _Reading) -> list[_Candidate]:

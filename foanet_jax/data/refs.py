@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import glob
+import os
 import re
 import unicodedata
 import zlib
@@ -96,6 +98,25 @@ def raise_problems(root: Path, problems: Sequence[str]) -> None:
 def visible(paths: Iterable[Path]) -> list[Path]:
     """The paths in order of name (2 before 10), without hidden ones: macOS leaves `._x` beside x."""
     return sorted((path for path in paths if not path.name.startswith(".")), key=lambda path: natural_key(path.name))
+
+
+def existing(path: Path) -> list[Path]:
+    """Returns the path itself, or the files and folders that match it as a pattern.
+
+    Raises:
+        InputError: "missing-file" if there are none.
+    """
+    if os.path.lexists(path):
+        if not path.exists():
+            raise InputError("missing-file", f"{path}: a link to a file that is not there; check the path")
+        return [path]
+    if glob.has_magic(str(path)):
+        matches = [Path(name) for name in sorted(glob.glob(str(path), recursive=True), key=natural_key)]
+        matches = [match for match in matches if match.exists()]
+        if matches:
+            return matches
+        raise InputError("missing-file", f"{path}: no file or folder fits this pattern; check it")
+    raise InputError("missing-file", f"{path}: no such file or folder; check the path")
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:

@@ -5,7 +5,6 @@ import dataclasses
 import errno
 import logging
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import foanet_jax
-from foanet_jax.jobs import helping, startup
+from foanet_jax.jobs import explaining, helping, startup
 from foanet_jax.jobs.options import DEFAULT_JOB, JOBS, OPTIONS, Option, job_named, options_of, readers_of
 from foanet_jax.system import interruption
 from foanet_jax.system.diskspace import disk_full, is_full
@@ -141,6 +140,7 @@ def read(words: Sequence[str], *, program: str, default: Path | None = None) -> 
         positional: tuple[str, ...] = job_named(name).arguments
     else:
         rest, chosen = _without_mode(rest)
+        explaining.require_no_job(_scan(rest)[1])
         name = _require_job(chosen or DEFAULT_JOB, program)
         positional = ()
     job = job_named(name)
@@ -188,6 +188,7 @@ def read_options(
     from absl import flags
 
     found, _ = _scan(words, rows)
+    explaining.require_no_truth_values(words, rows)
     for name, value in found:
         option = rows.get(name)
         if value is None and option is not None and option.kind != "switch":
@@ -203,7 +204,7 @@ def read_options(
     except InputError:
         raise
     except Exception as error:  # An experiment is a program: it may raise anything.
-        raise _explained(error, rows, words, found) from None
+        raise explaining.explained(error, rows, found) from None
     values = {name: holder[name].value for name in rows}
     places = [name for name in positional if not holder[name].present]
     for place, name in enumerate(places):
@@ -214,7 +215,7 @@ def read_options(
             values[name] = left.pop(0)
     if left:
         # `--config.foa false` would mean True and leave "false" behind.
-        raise InputError("arguments", f"left over: {' '.join(left)}; write every option as --name=value")
+        raise explaining.left_over(left, words)
     config = values.pop("config", None)
     return values, config and config.to_dict()
 
@@ -324,7 +325,9 @@ def _require_read(names: Sequence[str], job: str, own: Mapping[str, Option], *, 
             reason = "" if job == "doctor" else ": the checkpoint has its own configuration"
             raise InputError("arguments", f"--{full} is not read by {short}{reason}")
         if name in KNOWN:
-            raise InputError("arguments", f"--{full} is not read by {short}, only by {', '.join(readers_of(name))}")
+            instead = "; for one row, write --config=FILE.py:ROW" if name == "rows" else ""
+            readers = ", ".join(readers_of(name))
+            raise InputError("arguments", f"--{full} is not read by {short}, only by {readers}{instead}")
         known = did_you_mean(f"--{name}", [f"--{option}" for option in own])
         raise InputError("arguments", f"--{full}: there is no such option; {known}see {spelt} --help")
 
@@ -346,87 +349,6 @@ def _require_experiment(value: str) -> None:
     root = str(path.absolute().parents[1])
     if (path.parent / "__init__.py").is_file() and root not in sys.path:
         sys.path.append(root)  # The project's experiments import each other as a package.
-
-
-def _explained(
-    error: Exception, rows: Mapping[str, Option], words: Sequence[str], found: Sequence[tuple[str, str | None]]
-) -> InputError:
-    """The error of a command line that absl or an experiment refused."""
-    last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-    given = [value for name, value in found if name == "config"]
-    illegal = re.match(r"flag --(?P<name>[\w.]+)=(?P<value>.*?): ", str(error))
-    option = rows.get(illegal["name"]) if illegal else None
-    if illegal and option and option.kind != "config":
-        expected = {
-            "number": "write a whole number",
-            "switch": "write True or False",
-            "choice": f"choose one of {'|'.join(option.choices)}",
-        }.get(option.kind, last)
-        meant = did_you_mean(illegal["value"], option.choices)
-        return InputError("arguments", f"--{option.name}={illegal['value']}: {meant}{expected}")
-    if not given:
-        return InputError("arguments", last)
-    try:
-        fields = _fields(str(given[-1]))
-    except Exception as cause:
-        return _unloadable(str(given[-1]), cause)
-    for name, _ in found:
-        field = name.partition(".")[2]
-        if field and field not in fields:
-            text = f"the configuration has no field {field}; {_like_field(field, fields)}see docs/configuration.md"
-            return InputError("arguments", f"--{name}: {text}")
-    if illegal and illegal["name"].startswith("config."):
-        default = fields[illegal["name"].partition(".")[2]]
-        return InputError(
-            "arguments",
-            f"--{illegal['name']}={illegal['value']}: not a value that this field can have; its default is {default!r}",
-        )
-    return InputError("arguments", last)
-
-
-def _unloadable(value: str, cause: Exception) -> InputError:
-    """The error of an experiment that does not give a configuration."""
-    from absl import flags
-
-    lines = str(cause).strip().splitlines() or [""]
-    # ml_collections adds the traceback; its last line is the experiment's own message.
-    told = re.sub(r"^[\w.]*(Error|Exception): ", "", lines[-1])
-    if isinstance(cause, ValueError | flags.Error):
-        return InputError("arguments", f"--config={value}: {told}")
-    return InputError(
-        "arguments", f"--config={value}: this experiment cannot be loaded: {type(cause).__name__}: {told}"
-    )
-
-
-def _fields(value: str) -> dict[str, Any]:
-    """The fields of an experiment without overrides and their defaults, by dotted name; parts of it too."""
-    from absl import flags
-    from ml_collections import config_flags
-
-    words = ["program", f"--config={value}"]
-    holder = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", None, flag_values=holder, sys_argv=words)
-    holder(words)
-    fields: dict[str, Any] = {}
-
-    def add(tree: Mapping[str, Any], before: str) -> None:
-        for name, leaf in tree.items():
-            fields[before + name] = leaf
-            if isinstance(leaf, Mapping):
-                add(leaf, f"{before}{name}.")
-
-    config: Any = holder["config"].value
-    add(config.to_dict(), "")
-    return fields
-
-
-def _like_field(field: str, fields: Mapping[str, Any]) -> str:
-    """The field that was meant: of a similar whole name, or of the same last name elsewhere."""
-    names = [name for name in fields if not name.startswith("rows.")]
-    same = [name for name in names if name.rpartition(".")[2] == field.rpartition(".")[2]]
-    near = [name for name in same if name.partition(".")[0] == field.partition(".")[0]]
-    meant = did_you_mean(field, [name for name in names if name.count(".") == field.count(".")])
-    return f"did you mean {' or '.join(near)}? " if near else meant or did_you_mean(field, same or names)
 
 
 def paths(value: str | None) -> list[Path]:

@@ -18,6 +18,11 @@ LOGGER = logging.getLogger(__name__)
 
 def work(given: Given) -> int:
     """Does the job; returns 0, or 1 where a part of it failed."""
+    if given.job == "predict":
+        from foanet_jax.data.refs import existing
+
+        for path in commandline.inputs(given["input"]):
+            existing(path)  # A mistyped path must not wait for JAX and the weights.
     if given.job != "doctor":  # It has to work where JAX does not.
         startup.set_up(deterministic=given.values.get("deterministic", False))
     startup.answer_interrupts()
@@ -76,7 +81,7 @@ def train_folds(given: Given) -> bool:
             _config(given),
             _workdir(given, f"-{given.job}"),
             ablation=given.job == "ablate",
-            rows=given["rows"],
+            rows=given.values.get("rows", []),  # Cross-validation has one row.
             folds=commandline.whole_numbers("folds", given["folds"]),
             processes=given["processes"],
             command=given.command,

@@ -40,7 +40,7 @@ class Option:
         name: without the dashes.
         jobs: that read it; the others refuse it.
         group: its heading in the help.
-        text: what it does.
+        text: what it does, as the help writes it: without a value, or as --NAME=False if the default is True.
         kind: of its value.
         value: what stands for the value in the help.
         default: without the option.
@@ -121,7 +121,8 @@ OPTIONS = (
     Option("output", ("release",), "Output", "File to write; it ends in .safetensors.", value="FILE"),
     Option("overwrite", ("predict", "export", "release"), "Output", "Replace files that exist.", "switch",
            default=False),
-    Option("pages", ("predict",), "Output", "Write a web page for each study, and an index.", "switch", default=True),
+    Option("pages", ("predict",), "Output", "Write no web pages.", "switch", default=True,
+           default_text="a page for each study, and an index"),
     Option("dicom_seg", ("predict",), "Output", "For DICOM input, also write DICOM segmentations.", "switch",
            default=False),
     Option("format", ("export",), "Output", "File format of the networks.", "choice", default="stablehlo",
@@ -141,7 +142,7 @@ OPTIONS = (
     Option("resume", TRAINING, "Output", "Continue from the last checkpoints in the workdir.", "switch",
            default=False),
     Option("tensorboard", TRAINING, "Output", "Also write TensorBoard events.", "switch", default=False),
-    Option("rows", SWEEPS, "Selection", "Only these rows of the table, separated by commas.", "list", "ROW,…",
+    Option("rows", ("ablate",), "Selection", "Only these rows of the table, separated by commas.", "list", "ROW,…",
            default=[], default_text="all"),
     Option("folds", SWEEPS, "Selection", "Only these folds, separated by commas, from 0.", "list", "NUMBER,…",
            default=[], default_text="all"),

@@ -129,7 +129,6 @@ def predict(
         _require_dicom_seg(output, alone=alone)
     require_writable(output.absolute().parent if alone else output, "--output")
     runs = find_runs(checkpoint)
-    model = load_model(runs)
     description = load_description(runs[0])
     facts, expected = describe_run(description), expectations(runs, description)
     budget = facts.memory_bytes if memory_mb is None else memory_bytes({"prediction": {"memory_mb": memory_mb}})
@@ -137,7 +136,7 @@ def predict(
     found = find_studies(
         source,
         third_axis=third_axis,  # type: ignore[arg-type]
-        classes=model.classes,
+        classes=tuple(description["classes"]),
         slice_axis=facts.slice_axis,
         spacing_mm=spacing_mm,
     )
@@ -150,6 +149,7 @@ def predict(
         )
     outputs = [output] if alone else _outputs(output, found, pages=pages)
     _require_free(outputs, output.parent if alone else output, found, runs, overwrite=overwrite)
+    model = load_model(runs)  # It takes seconds: first comes all that can be wrong with the files.
     report: dict[str, Entry] = {}
     provenance = {
         "checkpoint": ", ".join(map(describe_source, runs)),

@@ -49,5 +49,11 @@ def printable(text: str) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Returns "did you mean NAME? " with the known name that is most like a mistyped one; "" where none is like it."""
+    close = most_alike(name, known)
+    return f"did you mean {close}? " if close else ""
+
+
+def most_alike(name: str, known: Iterable[str]) -> str:
+    """Returns the known name, other than the name itself, that is most like a mistyped one; "" if none is like it."""
     close = difflib.get_close_matches(name, [word for word in known if word != name], n=1)
-    return f"did you mean {close[0]}? " if close else ""
+    return close[0] if close else ""

@@ -63,7 +63,7 @@ def section(job: Job) -> str:
 def values(option: Option) -> str:
     """What stands behind an option's name."""
     if option.kind == "switch":
-        return ""
+        return "=False" if option.default else ""
     bar = "\\|"  # A plain one would end the cell.
     return f"={bar.join(option.choices) or option.value}"
 

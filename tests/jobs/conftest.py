@@ -18,8 +18,10 @@ def made_up(monkeypatch):
         mask = np.ones(study.voxels.shape, np.uint8)
         return Prediction(mask, [None], None, Box(0, 0, *study.voxels.shape[2:]), ())
 
-    monkeypatch.setattr(prediction, "load_model", lambda _: SimpleNamespace(classes=("background", "heart muscle")))
-    monkeypatch.setattr(prediction, "load_description", lambda _: {"config": {"prediction": {}}, "slice_axis": None})
+    classes = ("background", "heart muscle")
+    described = {"config": {"prediction": {}}, "slice_axis": None, "classes": list(classes)}
+    monkeypatch.setattr(prediction, "load_model", lambda _: SimpleNamespace(classes=classes))
+    monkeypatch.setattr(prediction, "load_description", lambda _: described)
     monkeypatch.setattr(prediction, "predict_study", predict_study)
     monkeypatch.setattr(prediction, "draw_prediction", lambda study, found, path: path.write_bytes(b"a picture"))
 

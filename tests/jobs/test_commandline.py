@@ -187,10 +187,33 @@ def test_an_experiment_elsewhere_finds_its_package(tmp_path):
         (RUN_PY, "--mode=predict", "--mode predict also needs --input, --output, for example: python run.py"),
         (FOANET, "export a b c", "left over: c; write every option as --name=value"),
         (RUN_PY, "a", "left over: a; write"),
-        (RUN_PY, "--config.segmentation.prepare.foa false", "left over: false; write"),
+        (
+            RUN_PY,
+            "--config.segmentation.prepare.foa false",
+            "left over: false; write --config.segmentation.prepare.foa=",
+        ),
+        (RUN_PY, "predict", "left over: predict; run.py takes the job as an option: python run.py --mode predict"),
+        (
+            RUN_PY,
+            "predict --input=a --output=b",
+            "left over: predict; run.py takes the job as an option: python run.py",
+        ),
+        (
+            RUN_PY,
+            "--resume evaluate a",
+            "left over: evaluate a; run.py takes the job as an option: python run.py --mode",
+        ),
+        (RUN_PY, "--mode predict --input=a --output=b --pages False", "left over: False; write --pages=False"),
+        (FOANET, "predict --pages False a b", "left over: False; write --pages=False"),
+        (FOANET, "predict a b --overwrite true", "left over: true; write --overwrite=true"),
+        (
+            RUN_PY,
+            "--mode cv --config=experiments/lvquan19.py --rows=c",
+            "--rows is not read by --mode cv, only by ablate; for one row, write --config=FILE.py:ROW",
+        ),
         (FOANET, "predict a b --overwrit", "--overwrit: there is no such option; did you mean --overwrite? see foanet"),
         (FOANET, "predict a b --xyzzy", "--xyzzy: there is no such option; see foanet predict --help"),
-        (RUN_PY, "--rows=a", "--rows is not read by --mode run, only by cv, ablate"),
+        (RUN_PY, "--rows=a", "--rows is not read by --mode run, only by ablate"),
         (FOANET, "predict a b --nopages --resume", "--resume is not read by foanet predict, only by run, train"),
         (FOANET, "predict a b --config.seed=1", "--config.seed is not read by foanet predict: the checkpoint has its"),
         (FOANET, "doctor --config=x.py", "--config is not read by foanet doctor"),
@@ -210,7 +233,21 @@ def test_an_experiment_elsewhere_finds_its_package(tmp_path):
         (RUN_PY, "--config.data.patient=3", "--config.data.patient: the configuration has no field data.patient; did"),
         (RUN_PY, "--config.localisation.enabled=False", "did you mean localization.enabled? see docs/configuration.md"),
         (RUN_PY, "--config.segmentation.foa=False", "did you mean segmentation.prepare.foa? see docs/configuration.md"),
+        (
+            RUN_PY,
+            "--config.train.batch_size=4",
+            "did you mean localization.train.batch_size or segmentation.train.batch_size? see",
+        ),
+        (
+            RUN_PY,
+            "--config.train.batchsize=4",
+            "did you mean localization.train.batch_size or segmentation.train.batch_size? see",
+        ),
+        (RUN_PY, "--config.foa=False", "did you mean localization.prepare.foa or segmentation.prepare.foa? see"),
+        (RUN_PY, "--config.segmentation.batch_size=4", "did you mean segmentation.train.batch_size? see"),
+        (RUN_PY, "--config.segmentation.train.batch_sise=4", "did you mean segmentation.train.batch_size? see"),
         (RUN_PY, "--config.nothing=1", "--config.nothing: the configuration has no field nothing; see docs/"),
+        (RUN_PY, "--config.sed=1", "no field sed; did you mean seed? see docs/"),
         (RUN_PY, "--config.seed=a", "--config.seed=a: not a value that this field can have; its default is 0"),
         (RUN_PY, "--flagfile=nowhere", "--flagfile: "),
     ],
@@ -307,7 +344,7 @@ def test_a_wrapped_example_is_one_command_of_the_shell(monkeypatch):
 def test_defaults_are_told():
     text = " ".join(told(FOANET, "predict --help").split())
     assert "[default: slice]" in text
-    assert "--pages=False Write a web page for each study, and an index. [default: True]" in text
+    assert "--pages=False Write no web pages. [default: a page for each study, and an index]" in text
     assert "in MiB. Lower it where memory is short. [default: as the model was configured]" in text
 
 
@@ -333,6 +370,28 @@ except SystemExit as end:
 
 
 # How they end
+
+
+HEAVY_IMPORTS = """
+import sys
+from foanet_jax.jobs import commandline, dispatch
+given = commandline.read(["run.py", *sys.argv[1:]], program="python run.py")
+try:
+    dispatch.work(given)
+finally:
+    print(*sorted({"jax", "flax", "nibabel", "pydicom", "matplotlib"} & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize("path", ["none.nii", "none/*.nii"])
+def test_a_mistyped_input_does_not_wait_for_the_networks(path, tmp_path):
+    options = ["--mode", "predict", "--input", str(tmp_path / path), "--output", str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, "-c", HEAVY_IMPORTS, *options], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert "no such file or folder" in done.stderr or "no file or folder fits" in done.stderr
+    assert done.stdout == "\n"
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture

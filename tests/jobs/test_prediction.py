@@ -40,8 +40,10 @@ def budgets(monkeypatch, tmp_path):
         mask = np.ones(study.voxels.shape, np.uint8)
         return Prediction(mask, [None], None, Box(0, 0, 4, 5), ())
 
-    monkeypatch.setattr(prediction, "load_model", lambda _: SimpleNamespace(classes=("background", "heart")))
-    monkeypatch.setattr(prediction, "load_description", lambda _: {"config": config, "slice_axis": None})
+    classes = ("background", "heart")
+    described = {"config": config, "slice_axis": None, "classes": list(classes)}
+    monkeypatch.setattr(prediction, "load_model", lambda _: SimpleNamespace(classes=classes))
+    monkeypatch.setattr(prediction, "load_description", lambda _: described)
     monkeypatch.setattr(prediction, "predict_study", predict_study)
     monkeypatch.setattr(prediction, "draw_prediction", lambda *_: None)
     for number, case in enumerate(CASES):
@@ -167,3 +169,21 @@ def test_threads_take_turns_in_keeping_pydicom_quiet():
         assert leave.is_set()
     thread.join()
     assert pydicom.config.settings.reading_validation_mode == before
+
+
+def test_what_is_wrong_with_the_files_is_said_before_the_networks_are_loaded(budgets, tmp_path, monkeypatch):
+    def load_model(runs):
+        raise AssertionError("the networks were loaded")
+
+    monkeypatch.setattr(prediction, "load_model", load_model)
+    with pytest.raises(AssertionError, match="the networks were loaded"):
+        predict(tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "predictions.json").write_text("{}")
+    with pytest.raises(InputError, match=r"predictions\.json: exists"):
+        predict(tmp_path)
+    for path in (tmp_path / "in").iterdir():
+        path.unlink()
+    with pytest.raises(InputError) as caught:
+        predict(tmp_path)
+    assert caught.value.code == "empty-root"

@@ -61,7 +61,9 @@ def devices_at_hand(processes: int) -> list[Device]:
     return [share or frozenset(cores) for share in shares]
 
 
-def run_in_processes(jobs: Sequence[Job], folder: Path, *, devices: Sequence[Device], command: Sequence[str]) -> None:
+def run_in_processes(
+    jobs: Sequence[Job], folder: Path, *, devices: Sequence[Device], command: Sequence[str], ablation: bool
+) -> None:
     """Runs jobs in processes, one at a time on each device. The output of a process is written to its run's output.log.
 
     When this program is interrupted, it asks its processes to save and end. Their runs can be resumed later.
@@ -71,6 +73,7 @@ def run_in_processes(jobs: Sequence[Job], folder: Path, *, devices: Sequence[Dev
         folder: folder of the sweep.
         devices: one for each process that runs at a time.
         command: arguments of the program; options that select one run are appended.
+        ablation: whether the program's job has several rows, so that the run's row has to be selected.
     """
     free: SimpleQueue[Device] = SimpleQueue()
     for device in devices:
@@ -78,11 +81,15 @@ def run_in_processes(jobs: Sequence[Job], folder: Path, *, devices: Sequence[Dev
     processes = _Processes()
     done = SimpleQueue[Job]()
 
+    def chosen(job: Job) -> list[str]:
+        row = [f"--rows={job.row}"] if ablation else []
+        return [*row, f"--folds={job.fold}", "--processes=1", f"--workdir={folder}"]
+
     def work(job: Job) -> None:
         device = free.get()
         try:
             start = time.monotonic()
-            if not processes.run(job, folder, device, command):
+            if not processes.run(job, folder, device, [*command, *chosen(job)]):
                 return
             done.put(job)
             place = run_folder(folder, job.row, job.fold)
@@ -120,7 +127,6 @@ class _Processes:
         """Runs one job and waits for it; returns False if `end` stopped it."""
         place = run_folder(folder, job.row, job.fold)
         place.mkdir(parents=True, exist_ok=True)
-        one = [f"--rows={job.row}", f"--folds={job.fold}", "--processes=1", f"--workdir={folder}"]
         environment = {**os.environ, **(device if isinstance(device, Mapping) else {})}
         with open_unlinked(place / OUTPUT, "w") as output:
             with self._lock:
@@ -128,7 +134,7 @@ class _Processes:
                     return False
                 # If an option is given twice, the last one counts.
                 process = subprocess.Popen(
-                    [sys.executable, *command, *one], env=environment, stdout=output, stderr=subprocess.STDOUT
+                    [sys.executable, *command], env=environment, stdout=output, stderr=subprocess.STDOUT
                 )
                 self._running.add(process)
             if isinstance(device, frozenset) and hasattr(os, "sched_setaffinity"):

@@ -58,9 +58,9 @@ def sweep(
         config: configuration of the experiment.
         folder: folder of the sweep; `pages.report.results` describes its content.
         ablation: run all rows of the table, not only the experiment itself.
-        rows, folds: run only these; all by default.
+        rows, folds: run only these; all by default. Only an ablation has several rows.
         processes: number of runs at a time, each in its own process on its own device; 0: one per GPU, or one on a CPU.
-        command: the user's command-line arguments; each process gets them with the `--rows` and `--folds` of its run.
+        command: the user's command-line arguments; each process gets them with the options that select its run.
 
     Returns:
         The number of requested runs that failed.
@@ -90,7 +90,7 @@ def sweep(
     LOGGER.info("%s: %d runs, %d of them already done", folder, len(jobs), len(jobs) - len(waiting))
     devices = devices_at_hand(processes)
     if len(devices) > 1:
-        run_in_processes(waiting, folder, devices=devices, command=command)
+        run_in_processes(waiting, folder, devices=devices, command=command, ablation=ablation)
     else:
         _run_here(waiting, plan, folder, refs, command, devices[0])
     failed = [job for job in jobs if not _done(job, folder)]
