@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from foanet_jax.data.dicom.wanted import Wanted, wanted
 from foanet_jax.data.inputs import files_of, read_input
 from foanet_jax.data.layout import (
     has_frames_for_slices,
@@ -101,6 +102,7 @@ class Segmenter:
         *,
         spacing_mm: Sequence[float] | None = None,
         third_axis: ThirdAxis = "slice",
+        series: str | int | None = None,
     ) -> Result:
         """Segments a file or an array.
 
@@ -113,6 +115,8 @@ class Segmenter:
             third_axis: "slice" or "time", the meaning of the third axis of a 3D file, or of the first axis of a 3D
                 array.
 
+            series: number or UID of the DICOM series; by default the short-axis cine.
+
         Raises:
             InputError: the file or array cannot be used; its axes or its spacing are in an order that no image has
                 ("axis-order", "spacing"); the source does not hold exactly one study; `spacing_mm` is
@@ -121,7 +125,7 @@ class Segmenter:
         if third_axis not in ("slice", "time"):
             raise InputError("third-axis", f"third_axis is {third_axis!r}; choose 'slice' or 'time'")
         if isinstance(source, str | os.PathLike):
-            study = self._read(Path(source), spacing_mm, third_axis)
+            study = self._read(Path(source), spacing_mm, third_axis, wanted(series, "last", False))
             shape: tuple[int, ...] = study.voxels.shape
         else:
             study = study_of_array(source, spacing_mm, third_axis=third_axis, classes=self.classes)
@@ -129,9 +133,14 @@ class Segmenter:
         prediction = predict_study(study, self.model, memory_bytes=self.memory_bytes, tta=self.tta)
         return Result(prediction.mask.reshape(shape), self.classes, study, prediction)
 
-    def _read(self, path: Path, spacing_mm: Sequence[float] | None, third_axis: ThirdAxis) -> Study:
+    def _read(self, path: Path, spacing_mm: Sequence[float] | None, third_axis: ThirdAxis, dicom: Wanted) -> Study:
         refs = read_input(
-            path, third_axis=third_axis, classes=self.classes, slice_axis=self.slice_axis, spacing_mm=spacing_mm
+            path,
+            third_axis=third_axis,
+            classes=self.classes,
+            slice_axis=self.slice_axis,
+            spacing_mm=spacing_mm,
+            dicom=dicom,
         )
         if len(refs) != 1:
             raise InputError("several-studies", f"{path}: has {len(refs)} studies; pass one, or use --mode predict")

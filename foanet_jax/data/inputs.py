@@ -11,6 +11,8 @@ from pathlib import Path
 
 from foanet_jax.data.dicom import DicomSource, find_dicom, is_dicom
 from foanet_jax.data.dicom.files import MOST_FILES
+from foanet_jax.data.dicom.selection import LeftOut
+from foanet_jax.data.dicom.wanted import DEFAULT, Wanted
 from foanet_jax.data.formats import SUFFIXES as OTHER_SUFFIXES
 from foanet_jax.data.formats import data_files, is_other_format
 from foanet_jax.data.formats.pair import HEADERS, IMAGES, partners
@@ -55,6 +57,9 @@ class Found:
         read: of these, the files that studies are read from.
         passed_over: how many files were left out, by reason.
         kinds: of `OTHER`, how many by ending.
+        left_out: DICOM series that are not segmented, by the case of their patient; "" where there is none.
+        series: what DICOM series seem to be, by number.
+        matched: the words of --series that name one.
     """
 
     refs: list[StudyRef] = dataclasses.field(default_factory=list)
@@ -63,6 +68,9 @@ class Found:
     read: dict[Identity, Path] = dataclasses.field(default_factory=dict)
     passed_over: Counter[str] = dataclasses.field(default_factory=Counter)
     kinds: Counter[str] = dataclasses.field(default_factory=Counter)
+    left_out: dict[str, list[LeftOut]] = dataclasses.field(default_factory=dict)
+    series: dict[str, str] = dataclasses.field(default_factory=dict)
+    matched: set[str] = dataclasses.field(default_factory=set)
 
     def describe(self) -> str:
         """What was passed over and why, on one line; empty where nothing was."""
@@ -81,6 +89,7 @@ class _Candidate:
     load: Callable[[str], Study]
     source: str
     is_dicom: bool = False
+    left_out: Sequence[LeftOut] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +100,7 @@ class _Reading:
     classes: tuple[str, ...]
     slice_axis: SliceAxis | None
     spacing_mm: tuple[float, float, float] | None = None
+    dicom: Wanted = DEFAULT
 
 
 def read_input(
@@ -100,9 +110,13 @@ def read_input(
     classes: tuple[str, ...] = LV_CLASSES,
     slice_axis: SliceAxis | None = None,
     spacing_mm: Sequence[float] | None = None,
+    dicom: Wanted = DEFAULT,
 ) -> list[StudyRef]:
     """The studies that `find_studies` finds, without what was passed over."""
-    return find_studies(path, third_axis=third_axis, classes=classes, slice_axis=slice_axis, spacing_mm=spacing_mm).refs
+    found = find_studies(
+        path, third_axis=third_axis, classes=classes, slice_axis=slice_axis, spacing_mm=spacing_mm, dicom=dicom
+    )
+    return found.refs
 
 
 def find_studies(
@@ -112,6 +126,7 @@ def find_studies(
     classes: tuple[str, ...] = LV_CLASSES,
     slice_axis: SliceAxis | None = None,
     spacing_mm: Sequence[float] | None = None,
+    dicom: Wanted = DEFAULT,
 ) -> Found:
     """The unlabelled studies in files and folders, the folders below included.
 
@@ -127,14 +142,15 @@ def find_studies(
         slice_axis: reorient volumes as MM-WHS2017's are and slice them along this axis; None: as they are.
         spacing_mm: distances of slices, rows and columns, which replace those in the headers of volumes. Loading a
             study of another kind then raises.
+        dicom: how DICOM input is read.
 
     Raises:
-        InputError: `spacing_mm` cannot be used; a path that is named is not there or of another kind, or nothing to
-            read is in the folders.
+        InputError: `spacing_mm` cannot be used; a path that is named is not there or of another kind, nothing to read
+            is in the folders, or there is no series that `dicom` names.
     """
     named = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     given = None if spacing_mm is None else given_spacing(spacing_mm)
-    reading = _Reading(third_axis, classes, slice_axis, given)
+    reading = _Reading(third_axis, classes, slice_axis, given, dicom)
     found = Found()
     candidates: list[_Candidate] = []
     seen: set[str] = set()
@@ -145,6 +161,7 @@ def find_studies(
         elif os.path.abspath(path) not in seen:
             seen.add(os.path.abspath(path))
             candidates += _file(path, found, reading)
+    _require_series(reading, found)
     if not candidates:
         told = found.describe()
         wanted = f"*.nii, *.nii.gz, {', '.join('*' + suffix for suffix in SUFFIXES[2:])}, DICOM files"
@@ -155,6 +172,8 @@ def find_studies(
         found.refs.append(StudyRef(case, case, None, functools.partial(candidate.load, case), source=candidate.source))
         if candidate.is_dicom:
             found.dicom.add(case)
+        if candidate.left_out:
+            found.left_out[case] = list(candidate.left_out)
     return found
 
 
@@ -192,7 +211,7 @@ def _file(path: Path, found: Found, reading: _Reading) -> list[_Candidate]:
     _note(path, found.files)
     if is_dicom(path):
         _note(path, found.read)
-        return _dicom(path, reading)
+        return _dicom(path, reading, found)
     if not suffix:
         raise InputError(
             "unknown-format", f"{path}: not one of {', '.join(SUFFIXES)}, nor DICOM; convert the file, such as to NIfTI"
@@ -242,7 +261,7 @@ def _in_folder(path: Path, found: Found, reading: _Reading, seen: set[str], *, s
         images.append(_failing((*folder.relative_to(path).parts, names[0]), problem, source))
     if has_dicom:
         try:
-            images += _dicom(path, reading)
+            images += _dicom(path, reading, found)
         except InputError as error:
             if not images:
                 raise
@@ -390,11 +409,36 @@ def _note(path: Path, files: dict[Identity, Path]) -> None:
         files.setdefault(whose, path)
 
 
-def _dicom(path: Path, reading: _Reading) -> list[_Candidate]:
+def _dicom(path: Path, reading: _Reading, found: Found) -> list[_Candidate]:
+    listing = find_dicom(path, classes=reading.classes, wanted=reading.dicom)
+    found.series.update(listing.series)
+    found.matched |= listing.matched
+    found.left_out.setdefault("", []).extend(listing.left_out.get("", []))
     return [
-        _Candidate(ref.case, functools.partial(_load_dicom, ref.load, reading), str(path), is_dicom=True)
-        for ref in find_dicom(path, classes=reading.classes)[0]
+        _Candidate(
+            ref.case,
+            functools.partial(_load_dicom, ref.load, reading),
+            str(path),
+            is_dicom=True,
+            left_out=listing.left_out.get(ref.case, ()),
+        )
+        for ref in listing.refs
     ]
+
+
+def _require_series(reading: _Reading, found: Found) -> None:
+    """Checks that each word of --series names a series of one patient at least."""
+    missing = [word for word in reading.dicom.series if word not in found.matched]
+    if missing:
+        there = ", ".join(f"{number} ({what})" for number, what in sorted(found.series.items(), key=_by_number))
+        raise InputError(
+            "no-series",
+            f"--series={','.join(missing)}: no such series; the DICOM series of the input are: {there or 'none'}",
+        )
+
+
+def _by_number(item: tuple[str, str]) -> list[tuple[int, int, str]]:
+    return natural_key(item[0])
 
 
 def _load_dicom(load: Callable[[], Study], reading: _Reading, case: str) -> Study:

@@ -59,6 +59,7 @@ class Study:
         frame_seconds: time from frame to frame; None of a single frame and where the source does not tell it.
         remarks: sentences about what the reader had to decide, without file names and values, so that those of many
             studies can be told together.
+        findings: what is odd about the source, as code and sentence, for a review of what was segmented.
     """
 
     patient: str
@@ -74,6 +75,7 @@ class Study:
     header: object | None = None
     frame_seconds: float | None = None
     remarks: tuple[str, ...] = ()
+    findings: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_cine(self) -> bool:

@@ -101,6 +101,7 @@ def predict(given: Given) -> bool:
     output = Path(given["output"])
     note = f"what was segmented is in {output}; give the same command with --overwrite to segment all again"
     with commandline.interruptible(note):
+        from foanet_jax.data.dicom.wanted import wanted
         from foanet_jax.jobs import prediction
         from foanet_jax.training.weights import default_weights
 
@@ -110,6 +111,7 @@ def predict(given: Given) -> bool:
             output,
             third_axis=given["third_axis"],
             spacing_mm=commandline.spacing(given["spacing_mm"]),
+            dicom=wanted(given["series"], "last", False),
             overwrite=given["overwrite"],
             dicom_seg=given["dicom_seg"],
             memory_mb=given["memory_mb"],

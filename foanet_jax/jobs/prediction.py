@@ -16,6 +16,8 @@ import jax
 import numpy as np
 
 from foanet_jax.data.dicom import write_mask_dicom_seg
+from foanet_jax.data.dicom.selection import LeftOut
+from foanet_jax.data.dicom.wanted import DEFAULT, Wanted
 from foanet_jax.data.inputs import SUFFIXES, Found, Paths, find_studies, source_of
 from foanet_jax.data.nifti.write import write_image, write_mask
 from foanet_jax.data.refs import StudyRef
@@ -90,6 +92,7 @@ def predict(
     pages: bool = True,
     tta: str | None = None,
     spacing_mm: Sequence[float] | None = None,
+    dicom: Wanted = DEFAULT,
 ) -> int:
     """Segments the studies in files and folders; returns how many could not be segmented.
 
@@ -118,6 +121,7 @@ def predict(
         pages: write a page of each study.
         tta: test-time augmentation, "none", "flips" or "turns"; by default what that configuration says.
         spacing_mm: distances of slices, rows and columns, which replace those in the headers; see `find_studies`.
+        dicom: how DICOM input is read.
 
     Raises:
         InputError: no checkpoint or no input; results that are there already, without `overwrite`; an output that is a
@@ -139,6 +143,7 @@ def predict(
         classes=tuple(description["classes"]),
         slice_axis=facts.slice_axis,
         spacing_mm=spacing_mm,
+        dicom=dicom,
     )
     refs = found.refs
     if dicom_seg and not found.dicom:
@@ -172,6 +177,8 @@ def predict(
 
             for ref, loading in _read_ahead(refs, reader):
                 entry = report[ref.case] = {"source": ref.source}
+                if ref.case in found.left_out:
+                    entry["left_out"] = [_left_out(other) for other in found.left_out[ref.case]]
                 try:
                     study = loading.result()
                     prediction = predict_study(study, model, memory_bytes=budget, tta=turned, progress=within)
@@ -194,6 +201,10 @@ def predict(
             LOGGER.info("%s", remark)
         if found.passed_over:
             LOGGER.info("passed over: %s", found.describe())
+        left_out = Counter(other.seems for others in found.left_out.values() for other in others)
+        if left_out:
+            kinds = ", ".join(f"{what} {number}" for what, number in sorted(left_out.items()))
+            LOGGER.info("left out: %d DICOM series (%s); --series chooses them", left_out.total(), kinds)
         LOGGER.info("%d of %d studies segmented%s", segmented, len(refs), _told(writing) if segmented else "")
     return sum("error" in entry for entry in report.values())
 
@@ -303,6 +314,11 @@ def _told(writing: _Writing) -> str:
     verdicts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
     place = writing.output / INDEX if writing.listed else writing.output
     return f"{f' ({verdicts})' if verdicts else ''}; see {place}"
+
+
+def _left_out(other: LeftOut) -> Entry:
+    """What the report says of a series that was not segmented."""
+    return dataclasses.asdict(other) | {"folder": str(other.folder)}
 
 
 def _note(error: InputError | str, code: str, entry: Entry) -> None:

@@ -99,6 +99,7 @@ def test_the_options_of_run_py_have_the_values_they_always_had():
         "output": "b",
         "third_axis": "slice",
         "spacing_mm": [],
+        "series": [],
         "checkpoint": None,
         "tta": "flips",
         "overwrite": True,

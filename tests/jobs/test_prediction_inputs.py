@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import SimpleITK
 
+from foanet_jax.data.dicom.wanted import Wanted
 from foanet_jax.data.nifti.write import write_nifti
 from foanet_jax.data.phantom.writers import write_dicom
 from foanet_jax.data.study import ACDC_CLASSES, LV_CLASSES, WHOLE_HEART_CLASSES, Study
 from foanet_jax.pages.drawing.style import class_colours
 from foanet_jax.pages.label_files import label_entries, write_label_files
 from foanet_jax.system.errors import InputError
+from tests.data.dicom import export
 
 AFFINE = np.array([[-1.2, 0.5, 0, 10], [-0.375, -1.6, 0, 20], [0, 0, 8, -30], [0, 0, 0, 1]])
 
@@ -108,6 +110,22 @@ def test_a_dicom_file_that_cannot_be_read_fails_alone(made_up, tmp_path):
         path.write_bytes(path.read_bytes()[:200])
     assert made_up(tmp_path / "in", tmp_path / "none") == 1
     assert report(tmp_path / "none")["in"]["error"] == "incomplete"
+
+
+def test_what_is_left_out_of_an_export_is_reported(made_up, tmp_path, caplog):
+    caplog.set_level("INFO")
+    export.series(tmp_path / "in" / "eva", "eva", 3, export.FOUR_CHAMBERS, (6, 1, 8, 9))
+    export.series(tmp_path / "in" / "eva", "eva", 4)
+    assert made_up(tmp_path / "in", tmp_path / "out") == 0
+    (entry,) = report(tmp_path / "out").values()
+    (other,) = entry["left_out"]
+    assert (other["series"], other["images"], other["seems"]) == (3, 6, "long-axis cine")
+    assert other["folder"].endswith("eva/s3")
+    assert "left out: 1 DICOM series (long-axis cine 1); --series chooses them" in caplog.messages
+    assert made_up(tmp_path / "in", tmp_path / "asked", dicom=Wanted(tuple(["3"]))) == 0
+    assert list(report(tmp_path / "asked")) == ["eva_s3"]
+    with pytest.raises(InputError, match=r"--series=9: .* 3 \(long-axis cine\), 4 \(short-axis cine\)"):
+        made_up(tmp_path / "in", tmp_path / "none", dicom=Wanted(tuple(["9"])))
 
 
 def test_nothing_but_failures_is_reported_too(made_up, tmp_path):

@@ -12,6 +12,8 @@ from pydicom.tag import BaseTag, Tag
 
 from foanet_jax.data.dicom.files import COMPRESSED_SYNTAXES, quiet_pydicom, read_header, read_meta, readable_syntax
 from foanet_jax.data.dicom.frames import FRAME_TAGS, MULTI_FRAME, single_frames
+from foanet_jax.data.dicom.technique import TAGS as TECHNIQUE_TAGS
+from foanet_jax.data.dicom.technique import Technique, read_technique
 from foanet_jax.data.nifti.file import DEFAULT_BUDGET_BYTES
 from foanet_jax.data.nifti.header import SPACING_RANGE_MM
 from foanet_jax.system.errors import InputError
@@ -44,7 +46,7 @@ _NAMES = (
     "TriggerTime",
     "TemporalPositionIdentifier",
     "InstanceNumber",
-    "AcquisitionTime",
+    *TECHNIQUE_TAGS,
 )
 # As numbers, which pydicom finds several times faster than names.
 _TAGS: list[BaseTag] = [*(Tag(name) for name in _NAMES), *FRAME_TAGS]
@@ -87,6 +89,7 @@ class DicomImage:
         orientation: (6,) direction cosines along a row, then down a column, in LPS+.
         position: (3,) the first pixel's centre in LPS+, in mm.
         times: those of TIMES that the header has.
+        technique: how it was acquired.
     """
 
     path: Path
@@ -110,6 +113,7 @@ class DicomImage:
     orientation: np.ndarray
     position: np.ndarray
     times: dict[str, float]
+    technique: Technique
 
     @property
     def normal(self) -> np.ndarray:
@@ -301,6 +305,7 @@ def _header(tags: Mapping[str, Any], path: Path, syntax: uids.UID, frame: int | 
         orientation=orientation,
         position=position,
         times=times,
+        technique=read_technique(tags),
     )
 
 

@@ -1,9 +1,10 @@
 """Which studies there are in DICOM files, what they are called, and which cannot be read."""
 
+import dataclasses
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pydicom.tag import Tag
@@ -14,6 +15,9 @@ from foanet_jax.data.dicom.grid import arrange, geometry
 from foanet_jax.data.dicom.grouping import group_stacks
 from foanet_jax.data.dicom.headers import DicomImage, counted, frames_by_file, read_headers, together
 from foanet_jax.data.dicom.reader import read_dicom_series
+from foanet_jax.data.dicom.selection import LeftOut, select
+from foanet_jax.data.dicom.views import SHORT_AXIS, by_patient
+from foanet_jax.data.dicom.wanted import ALL, DEFAULT, Wanted
 from foanet_jax.data.refs import StudyRef, empty_root, safe_case
 from foanet_jax.data.study import LV_CLASSES, Study
 from foanet_jax.system.errors import InputError
@@ -22,37 +26,59 @@ LOGGER = logging.getLogger(__name__)
 Problems = Mapping[Path, InputError]
 
 
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """The studies in DICOM files.
+
+    Attributes:
+        refs: the studies; loading one that cannot be read raises InputError.
+        failing: of those that cannot be read, by case, what is wrong with which file.
+        left_out: the series that are not segmented, by the first case of their patient; "" where there is none.
+        series: what each series seems to be, by number.
+        matched: the words of --series that name a series.
+    """
+
+    refs: list[StudyRef] = dataclasses.field(default_factory=list)
+    failing: dict[str, Problems] = dataclasses.field(default_factory=dict)
+    left_out: dict[str, list[LeftOut]] = dataclasses.field(default_factory=dict)
+    series: dict[str, str] = dataclasses.field(default_factory=dict)
+    matched: set[str] = dataclasses.field(default_factory=set)
+
+
 def list_dicom(path: str | os.PathLike[str], *, classes: tuple[str, ...] = LV_CLASSES) -> list[StudyRef]:
-    """The studies of find_dicom, once one of them can be read.
+    """All studies of find_dicom, none left out, once one of them can be read.
 
     Raises:
         InputError: as find_dicom; or, where no study can be read, everything that is wrong with them.
     """
-    refs, failing = find_dicom(path, classes=classes)
-    if len(failing) == len(refs):
-        problems = {file: error for refused in failing.values() for file, error in refused.items()}
+    found = find_dicom(path, classes=classes, wanted=Wanted((ALL,)))
+    if len(found.failing) == len(found.refs):
+        problems = {file: error for refused in found.failing.values() for file, error in refused.items()}
         raise together(problems, len(_candidates(Path(path))))
-    return refs
+    return found.refs
 
 
 def find_dicom(
-    path: str | os.PathLike[str], *, classes: tuple[str, ...] = LV_CLASSES
-) -> tuple[list[StudyRef], dict[str, Problems]]:
-    """One unlabelled study for each stack of MR slices in a DICOM file, or in a folder and the folders below it.
+    path: str | os.PathLike[str], *, classes: tuple[str, ...] = LV_CLASSES, wanted: Wanted = DEFAULT
+) -> Listing:
+    """The unlabelled studies in a DICOM file, or in a folder and the folders below it: the short-axis cines.
 
     The images of a series that share size, pixel spacing, orientation and image type are a stack, a cine where
     there are several at each position. Series of one slice each, of the same examination and frame of reference,
     are joined to one stack where sizes, spacing, orientation and numbers of frames agree and the slices are evenly
-    spaced; where they are not, the reason is logged and each is a study. Files that are no DICOM are passed over,
-    and so are objects that are no MR images, which is logged. Cases are called by the folders of their
-    files: no tag that could name a patient gets into ids, messages or logs.
+    spaced; where they are not, the reason is logged and each is a study. Of a patient with short-axis cines, all other
+    stacks are left out; see `views`. Files that are no DICOM are passed over, and so are objects that are no
+    MR images, which is logged. Cases are called by the folders of their files: no tag that could name a
+    patient gets into ids, messages or logs.
 
     What cannot be read fails alone, as a study whose loading raises. A file whose header cannot be used belongs to
     the stack of its series. Where not even the series can be read, it may belong to any stack of its folder that it
     could be missing from: to one that is not complete, or that has no more frames than there are such files.
 
-    Returns:
-        The studies, and of those that cannot be read, by case, what is wrong with which file.
+    Args:
+        path: the file or folder.
+        classes: of the labels that will be predicted.
+        wanted: which series, and how they are read.
 
     Raises:
         InputError: nothing is there, or nothing of this kind.
@@ -73,11 +99,13 @@ def find_dicom(
         LOGGER.warning("passed over %s", note)
 
     mixed = _mixed_folders(images)
-    stacks = [stack for stack in group_stacks(images) if not any(image.path.parent in mixed for image in stack)]
+    every = [stack for stack in group_stacks(images) if not any(image.path.parent in mixed for image in stack)]
+    found = Listing()
+    stacks, left_out = _selected(every, wanted.series, found)
     refused = _refused_stacks(stacks, unusable)
     names = _Names(root, stacks)
     patients = _patients(images, root)
-    refs, failing = [], {}
+    first_of: dict[tuple[str, str], str] = {}
     for number, stack in enumerate(stacks):
         patient, case = patients[stack[0].patient_key], names.of_stack(stack)
         files = tuple(dict.fromkeys(image.path for image in stack))
@@ -85,15 +113,43 @@ def find_dicom(
             read_dicom_series, files, patient=patient, case=case, classes=classes, frames_of=frames_by_file(stack)
         )
         if number in refused:
-            failing[case] = refused[number]
+            found.failing[case] = refused[number]
             load = functools.partial(_refuse, refused[number])
-        refs.append(StudyRef(patient, case, None, load))
+        found.refs.append(StudyRef(patient, case, None, load))
+        first_of.setdefault(stack[0].patient_key, case)
+    for key, others in left_out.items():
+        found.left_out.setdefault(first_of.get(key, ""), []).extend(others)
     explained = {file for problems in refused.values() for file in problems}
     for problems in [*_alone(unusable, explained), *mixed.values()]:
         case = names.of_failure(list(problems), images)
-        failing[case] = problems
-        refs.append(StudyRef(case, case, None, functools.partial(_refuse, problems)))
-    return refs, failing
+        found.failing[case] = problems
+        found.refs.append(StudyRef(case, case, None, functools.partial(_refuse, problems)))
+    return found
+
+
+def _selected(
+    stacks: Sequence[list[DicomImage]], series: Collection[str], found: Listing
+) -> tuple[list[list[DicomImage]], dict[tuple[str, str], list[LeftOut]]]:
+    """The stacks to segment, in their order, and what is left out of each patient; what they seem to be is logged."""
+    chosen: set[int] = set()
+    left_out = {}
+    for key, numbers in by_patient(stacks).items():
+        selection = select([stacks[number] for number in numbers], series)
+        chosen |= {numbers[place] for place in selection.chosen}
+        left_out[key] = selection.left_out
+        found.matched.update(selection.matched)
+        for place, what in enumerate(selection.seems):
+            found.series.setdefault(str(stacks[numbers[place]][0].series_number), what)
+        for other in selection.left_out:
+            LOGGER.info("left out: %s", other)
+        if not series and len(numbers) > 1 and SHORT_AXIS not in selection.seems:
+            folder = stacks[numbers[0]][0].path.parent
+            LOGGER.warning(
+                "%s: no short-axis cine among the %d stacks of this patient; all of them are segmented",
+                folder,
+                len(numbers),
+            )
+    return [stack for number, stack in enumerate(stacks) if number in chosen], left_out
 
 
 def _candidates(path: Path) -> list[Path]:

@@ -11,6 +11,7 @@ import numpy as np
 from foanet_jax.data.dicom.grid import arrange, frame_seconds, geometry
 from foanet_jax.data.dicom.headers import DicomImage, read_headers
 from foanet_jax.data.dicom.pixels import read_pixels
+from foanet_jax.data.dicom.views import not_short_axis, view_of
 from foanet_jax.data.nifti.file import DEFAULT_BUDGET_BYTES
 from foanet_jax.data.refs import safe_case
 from foanet_jax.data.study import LV_CLASSES, Study, validate_study
@@ -81,6 +82,7 @@ def read_dicom_series(
             f"float32, over the budget of {budget_bytes / 2**30:.2f} GiB; split the folder or raise the budget",
         )
     spacing_mm, affine = geometry(grid[0])
+    odd = not_short_axis(view_of(images))
     # File by file, so that each is read once.
     places = sorted(np.ndindex(frames, slices), key=lambda place: _in_file(grid[place[0]][place[1]]))
     images = [grid[t][z] for t, z in places]
@@ -103,6 +105,7 @@ def read_dicom_series(
             source=folder if len(images) > 1 else images[0].path,
             frame_seconds=frame_seconds(grid),
             header=_source(grid),
+            findings=(("not-short-axis", odd),) if odd else (),
         )
     )
 

@@ -23,7 +23,7 @@ def outcomes(folder):
         except InputError as error:
             return error.code
 
-    return {ref.case: load(ref) for ref in find_dicom(folder)[0]}
+    return {ref.case: load(ref) for ref in find_dicom(folder).refs}
 
 
 def patient(folder, name, *numbers, shape=(3, 2, 4, 5), flat=False):
@@ -78,7 +78,8 @@ def test_a_series_that_cannot_be_read_fails_alone_with_one_line(tmp_path):
     first, _ = patient(tmp_path / "eva", "eva", 1, 2, shape=(20, 3, 4, 5), flat=True)
     edit_all(first, PhotometricInterpretation="RGB")
     assert outcomes(tmp_path) == {"eva": (20, 3), f"eva_{first[0].stem}": "incomplete"}
-    refs, failing = find_dicom(tmp_path)
+    found = find_dicom(tmp_path)
+    refs, failing = found.refs, found.failing
     assert list(failing) == [refs[1].case]
     text = code_and_text(refs[1].load)[1]
     assert text.splitlines() == [

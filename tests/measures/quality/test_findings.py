@@ -375,6 +375,12 @@ class TestReview:
         assert finding.code == "uneven-brightness"
         assert "times that of the middle one" in finding.message
 
+    def test_what_the_reader_found_is_a_finding_of_short_axes(self):
+        odd = dataclasses.replace(self.study(), findings=(("not-short-axis", "the planes are turned by 89°"),))
+        review = review_study(odd, self.prediction(odd.labels), Expectations())
+        assert [(finding.code, finding.place) for finding in review.findings] == [("not-short-axis", "")]
+        assert review.verdict == "check"
+
     def test_exchanged_contrast_is_rejected(self):
         study = self.study()
         inverted = dataclasses.replace(study, voxels=study.voxels.max() - study.voxels)

@@ -1,0 +1,181 @@
+"""What a stack of images seems to show, and which stacks of a patient are the short-axis cines."""
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from foanet_jax.data.dicom.grid import places_of
+from foanet_jax.data.dicom.headers import DicomImage
+
+SHORT_AXIS = "short-axis cine"
+FEWEST_SLICES = 5
+FEWEST_FRAMES = 5
+# From base to apex in most people, in LPS+: to the left, to the front and down.
+_TYPICAL_AXIS = np.array([0.65, -0.62, -0.43]) / np.linalg.norm([0.65, -0.62, -0.43])
+_NEAR_DEGREES = 45.0
+_FAR_DEGREES = 60.0
+_PERPENDICULAR_DEGREES = 30.0  # how far planes may be from right angles
+_LONGEST_BEAT_MS = 2500.0
+_SHORTEST_INVERSION_MS = 50.0
+# Words of ImageType, after the first two.
+_OF_PHASE = {"p", "phase", "velocity", "flow", "pca", "phase contrast m", "phase map", "velocity map"}
+_OF_MAPS = {"t1", "t2", "t2_star", "r2", "r2_star", "ecv"}
+# Of what series are called; only a second witness, and of stills the only one.
+_MAP = r"\bt[12]\*?[ _-]?map|\becv\b|molli"
+_LOCALIZER = r"locali[sz]er|scout|survey"
+_LATE = r"\blge\b|late.?(gad|enh)|delayed.?enh|psir|viab"
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """What a stack seems to show.
+
+    Attributes:
+        slices: places of its images.
+        frames: images at most of them.
+        beat: whether the frames can be those of one heartbeat.
+        normal: (3,) of its planes, a unit vector in LPS+.
+        content: such as "late enhancement"; "" of images that can be those of a cine.
+    """
+
+    slices: int
+    frames: int
+    beat: bool
+    normal: np.ndarray
+    content: str
+
+    @property
+    def is_cine(self) -> bool:
+        """Whether the frames show a beat of the heart."""
+        return not self.content and self.frames >= FEWEST_FRAMES and self.beat
+
+    @property
+    def degrees(self) -> float:
+        """The angle between its normal and the long axis of most hearts."""
+        return _degrees(self.normal, _TYPICAL_AXIS)
+
+
+def view_of(stack: Sequence[DicomImage]) -> View:
+    """What a stack shows by its headers; at least one image."""
+    places = places_of(stack)
+    frames = Counter(len(place) for place in places).most_common(1)[0][0]
+    normal = stack[0].normal / np.linalg.norm(stack[0].normal)
+    beat = 2 * sum(_is_of_one_beat(place) for place in places) > len(places)
+    return View(len(places), frames, beat, normal, _content(stack[0], frames))
+
+
+def short_axis_cines(views: Sequence[View]) -> list[int]:
+    """Which views of one patient are short-axis cines.
+
+    These are cines of five slices or more whose planes are perpendicular to those of a cine of three slices or fewer,
+    where there is one, and to the long axis of most hearts to within 45°. Where no such cine exists, the heart may lie
+    otherwise: then perpendicular planes of two directions are enough.
+    """
+    stacks = [number for number, view in enumerate(views) if view.is_cine and view.slices >= FEWEST_SLICES]
+    others = [view.normal for view in views if view.is_cine and view.slices <= 3]
+    crossing = {number: [normal for normal in others if _crosses(views[number].normal, normal)] for number in stacks}
+    usual = [n for n in stacks if views[n].degrees <= _NEAR_DEGREES and (crossing[n] or not others)]
+    if usual:
+        return usual
+    return [
+        number
+        for number, normals in crossing.items()
+        if 2 * len(normals) >= len(others) and any(_degrees(normals[0], normal) >= 30 for normal in normals[1:])
+    ]
+
+
+def seems(view: View, *, short_axis: bool, turned: bool) -> tuple[str, str]:
+    """What a view seems to be, and why it is no short-axis cine; "" of one that is.
+
+    Args:
+        view: of a stack.
+        short_axis: whether it is a short-axis cine.
+        turned: whether its series has other stacks that are turned against it, as localizers have.
+    """
+    frames, slices = _plural(view.frames, "frame"), _plural(view.slices, "slice")
+    if short_axis:
+        return SHORT_AXIS, ""
+    if view.content:
+        return view.content, f"{slices}, {frames}"
+    if view.frames > 1 and not view.beat:
+        return "series over several heartbeats", f"{slices}, {frames}"
+    if not view.is_cine:
+        what = "localizer" if turned else "single images" if view.slices < FEWEST_SLICES else "stack of one moment"
+        return what, f"{slices}, {frames}: a cine has {FEWEST_FRAMES} or more"
+    plane = f"its planes are {90 - abs(90 - view.degrees):.0f}° from the usual short axis"
+    if view.degrees > _FAR_DEGREES:
+        return ("long-axis cine" if view.slices < FEWEST_SLICES else "cine in another plane"), f"{slices}; {plane}"
+    if view.slices < FEWEST_SLICES:
+        return "cine of a few slices", f"{slices}: a stack has {FEWEST_SLICES} or more"
+    return "cine in another plane", f"{plane}, and not perpendicular to the long-axis cines"
+
+
+def not_short_axis(view: View) -> str:
+    """Why a stack must not pass for a short axis, as a sentence; "" where nothing says so."""
+    if view.content:
+        return f"the images seem to be of another kind ({view.content})"
+    if view.degrees > _FAR_DEGREES:
+        return f"the planes are turned by {view.degrees:.0f}° against the usual short axis"
+    return ""
+
+
+def turned_in_series(stacks: Sequence[Sequence[DicomImage]]) -> set[int]:
+    """The stacks whose series has another stack at more than 30° to them."""
+    by_series: dict[str, list[int]] = {}
+    for number, stack in enumerate(stacks):
+        by_series.setdefault(stack[0].series, []).append(number)
+    return {
+        one
+        for numbers in by_series.values()
+        for one in numbers
+        if any(_degrees(stacks[one][0].normal, stacks[other][0].normal) > 30 for other in numbers)
+    }
+
+
+def by_patient(stacks: Iterable[Sequence[DicomImage]]) -> Mapping[tuple[str, str], list[int]]:
+    """The numbers of each patient's stacks."""
+    numbers: dict[tuple[str, str], list[int]] = {}
+    for number, stack in enumerate(stacks):
+        numbers.setdefault(stack[0].patient_key, []).append(number)
+    return numbers
+
+
+def _content(image: DicomImage, frames: int) -> str:
+    kind, technique = {word.lower() for word in image.kind[2:]}, image.technique
+    if kind & _OF_PHASE:
+        return "phase images"
+    if kind & _OF_MAPS or any("map" in word for word in kind) or re.search(_MAP, technique.words):
+        return "parametric map"
+    if frames > 1:
+        return ""
+    if "localizer" in kind or re.search(_LOCALIZER, technique.words):
+        return "localizer"
+    inverted = (technique.inversion_ms or 0) > _SHORTEST_INVERSION_MS or "IR" in technique.sequence
+    return "late enhancement" if inverted or re.search(_LATE, technique.words) else ""
+
+
+def _is_of_one_beat(place: Sequence[DicomImage]) -> bool:
+    """Whether the images at a place can be those of one heartbeat, by trigger times and by when they were acquired."""
+    triggers = {image.times["TriggerTime"] for image in place if "TriggerTime" in image.times}
+    if triggers and max(triggers) - min(triggers) > _LONGEST_BEAT_MS:
+        return False
+    moments = {image.technique.acquired[1] for image in place}
+    # The frames of a cine were acquired together; those of a series over beats, one after the other.
+    return min(moments) < 0 or len(moments) < len(place) or max(moments) - min(moments) <= _LONGEST_BEAT_MS / 1000
+
+
+def _crosses(first: np.ndarray, second: np.ndarray) -> bool:
+    return _degrees(first, second) >= 90 - _PERPENDICULAR_DEGREES
+
+
+def _degrees(first: np.ndarray, second: np.ndarray) -> float:
+    """The angle between two directions, whichever way they point: 0 to 90."""
+    cosine = abs(float(first @ second)) / float(np.linalg.norm(first) * np.linalg.norm(second))
+    return float(np.degrees(np.arccos(min(cosine, 1.0))))
+
+
+def _plural(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
