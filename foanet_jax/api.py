@@ -103,6 +103,8 @@ class Segmenter:
         spacing_mm: Sequence[float] | None = None,
         third_axis: ThirdAxis = "slice",
         series: str | int | None = None,
+        repeats: str = "last",
+        incomplete: bool = False,
     ) -> Result:
         """Segments a file or an array.
 
@@ -116,6 +118,8 @@ class Segmenter:
                 array.
 
             series: number or UID of the DICOM series; by default the short-axis cine.
+            repeats: "last" or "first", the acquisition of a DICOM slice to use that was acquired more than once.
+            incomplete: whether to read a DICOM stack in which single slices or frames are missing.
 
         Raises:
             InputError: the file or array cannot be used; its axes or its spacing are in an order that no image has
@@ -125,7 +129,7 @@ class Segmenter:
         if third_axis not in ("slice", "time"):
             raise InputError("third-axis", f"third_axis is {third_axis!r}; choose 'slice' or 'time'")
         if isinstance(source, str | os.PathLike):
-            study = self._read(Path(source), spacing_mm, third_axis, wanted(series, "last", False))
+            study = self._read(Path(source), spacing_mm, third_axis, wanted(series, repeats, incomplete))
             shape: tuple[int, ...] = study.voxels.shape
         else:
             study = study_of_array(source, spacing_mm, third_axis=third_axis, classes=self.classes)

@@ -111,7 +111,7 @@ def predict(given: Given) -> bool:
             output,
             third_axis=given["third_axis"],
             spacing_mm=commandline.spacing(given["spacing_mm"]),
-            dicom=wanted(given["series"], "last", False),
+            dicom=wanted(given["series"], given["repeats"], given["incomplete"]),
             overwrite=given["overwrite"],
             dicom_seg=given["dicom_seg"],
             memory_mb=given["memory_mb"],

@@ -100,6 +100,8 @@ def test_the_options_of_run_py_have_the_values_they_always_had():
         "third_axis": "slice",
         "spacing_mm": [],
         "series": [],
+        "repeats": "last",
+        "incomplete": False,
         "checkpoint": None,
         "tta": "flips",
         "overwrite": True,

@@ -11,11 +11,11 @@ from pydicom.tag import Tag
 from pydicom.uid import UID
 
 from foanet_jax.data.dicom.files import guarded, is_dicom, quiet_pydicom, read_header, read_meta, walk
-from foanet_jax.data.dicom.grid import arrange, geometry
-from foanet_jax.data.dicom.grouping import group_stacks
 from foanet_jax.data.dicom.headers import DicomImage, counted, frames_by_file, read_headers, together
 from foanet_jax.data.dicom.reader import read_dicom_series
 from foanet_jax.data.dicom.selection import LeftOut, select
+from foanet_jax.data.dicom.stacks.assembly import assemble
+from foanet_jax.data.dicom.stacks.grouping import group_stacks
 from foanet_jax.data.dicom.views import SHORT_AXIS, by_patient
 from foanet_jax.data.dicom.wanted import ALL, DEFAULT, Wanted
 from foanet_jax.data.refs import StudyRef, empty_root, safe_case
@@ -73,7 +73,8 @@ def find_dicom(
 
     What cannot be read fails alone, as a study whose loading raises. A file whose header cannot be used belongs to
     the stack of its series. Where not even the series can be read, it may belong to any stack of its folder that it
-    could be missing from: to one that is not complete, or that has no more frames than there are such files.
+    could be missing from: to one that is not complete, or that has no more frames than there are such files. With
+    `wanted.incomplete`, only the file fails, and stacks are read without it.
 
     Args:
         path: the file or folder.
@@ -110,16 +111,23 @@ def find_dicom(
         patient, case = patients[stack[0].patient_key], names.of_stack(stack)
         files = tuple(dict.fromkeys(image.path for image in stack))
         load: Callable[[], Study] = functools.partial(
-            read_dicom_series, files, patient=patient, case=case, classes=classes, frames_of=frames_by_file(stack)
+            read_dicom_series,
+            files,
+            patient=patient,
+            case=case,
+            classes=classes,
+            frames_of=frames_by_file(stack),
+            wanted=wanted,
+            lacking=len(refused.get(number, ())),
         )
-        if number in refused:
+        if number in refused and not wanted.incomplete:
             found.failing[case] = refused[number]
             load = functools.partial(_refuse, refused[number])
         found.refs.append(StudyRef(patient, case, None, load))
         first_of.setdefault(stack[0].patient_key, case)
     for key, others in left_out.items():
         found.left_out.setdefault(first_of.get(key, ""), []).extend(others)
-    explained = {file for problems in refused.values() for file in problems}
+    explained = set() if wanted.incomplete else {file for problems in refused.values() for file in problems}
     for problems in [*_alone(unusable, explained), *mixed.values()]:
         case = names.of_failure(list(problems), images)
         found.failing[case] = problems
@@ -194,11 +202,9 @@ def _frames_of_whole(stack: Sequence[DicomImage]) -> int:
     A file that is missing from such a stack can only be one of a whole slice that is missing at an end.
     """
     try:
-        grid = arrange(stack)
-        geometry(grid[0])
+        return len(assemble(stack).grid)
     except InputError:
         return 0
-    return len(grid)
 
 
 def _series_of(path: Path) -> str:

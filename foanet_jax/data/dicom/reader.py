@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from foanet_jax.data.dicom.grid import arrange, frame_seconds, geometry
 from foanet_jax.data.dicom.headers import DicomImage, read_headers
 from foanet_jax.data.dicom.pixels import read_pixels
+from foanet_jax.data.dicom.stacks.assembly import assemble
+from foanet_jax.data.dicom.stacks.grid import frame_seconds
 from foanet_jax.data.dicom.views import not_short_axis, view_of
+from foanet_jax.data.dicom.wanted import DEFAULT, Wanted
 from foanet_jax.data.nifti.file import DEFAULT_BUDGET_BYTES
 from foanet_jax.data.refs import safe_case
 from foanet_jax.data.study import LV_CLASSES, Study, validate_study
@@ -26,10 +28,13 @@ class DicomSource:
         files: of frame t and slice z at files[t][z].
         frame_numbers: in the same places, the number of the frame in a multi-frame file, from 1, and None of a
             single-frame file; None altogether if all files are single-frame.
+        made: slices, from 0, that no file has: their voxels are means of the neighbours', and their files are those of
+            the slice before.
     """
 
     files: tuple[tuple[Path, ...], ...]
     frame_numbers: tuple[tuple[int | None, ...], ...] | None = None
+    made: tuple[int, ...] = ()
 
 
 def read_dicom_series(
@@ -40,11 +45,12 @@ def read_dicom_series(
     classes: tuple[str, ...] = LV_CLASSES,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
     frames_of: Mapping[Path, Collection[int]] | None = None,
+    wanted: Wanted = DEFAULT,
+    lacking: int = 0,
 ) -> Study:
     """The study that the images of one stack make, in whatever order their files come.
 
-    Slices follow each other along the normal of the image, row direction × column direction; frames by trigger
-    time, temporal position, instance number or acquisition time: the first that tells all images at a place apart.
+    See `assemble` for the order of slices and frames.
 
     Args:
         files: MR images of one patient, as find_dicom groups them.
@@ -53,6 +59,8 @@ def read_dicom_series(
         classes: of the labels that will be predicted.
         budget_bytes: the most that the voxels may take as float32.
         frames_of: of a multi-frame file, the numbers of the frames that belong to the stack; by default, all.
+        wanted: which acquisition of repeated slices is kept, and whether slices or frames may be missing.
+        lacking: how many files may belong to the stack but cannot be read.
 
     Returns:
         Voxels (T, Z, H, W) float32 with the rescaling applied. The slice distance is the one between positions, along
@@ -71,7 +79,8 @@ def read_dicom_series(
     images = [image for image in images if image.path not in chosen or image.frame in chosen[image.path]]
     folder = images[0].path.resolve().parent
     case = safe_case(folder.name, set()) if case is None else case
-    grid = arrange(images)
+    stack = assemble(images, wanted)
+    grid = [[row[n] for n in stack.nearest] for row in stack.grid]
     frames, slices = len(grid), len(grid[0])
     height, width = images[0].shape
     voxels_bytes = 4 * frames * slices * height * width
@@ -81,7 +90,6 @@ def read_dicom_series(
             f"{folder}: {frames} frames × {slices} slices × {height} × {width}, {voxels_bytes / 2**30:.2f} GiB as "
             f"float32, over the budget of {budget_bytes / 2**30:.2f} GiB; split the folder or raise the budget",
         )
-    spacing_mm, affine = geometry(grid[0])
     odd = not_short_axis(view_of(images))
     # File by file, so that each is read once.
     places = sorted(np.ndindex(frames, slices), key=lambda place: _in_file(grid[place[0]][place[1]]))
@@ -94,18 +102,24 @@ def read_dicom_series(
         # Values beyond float32 become infinite, and validate_study refuses those.
         with np.errstate(over="ignore", invalid="ignore"):
             voxels[place] = stored * image.slope + image.intercept
+    for z in stack.missing:
+        _interpolate(voxels, z, stack.acquired)
+    findings = [("not-short-axis", odd)] if odd else []
+    damaged = [f"files that may belong to this stack cannot be read: {lacking}"] if lacking else []
+    findings += [("incomplete-input", sentence) for sentence in [*stack.incomplete, *damaged]]
     return validate_study(
         Study(
             patient=case if patient is None else patient,
             case=case,
             voxels=voxels,
-            spacing_mm=spacing_mm,
+            spacing_mm=stack.spacing_mm,
             classes=classes,
-            affine=affine,
+            affine=stack.affine,
             source=folder if len(images) > 1 else images[0].path,
             frame_seconds=frame_seconds(grid),
-            header=_source(grid),
-            findings=(("not-short-axis", odd),) if odd else (),
+            header=_source(grid, stack.missing),
+            remarks=stack.remarks,
+            findings=tuple(findings),
         )
     )
 
@@ -114,7 +128,14 @@ def _in_file(image: DicomImage) -> tuple[Path, int]:
     return (image.path, image.frame or 0)
 
 
-def _source(grid: Sequence[Sequence[DicomImage]]) -> DicomSource:
+def _interpolate(voxels: np.ndarray, z: int, acquired: Sequence[int]) -> None:
+    """Fills slice z of (T, Z, H, W) voxels linearly between the nearest slices on both sides that were acquired."""
+    below, above = max(n for n in acquired if n < z), min(n for n in acquired if n > z)
+    share = np.float32((z - below) / (above - below))
+    voxels[:, z] = (1 - share) * voxels[:, below] + share * voxels[:, above]
+
+
+def _source(grid: Sequence[Sequence[DicomImage]], made: tuple[int, ...]) -> DicomSource:
     numbers = tuple(tuple(image.frame for image in row) for row in grid)
     single = all(number is None for row in numbers for number in row)
-    return DicomSource(tuple(tuple(image.path for image in row) for row in grid), None if single else numbers)
+    return DicomSource(tuple(tuple(image.path for image in row) for row in grid), None if single else numbers, made)

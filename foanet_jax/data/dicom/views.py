@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from foanet_jax.data.dicom.grid import places_of
 from foanet_jax.data.dicom.headers import DicomImage
+from foanet_jax.data.dicom.stacks.grid import places_of
 
 SHORT_AXIS = "short-axis cine"
 FEWEST_SLICES = 5

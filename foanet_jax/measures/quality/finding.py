@@ -22,6 +22,7 @@ REASONS = {
     "uneven-brightness": "the brightness changes abruptly from slice to slice",
     "dark-blood": "the blood is not brighter than the myocardium",
     "out-of-range": "the image is unlike the training images",
+    "incomplete-input": "slices or frames are missing",
     "not-short-axis": "the images do not seem to be short-axis slices",
     "low-confidence": "the expected Dice is low",
 }

@@ -75,8 +75,7 @@ def review_study(study: Study, prediction: Prediction, expected: Expectations) -
     short_axis = indices.ventricles is not None or indices.slices is not None
     if short_axis and np.ptp(study.voxels):
         findings += check_contrast(study, prediction.mask)  # These name the slices; the flags below do not.
-    if short_axis:
-        findings += [Finding(code, message) for code, message in study.findings]
+    findings += [Finding(code, message) for code, message in study.findings if short_axis or code != "not-short-axis"]
     named = {finding.code for finding in findings}
     coded = [Finding(_code_of(flag), flag) for flag in prediction.flags]
     findings += [finding for finding in coded if finding.code not in named]

@@ -32,7 +32,7 @@ def series(folder, patient, number, normal=AXIS, shape=(6, 6, 8, 9), *, seed=Non
     directions = np.stack([along, np.cross(normal, along), normal], axis=1)
     affine = np.eye(4)
     affine[:3, :3] = np.diag([-1, -1, 1]) @ directions * [1.5, 1.5, slice_mm]
-    affine[:3, 3] = [7.0, -11.0, 13.0]
+    affine[:3, 3] = [7.0 + number, -11.0, 13.0]
     voxels = np.random.default_rng(number if seed is None else seed).integers(0, 900, shape).astype(np.float32)
     study = Study(patient, f"{patient} {number}", voxels, (slice_mm, 1.5, 1.5), LV_CLASSES, affine=affine)
     paths = write_dicom(study, folder / f"s{number}")

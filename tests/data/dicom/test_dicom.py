@@ -278,8 +278,6 @@ def test_one_series_a_slice_is_joined(tmp_path):
     ("change", "count", "reason"),
     [
         ({"SeriesInstanceUID": "2.999.9", "ImagePositionPatient": [-10, -3, 30]}, 4, "even stack"),
-        ({"SeriesInstanceUID": "2.999.9", "FrameOfReferenceUID": "2.999.8"}, 4, "even stack"),
-        ({"SeriesInstanceUID": "2.999.9", "FrameOfReferenceUID": None}, 4, "even stack"),
         ({"SeriesInstanceUID": "2.999.9", "PixelSpacing": [2, 2]}, 4, "even stack"),
         ({"SeriesInstanceUID": "2.999.9", "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}, 4, "even stack"),
         ({"SeriesInstanceUID": "2.999.9", "StudyInstanceUID": "2.999.7"}, 4, "even stack"),
@@ -296,6 +294,17 @@ def test_series_that_do_not_fit_stay_apart(tmp_path, caplog, change, count, reas
     assert [study.voxels.shape[:2] for study in studies] == [(3, 1)] * count
     assert reason in caplog.text
     assert len({study.case for study in studies}) == count
+
+
+@pytest.mark.parametrize("reference", ["2.999.8", None])
+def test_series_of_a_slice_without_a_common_frame_of_reference_are_joined(tmp_path, reference):
+    """As anonymised images are: their geometry is one even stack."""
+    paths = write_dicom(study_of((3, 4, 4, 5)), tmp_path)
+    for n, path in enumerate(paths):
+        edit(path, SeriesInstanceUID=f"2.999.{n // 3 + 1}", SeriesNumber=n // 3 + 1)
+    edit_all(paths[3:6], FrameOfReferenceUID=reference)
+    (study,) = load_all(tmp_path)
+    np.testing.assert_array_equal(study.voxels, study_of((3, 4, 4, 5)).voxels)
 
 
 def test_two_views_in_one_series(tmp_path):

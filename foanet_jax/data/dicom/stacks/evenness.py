@@ -1,0 +1,106 @@
+"""Whether slices lie evenly on a line, and what is wrong where they do not."""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from foanet_jax.data.dicom.headers import DicomImage
+from foanet_jax.data.dicom.stacks.grid import SAME_PLACE_MM
+from foanet_jax.system.errors import InputError
+
+_TOLERANCE = 0.05  # of the distance of slices
+_WIDEST_GAP = 2  # slices that can be filled between two neighbours
+_FEWEST_IN_ROW = 0.6  # of the distances: as many are those of neighbours in a stack that lacks a slice or two
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """The line that the slices of a stack lie on.
+
+    Attributes:
+        start: (3,) position of the first one in LPS+, in mm.
+        step: (3,) from slice to slice.
+        gaps_mm: distances of the slices that there are.
+        missing: slices that are not there, by number in the whole stack, from 0.
+    """
+
+    start: np.ndarray
+    step: np.ndarray
+    gaps_mm: list[float]
+    missing: list[int]
+
+    @property
+    def fillable(self) -> bool:
+        """Whether the missing slices have neighbours near enough to stand in for them."""
+        wide = any(all(z + n in self.missing for n in range(_WIDEST_GAP + 1)) for z in self.missing)
+        near = sum(gap < 1.5 * float(np.linalg.norm(self.step)) for gap in self.gaps_mm)
+        return not wide and near >= _FEWEST_IN_ROW * len(self.gaps_mm)
+
+
+def line_of(slices: Sequence[DicomImage]) -> Line:
+    """The line on which slices lie evenly, up to slices that are missing; of a single slice, its normal.
+
+    Raises:
+        InputError: "slice-gap" where distances are no multiples of one another; "geometry" of a slice beside the line.
+    """
+    first = slices[0]
+    normal = first.normal / np.linalg.norm(first.normal)
+    positions = np.array([image.position for image in slices])
+    if len(slices) == 1:
+        return Line(first.position, normal * (first.thickness_mm or 1.0), [], [])
+    gaps = [float(normal @ (after - before)) for before, after in itertools.pairwise(positions)]
+    numbers = np.arange(len(slices))
+    if not _fits(positions, numbers, normal):
+        numbers = _numbers(slices, gaps)
+        _require_beside_none(slices, positions, numbers, normal)
+    step = (positions[-1] - positions[0]) / numbers[-1]
+    return Line(first.position, step, gaps, sorted(set(range(numbers[-1])) - set(numbers.tolist())))
+
+
+def place_text(image: DicomImage) -> str:
+    """The file and position of a slice, for messages."""
+    return f"{image.path.name}, at ({', '.join(f'{value:.1f}' for value in image.position)})"
+
+
+def _fits(positions: np.ndarray, numbers: np.ndarray, normal: np.ndarray) -> bool:
+    step = (positions[-1] - positions[0]) / numbers[-1]
+    off = np.linalg.norm(positions[0] + numbers[:, None] * step - positions, axis=1)
+    return bool(off.max() <= max(_TOLERANCE * float(step @ normal), 2 * SAME_PLACE_MM))
+
+
+def _numbers(slices: Sequence[DicomImage], gaps: Sequence[float]) -> np.ndarray:
+    """The slices' numbers in a stack of which some may be missing, the first being 0."""
+    smallest = min(gaps)
+    unit = float(np.median([gap for gap in gaps if gap < 1.5 * smallest]))
+    counts = np.rint(np.array(gaps) / unit).astype(int)
+    numbers = np.concatenate([[0], counts.cumsum()])
+    unit = sum(gaps) / numbers[-1]
+    off = np.abs(np.concatenate([[0], np.cumsum(gaps)]) - numbers * unit)
+    if off.max() > max(_TOLERANCE * unit, 2 * SAME_PLACE_MM):
+        worst = int(off.argmax())
+        raise InputError(
+            "slice-gap",
+            f"{slices[worst].path}: {off[worst]:.3g} mm off an even stack; the slices lie "
+            f"{', '.join(f'{gap:.2f}' for gap in gaps)} mm apart: put each even part into a folder of its own",
+        )
+    return numbers
+
+
+def _require_beside_none(
+    slices: Sequence[DicomImage], positions: np.ndarray, numbers: np.ndarray, normal: np.ndarray
+) -> None:
+    """Checks that no slice is shifted in its plane against the line on which most of them lie."""
+    in_plane = positions - (positions @ normal)[:, None] * normal
+    step = np.median(np.diff(in_plane, axis=0) / np.diff(numbers)[:, None], axis=0)
+    aside = in_plane - numbers[:, None] * step
+    shift = np.linalg.norm(aside - np.median(aside, axis=0), axis=1)
+    unit = float(normal @ (positions[-1] - positions[0])) / numbers[-1]
+    worst = int(shift.argmax())
+    if shift[worst] > max(_TOLERANCE * unit, 2 * SAME_PLACE_MM):
+        raise InputError(
+            "geometry",
+            f"{slices[worst].path}: slice {numbers[worst] + 1} is shifted by {shift[worst]:.3g} mm in its plane "
+            f"against an even stack ({place_text(slices[worst])}); correct its ImagePositionPatient, or leave it out",
+        )
