@@ -40,6 +40,7 @@ from foanet_jax.measures.quality.finding import VERDICTS
 from foanet_jax.measures.quality.review import Expectations, Review, describe, review_study
 from foanet_jax.measures.quality.summary import joined_patients, write_summary
 from foanet_jax.pages import label_files
+from foanet_jax.pages.drawing.style import class_colours
 from foanet_jax.pages.study_page import IndexEntry, write_index_page, write_study_page
 from foanet_jax.pipeline import Prediction, predict_study
 from foanet_jax.system.diskspace import require_writable
@@ -401,7 +402,10 @@ def _write_dicom_seg(mask: np.ndarray, study: Study, folder: Path, *, wanted: bo
 
     Those of an earlier prediction are removed once the new ones are there.
     """
-    written = write_mask_dicom_seg(mask, study, folder / f"{study.case}.dcm") if wanted and mask.any() else []
+    written = []
+    if wanted and mask.any():
+        colours = class_colours(study.classes)
+        written = write_mask_dicom_seg(mask, study, folder / f"{study.case}.dcm", colours=colours)
     for path in _segmentations(folder, study.case) - set(written):
         path.unlink()
     return written

@@ -1,7 +1,9 @@
 """Masks out as DICOM segmentations."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -16,7 +18,9 @@ from foanet_jax.system.errors import InputError
 
 # Tags that the standard of segmentations wants at least empty, and tags that they can be without.
 _DATE_TAGS = ("StudyDate", "StudyTime", "PatientBirthDate")
-_EMPTIED_TAGS = (*_DATE_TAGS, "PatientName", "PatientID", "PatientSex", "AccessionNumber", "StudyID")
+_EMPTIED_TAGS = (*_DATE_TAGS, "PatientSex", "AccessionNumber", "StudyID")
+# What archives and viewers file a segmentation by.
+_FILED_BY = ("PatientName", "PatientID")
 _PATIENT_TAGS = (
     "ReferringPhysicianName",
     "ConsultingPhysicianName",
@@ -48,20 +52,28 @@ _ANATOMY = {
 
 
 def write_mask_dicom_seg(
-    mask: np.ndarray, study: Study, path: str | os.PathLike[str], *, keep_patient: bool = False
+    mask: np.ndarray,
+    study: Study,
+    path: str | os.PathLike[str],
+    *,
+    keep_patient: bool = False,
+    colours: Mapping[str, str] | None = None,
 ) -> list[Path]:
     """Writes a mask as DICOM segmentations of the study's source images, one binary segment a class.
 
-    One object holds one frame in time: planes of an object must not lie on each other, so that a cine takes one for
-    each of its frames, `<stem>_frame01.dcm` and so on, all of one series. Frames and slices with nothing in them are
-    left out. Of the source's tags the UIDs of study, series and images stay, because references need them.
+    One object holds one frame in time, because viewers that place planes by their position, such as 3D Slicer, cannot
+    take several at one place. A cine has an object for each of its frames, `<stem>_frame01.dcm` and so on, all of one
+    series, also where its slices are of several. Frames and slices with nothing in them are left out, and so are slices
+    that were interpolated. Of the source's tags the patient's name and id stay, by which archives file the objects, and
+    the UIDs of study, series and images, because references need them.
 
     Args:
         mask: (T, Z, H, W) uint8, the shape of `study.voxels`.
         study: read from DICOM files that are still there.
         path: the file to write, whole or not at all; of a cine, what its files are named after.
-        keep_patient: copy the patient's name, id, birth date and sex, the study's date and accession number too, as an
-            archive wants them; by default they are left empty.
+        keep_patient: copy the patient's birth date and sex, the study's date and accession number too; by default they
+            are left empty.
+        colours: recommended colour of each class, as #rrggbb.
 
     Returns:
         The files that were written.
@@ -107,20 +119,23 @@ def write_mask_dicom_seg(
             algorithm_identification=highdicom.AlgorithmIdentificationSequence(
                 name="FOANet", version=__version__, family=code("123110", "DCM", "Artificial Intelligence")
             ),
+            display_color=_lab(colours[name]) if colours and name in colours else None,
         )
         for number, name in enumerate(study.classes[1:], 1)
     ]
     frames = mask.shape[0]
+    planes = [z for z in range(mask.shape[1]) if z not in study.header.made]
     written, series = [], highdicom.UID()
     with quiet_pydicom():
-        for t in np.flatnonzero(mask.any(axis=(1, 2, 3))).tolist():
-            datasets = [read_dataset(file) for file in study.header.files[t]]
+        for t in np.flatnonzero(mask[:, planes].any(axis=(1, 2, 3))).tolist():
+            datasets = [read_dataset(study.header.files[t][z]) for z in planes]
+            series_of = {str(dataset.SOPInstanceUID): dataset.SeriesInstanceUID for dataset in datasets}
             for dataset in datasets:
                 _make_like(dataset, datasets[0], keep_patient=keep_patient)
             try:
                 segmentation = highdicom.seg.Segmentation(
                     source_images=datasets,
-                    pixel_array=mask[t],
+                    pixel_array=mask[t, planes],
                     segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
                     segment_descriptions=segments,
                     series_instance_uid=series,
@@ -134,11 +149,15 @@ def write_mask_dicom_seg(
                     series_description="FOANet",
                 )
             except (AttributeError, TypeError, ValueError) as error:
-                # Of highdicom, on tags that an image lacks; its texts name tags, not their values.
+                # Of highdicom, on tags that an image lacks; its texts name tags, hardly ever their values.
+                told = str(error)
+                for value in filter(None, (str(datasets[0].get(tag) or "") for tag in _FILED_BY)):
+                    told = told.replace(value, "…")
                 raise InputError(
                     "segmentation",
-                    f"{study.name}: its images do not do for a DICOM segmentation ({error}); write the mask as NIfTI",
+                    f"{study.name}: its images do not do for a DICOM segmentation ({told}); write the mask as NIfTI",
                 ) from None
+            _name_series(segmentation, series_of)
             name = f"{path.stem}_frame{t + 1:0{len(str(frames))}d}{path.suffix}" if frames > 1 else path.name
             with atomic_path(path.with_name(name)) as temporary:
                 segmentation.save_as(temporary)
@@ -146,11 +165,37 @@ def write_mask_dicom_seg(
     return written
 
 
+def _lab(colour: str) -> Any:
+    """A colour #rrggbb as DICOM has colours."""
+    from highdicom.color import CIELabColor
+
+    return CIELabColor.from_rgb(*bytes.fromhex(colour.removeprefix("#")))
+
+
+def _name_series(segmentation: Dataset, series_of: Mapping[str, str]) -> None:
+    """Lists the images that a segmentation refers to under their own series."""
+    listed = [image for series in segmentation.ReferencedSeriesSequence for image in series.ReferencedInstanceSequence]
+    by_series: dict[str, list[Dataset]] = {}
+    for image in listed:
+        by_series.setdefault(series_of[str(image.ReferencedSOPInstanceUID)], []).append(image)
+    segmentation.ReferencedSeriesSequence = [_series_item(uid, images) for uid, images in by_series.items()]
+
+
+def _series_item(uid: str, images: Sequence[Dataset]) -> Dataset:
+    item = Dataset()
+    item.SeriesInstanceUID = uid
+    item.ReferencedInstanceSequence = list(images)
+    return item
+
+
 def _make_like(dataset: Dataset, first: Dataset, *, keep_patient: bool) -> None:
-    """Makes a source image fit the others for highdicom, which wants one frame of reference and one orientation."""
-    for tag in ("FrameOfReferenceUID", "ImageOrientationPatient", "PixelSpacing"):
+    """Makes a source image fit the others for highdicom, which wants one series, frame of reference and orientation."""
+    for tag in ("SeriesInstanceUID", "FrameOfReferenceUID", "ImageOrientationPatient", "PixelSpacing"):
         if tag in first:
             setattr(dataset, tag, getattr(first, tag))
+    for tag in _FILED_BY:
+        if tag not in dataset:
+            setattr(dataset, tag, None)
     if keep_patient:
         for tag in _DATE_TAGS:
             # Anonymisers leave dates such as 20120000, which highdicom refuses.

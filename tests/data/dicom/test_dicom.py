@@ -610,7 +610,7 @@ def test_read_input(tmp_path, series):
 
 def test_segmentation_round_trip(tmp_path, series):
     highdicom = pytest.importorskip("highdicom")
-    edit_all(series, PatientName="Quentin^Xaver", StudyDate="20240102")
+    edit_all(series, PatientName="Quentin^Xaver", StudyDate="20240102", PatientBirthDate="19700101")
     study = load_all(series[0].parent)[0]
     mask = np.random.default_rng(5).integers(0, 3, study.voxels.shape).astype(np.uint8)
     mask[1] = 0
@@ -622,7 +622,9 @@ def test_segmentation_round_trip(tmp_path, series):
         back = segmentation.get_pixels_by_source_instance(sources, combine_segments=True)
         np.testing.assert_array_equal(back, mask[t])
         assert [segment.SegmentLabel for segment in segmentation.SegmentSequence] == ["myocardium", "cavity"]
-        assert b"Quentin" not in path.read_bytes()
+        assert (segmentation.PatientName, segmentation.PatientID) == ("Quentin^Xaver", "phantom")
+        assert not segmentation.StudyDate
+        assert not segmentation.PatientBirthDate
     write_mask_dicom_seg(mask[:1], first_frame(study), tmp_path / "one.dcm", keep_patient=True)
     kept = highdicom.seg.segread(tmp_path / "one.dcm")
     assert (kept.PatientName, kept.StudyDate) == ("Quentin^Xaver", "20240102")
