@@ -411,6 +411,9 @@ def _note(path: Path, files: dict[Identity, Path]) -> None:
 
 def _dicom(path: Path, reading: _Reading, found: Found) -> list[_Candidate]:
     listing = find_dicom(path, classes=reading.classes, wanted=reading.dicom)
+    for file in listing.files:
+        _note(file, found.files)
+        _note(file, found.read)
     found.series.update(listing.series)
     found.matched |= listing.matched
     found.left_out.setdefault("", []).extend(listing.left_out.get("", []))

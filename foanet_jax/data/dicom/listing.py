@@ -10,6 +10,7 @@ from pathlib import Path
 from pydicom.tag import Tag
 from pydicom.uid import UID
 
+from foanet_jax.data.dicom.directory import is_directory_file, listed_images
 from foanet_jax.data.dicom.files import guarded, is_dicom, quiet_pydicom, read_header, read_meta, walk
 from foanet_jax.data.dicom.headers import DicomImage, counted, frames_by_file, read_headers, together
 from foanet_jax.data.dicom.reader import read_dicom_series
@@ -36,6 +37,7 @@ class Listing:
         left_out: the series that are not segmented, by the first case of their patient; "" where there is none.
         series: what each series seems to be, by number.
         matched: the words of --series that name a series.
+        files: all DICOM files that were looked at.
     """
 
     refs: list[StudyRef] = dataclasses.field(default_factory=list)
@@ -43,6 +45,7 @@ class Listing:
     left_out: dict[str, list[LeftOut]] = dataclasses.field(default_factory=dict)
     series: dict[str, str] = dataclasses.field(default_factory=dict)
     matched: set[str] = dataclasses.field(default_factory=set)
+    files: list[Path] = dataclasses.field(default_factory=list)
 
 
 def list_dicom(path: str | os.PathLike[str], *, classes: tuple[str, ...] = LV_CLASSES) -> list[StudyRef]:
@@ -54,14 +57,14 @@ def list_dicom(path: str | os.PathLike[str], *, classes: tuple[str, ...] = LV_CL
     found = find_dicom(path, classes=classes, wanted=Wanted((ALL,)))
     if len(found.failing) == len(found.refs):
         problems = {file: error for refused in found.failing.values() for file, error in refused.items()}
-        raise together(problems, len(_candidates(Path(path))))
+        raise together(problems, len(found.files))
     return found.refs
 
 
 def find_dicom(
     path: str | os.PathLike[str], *, classes: tuple[str, ...] = LV_CLASSES, wanted: Wanted = DEFAULT
 ) -> Listing:
-    """The unlabelled studies in a DICOM file, or in a folder and the folders below it: the short-axis cines.
+    """The unlabelled studies in a DICOM file, in a folder and below it, or in a DICOMDIR: the short-axis cines.
 
     The images of a series that share size, pixel spacing, orientation and image type are a stack, a cine where
     there are several at each position. Series of one slice each, of the same examination and frame of reference,
@@ -77,7 +80,7 @@ def find_dicom(
     `wanted.incomplete`, only the file fails, and stacks are read without it.
 
     Args:
-        path: the file or folder.
+        path: the file, the folder or the DICOMDIR.
         classes: of the labels that will be predicted.
         wanted: which series, and how they are read.
 
@@ -87,12 +90,15 @@ def find_dicom(
     path = Path(path)
     if not path.exists():
         raise InputError("missing-file", f"{path}: no such file or folder; check the path")
-    candidates = _candidates(path)
+    candidates, listed_series = _candidates(path)
     if not candidates:
-        raise empty_root(path, "DICOM files (with DICM after 128 bytes, of any name)")
-    root = path.resolve() if path.is_dir() else None
+        raise empty_root(path, "DICOM files (of any name)")
+    alone = candidates == [path]
+    root = None if alone else (path if path.is_dir() else path.parent).resolve()
     unusable: dict[Path, InputError] = {}
     images, notes = read_headers(candidates, unusable=unusable)
+    unusable |= _missing(listed_series, {image.series for image in images})
+    series_of = {file: listed_series.get(file) or _series_of(file) for file in unusable}
     if not images and not unusable:
         listed = "\n".join(f"- {note}" for note in counted(notes))
         raise InputError("no-images", f"{path}: DICOM, but no MR images that can be read:\n{listed}")
@@ -101,9 +107,9 @@ def find_dicom(
 
     mixed = _mixed_folders(images)
     every = [stack for stack in group_stacks(images) if not any(image.path.parent in mixed for image in stack)]
-    found = Listing()
+    found = Listing(files=candidates)
     stacks, left_out = _selected(every, wanted.series, found)
-    refused = _refused_stacks(stacks, unusable)
+    refused = _refused_stacks(stacks, unusable, series_of)
     names = _Names(root, stacks)
     patients = _patients(images, root)
     first_of: dict[tuple[str, str], str] = {}
@@ -128,7 +134,7 @@ def find_dicom(
     for key, others in left_out.items():
         found.left_out.setdefault(first_of.get(key, ""), []).extend(others)
     explained = set() if wanted.incomplete else {file for problems in refused.values() for file in problems}
-    for problems in [*_alone(unusable, explained), *mixed.values()]:
+    for problems in [*_alone(unusable, explained, series_of), *mixed.values()]:
         case = names.of_failure(list(problems), images)
         found.failing[case] = problems
         found.refs.append(StudyRef(case, case, None, functools.partial(_refuse, problems)))
@@ -160,8 +166,36 @@ def _selected(
     return [stack for number, stack in enumerate(stacks) if number in chosen], left_out
 
 
-def _candidates(path: Path) -> list[Path]:
-    return [file for file in walk(path) if is_dicom(file)] if path.is_dir() else [path]
+def _candidates(path: Path) -> tuple[list[Path], dict[Path, str]]:
+    """The DICOM files in a folder, those that a DICOMDIR names, or the file itself; and the series of listed files."""
+    files = [file for file in walk(path) if is_dicom(file)] if path.is_dir() else [path]
+    listed: dict[Path, str] = {}
+    images = []
+    for file in files:
+        if not is_directory_file(file):
+            images.append(file)
+            continue
+        try:
+            listed |= listed_images(file)
+        except InputError as error:
+            if not path.is_dir():
+                raise
+            LOGGER.warning("passed over %s", error)  # Its files are in the folder all the same.
+    if not path.is_dir() and listed:
+        images = [file for file in listed if is_dicom(file)]
+    return images, listed
+
+
+def _missing(listed: Mapping[Path, str], present: set[str]) -> dict[Path, InputError]:
+    """What is wrong with files that a DICOMDIR names and that are not there, of series of which others are there."""
+    lost = [file for file in listed if not file.exists()]
+    elsewhere = [file for file in lost if listed[file] and listed[file] not in present]
+    if elsewhere:
+        LOGGER.warning(
+            "%s: the DICOMDIR names %d images of series that are not here at all", elsewhere[0].parent, len(elsewhere)
+        )
+    text = "the DICOMDIR names this file, but it is not there; copy it again"
+    return {file: InputError("missing-file", f"{file}: {text}") for file in lost if file not in elsewhere}
 
 
 def _refuse(problems: Problems) -> Study:
@@ -181,9 +215,10 @@ def _mixed_folders(images: Iterable[DicomImage]) -> dict[Path, Problems]:
     return mixed
 
 
-def _refused_stacks(stacks: Sequence[Sequence[DicomImage]], unusable: Problems) -> dict[int, Problems]:
+def _refused_stacks(
+    stacks: Sequence[Sequence[DicomImage]], unusable: Problems, series: Mapping[Path, str]
+) -> dict[int, Problems]:
     """By place in `stacks`, the files without which a stack must not be read."""
-    series = {file: _series_of(file) for file in unusable}
     refused: dict[int, Problems] = {}
     for number, stack in enumerate(stacks):
         own, folders = {image.series for image in stack}, {image.path.parent for image in stack}
@@ -219,12 +254,12 @@ def _series_of(path: Path) -> str:
         return ""
 
 
-def _alone(unusable: Problems, explained: set[Path]) -> list[Problems]:
+def _alone(unusable: Problems, explained: set[Path], series: Mapping[Path, str]) -> list[Problems]:
     """The files that no stack is refused for, those of a series or else of a folder together."""
     together_: dict[object, dict[Path, InputError]] = {}
     for file, error in unusable.items():
         if file not in explained:
-            together_.setdefault(_series_of(file) or file.parent, {})[file] = error
+            together_.setdefault(series[file] or file.parent, {})[file] = error
     return list(together_.values())
 
 
