@@ -37,13 +37,13 @@ SYMMETRIES = {
 
 Progress = Callable[[str, int, int], None]  # arguments: name of the step, slices done, total number of slices
 
-AT_BORDER = "the localized object touches the border of the image"
-NOT_LOCALIZED = "nothing localized: the whole image was segmented"
-EMPTY = "nothing segmented: the mask is empty"
-BLANK = "slices without contrast: nothing is drawn on them"
-UNEVEN = "the brightness jumps from slice to slice: each slice was scaled to the same range"
+AT_BORDER = "the heart touches the border of the image"
+NOT_LOCALIZED = "the heart was not found: the whole image was segmented"
+EMPTY = "nothing was segmented: the mask is empty"
+BLANK = "slices without contrast: nothing is segmented on them"
+UNEVEN = "the brightness changes abruptly from slice to slice: each slice was scaled to the same range"
 NO_CONTRAST = "(σ = 0): nothing can be segmented"  # The end of the sentence; the value of the voxels is before it.
-# Least intersection over union of the box and of the box around the segmentation, with margin, to accept the box.
+# Smallest intersection over union of the box and the box around the segmentation (with margin) to accept the box.
 AGREEMENT = 0.75
 
 
@@ -397,7 +397,7 @@ def _predict_study(study: Study, model: Model, *, memory_bytes: int, tta: str, p
             break
         union, box = found or union, better
         mask, confidence = segment(study, box, model, **options)
-    mask[blank] = 0  # The networks see the slices beside it as well, and draw their heart there.
+    mask[blank] = 0  # The networks also see the neighbouring slices, and would segment the heart of these.
     if not mask.any():
         flags.append(EMPTY)
     return Prediction(mask, boxes, union, box, tuple(flags), confidence)

@@ -128,7 +128,7 @@ def test_nothing_localized_is_flagged_and_the_whole_image_segmented(monkeypatch)
     found = predict_study(ring_study(), model())
     assert found.box == Box(0, 0, 90, 70)
     assert not found.mask.any()
-    assert [flag.split(":")[0] for flag in found.flags] == ["nothing localized", "nothing segmented"]
+    assert [flag.split(":")[0] for flag in found.flags] == ["the heart was not found", "nothing was segmented"]
 
 
 def test_nothing_is_drawn_on_a_slice_without_contrast(monkeypatch):

@@ -1,20 +1,21 @@
-"""Slices of a stack that have no contrast, or another brightness than the slices beside them."""
+"""Slices of a stack without contrast, and slices with another brightness than their neighbours."""
 
 import numpy as np
 
-# Spans of neighbouring slices differ by a factor of 1.42 at most in ACDC's 100 patients; a quarter more is allowed.
+# In the 100 patients of ACDC, the spans of neighbouring slices differ by a factor of at most 1.42. A quarter more is
+# allowed.
 JUMP = 1.75
-# Slices closer than this come from one three-dimensional acquisition, which has one brightness.
+# Slices that are closer than this come from one 3D acquisition, in which all slices have the same brightness.
 THINNEST_MM = 3.0
-# A slice with less than this share of the stack's typical span shows nothing but noise.
+# A slice whose range is less than this share of the typical range of the stack shows only noise.
 LEAST_SHARE = 0.02
 
 
 def blank_planes(voxels: np.ndarray) -> np.ndarray:
-    """(T, Z) bool: which images have no contrast.
+    """Finds the images without contrast, (T, Z) bool.
 
-    An image has none where all its pixels are equal, or where they span less than LEAST_SHARE of what the images of
-    the study span typically.
+    An image has no contrast if all its pixels are equal, or if their range is less than LEAST_SHARE of the median range
+    of the images in the study.
 
     Args:
         voxels: (T, Z, H, W).
@@ -24,9 +25,9 @@ def blank_planes(voxels: np.ndarray) -> np.ndarray:
 
 
 def levels(voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The 5th percentile of each slice over all frames, and the span from there to the 95th: two arrays (Z,).
+    """Returns the 5th percentile of each slice over all frames, and the span to the 95th percentile: two arrays (Z,).
 
-    Every second row and column is looked at.
+    Only every second row and column is used.
     """
     planes = np.moveaxis(voxels[:, :, ::2, ::2], 1, 0).reshape(voxels.shape[1], -1)
     low, high = np.percentile(planes, [5, 95], axis=1)
@@ -34,14 +35,14 @@ def levels(voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def jumps(voxels: np.ndarray, slice_mm: float) -> np.ndarray:
-    """(Z,) factor by which each slice is brighter (> 1) or darker than the median of the slices, where they jump.
+    """Returns the brightness of each slice relative to the median slice, (Z,), if it changes abruptly between slices.
 
-    All ones where the spans of neighbouring slices agree up to a factor of JUMP, and where the slices are thinner than
-    THINNEST_MM. Slices without contrast are left out, and are 1.
+    All factors are 1 if the spans of neighbouring slices differ by a factor of at most JUMP, or if slices are closer
+    than THINNEST_MM. Slices without contrast are ignored; their factor is 1.
 
     Args:
         voxels: (T, Z, H, W).
-        slice_mm: distance from slice to slice.
+        slice_mm: distance between slices in mm.
     """
     factors = np.ones(voxels.shape[1])
     shown = ~blank_planes(voxels).all(axis=0)
@@ -55,11 +56,11 @@ def jumps(voxels: np.ndarray, slice_mm: float) -> np.ndarray:
 
 
 def with_even_brightness(voxels: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """The voxels with each slice scaled and shifted so that its 5th and 95th percentiles are the median slice's.
+    """Scales and shifts each slice so that its 5th and 95th percentiles are those of the median slice.
 
     Args:
         voxels: (T, Z, H, W).
-        factors: of `jumps`; slices of all-ones factors stay as they are.
+        factors: from `jumps`. If all are 1, the voxels are not changed.
 
     Returns:
         (T, Z, H, W) float32.

@@ -1,4 +1,4 @@
-"""Tables of scores: per unit, per patient, and over patients, as the paper's Table I prints them."""
+"""Tables of scores: for each unit, for each patient, and over patients as in Table I of the paper."""
 
 import csv
 import dataclasses
@@ -20,7 +20,7 @@ _HEADINGS = {"dc": "DC", "hd95_mm": "95HD mm", "hd95_px": "95HD px", "bdc": "BDC
 
 @dataclasses.dataclass(frozen=True)
 class Statistic:
-    """Mean, standard deviation (n − 1) and median over patients; NaN where they are undefined."""
+    """Mean, standard deviation (n − 1) and median over patients; NaN if they are undefined."""
 
     mean: float
     sd: float
@@ -29,15 +29,15 @@ class Statistic:
 
 @dataclasses.dataclass(frozen=True)
 class ClassSummary:
-    """One row of the table: one class, or `FOREGROUND`, the mean over classes.
+    """One row of the table: one class, or `FOREGROUND`, the mean over the classes.
 
     Attributes:
         class_name: the class, or `FOREGROUND`.
-        n_patients: patients with at least one unit in the means.
-        n_units: units (time frames' volumes) in the means; for `FOREGROUND` summed over classes.
-        misses: units of which exactly one mask was empty; they are in the means.
-        excluded: units left out of the means because both masks were empty.
-        dc, hd95_mm, hd95_px, bdc: over the patients' means.
+        n_patients: number of patients with at least one unit in the means.
+        n_units: number of units (volumes of one frame) in the means; for `FOREGROUND`, the sum over the classes.
+        misses: number of units in which exactly one mask is empty; they are part of the means.
+        excluded: number of units that are left out of the means because both masks are empty.
+        dc, hd95_mm, hd95_px, bdc: statistics over the means of the patients.
     """
 
     class_name: str
@@ -53,27 +53,27 @@ class ClassSummary:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What an evaluation found: a row per class with `FOREGROUND` last, and the patients behind it."""
+    """The result of an evaluation: a row for each class, with `FOREGROUND` last, and the means of each patient."""
 
     classes: tuple[ClassSummary, ...]
     patients: tuple[PatientScore, ...]
 
     def row(self, class_name: str) -> ClassSummary:
-        """The row of one class, or of `FOREGROUND`.
+        """Returns the row of one class, or of `FOREGROUND`.
 
         Raises:
-            KeyError: naming the classes that there are.
+            KeyError: there is no such class; the message lists the classes.
         """
         for row in self.classes:
             if row.class_name == class_name:
                 return row
-        raise KeyError(f"no class {class_name!r} among {[row.class_name for row in self.classes]}")
+        raise KeyError(f"no class {class_name!r}; choose one of {[row.class_name for row in self.classes]}")
 
 
 def summarise(scores: Iterable[Score]) -> Summary:
-    """Means per patient first, then mean, sd (n − 1) and median over patients (Sec. III-F, Figs. 6–7).
+    """Computes the means of each patient, then mean, sd (n − 1) and median over patients (Sec. III-F, Figs. 6–7).
 
-    No scores at all give one `FOREGROUND` row with n = 0 and NaN.
+    Without any scores, the result is one `FOREGROUND` row with n = 0 and NaN.
     """
     patients = tuple(patient_means(scores))
     by_class: dict[str, list[PatientScore]] = {}
@@ -88,10 +88,10 @@ def summarise(scores: Iterable[Score]) -> Summary:
 
 
 def format_table(summary: Summary, *, markdown: bool = False) -> str:
-    """The summary as an aligned table: mean ± sd over patients, n and misses beside every mean.
+    """Returns the summary as an aligned table, with mean ± sd over patients, numbers of patients and units, and misses.
 
-    Undefined numbers are printed as –. Columns: class; DC; 95HD in mm; 95HD in px; BDC; patients;
-    units; misses; and, only where there are any, units excluded because both masks were empty.
+    Undefined numbers are written as –. Columns: class; DC; 95HD in mm; 95HD in px; BDC; patients; units; misses; and,
+    if there are any, units that are excluded because both masks are empty.
     """
     with_excluded = any(row.excluded for row in summary.classes)
     header = ["class", *(_HEADINGS[measure] for measure in MEASURES), "patients", "units", "misses"]
@@ -101,20 +101,20 @@ def format_table(summary: Summary, *, markdown: bool = False) -> str:
         counts = [row.n_patients, row.n_units, row.misses] + ([row.excluded] if with_excluded else [])
         name = escape_markdown(row.class_name) if markdown else row.class_name
         body.append([name, *(_mean_sd(getattr(row, m)) for m in MEASURES), *map(str, counts)])
-    # The mean over classes stands apart from the classes it is made of.
+    # A rule separates the mean over the classes from the classes.
     return align_table(header, body, markdown=markdown, apart=1 if len(body) > 1 else 0)
 
 
 def align_table(header: Sequence[str], body: Sequence[Sequence[str]], *, markdown: bool, apart: int = 0) -> str:
-    """Cells as an aligned table, numbers to the right of a first column of words.
+    """Returns cells as an aligned table. The first column is aligned on the left, the others on the right.
 
     Args:
-        header: of each column.
-        body: rows of as many cells.
-        markdown: as a pipe table; else for the terminal.
-        apart: last rows that a rule stands above, in the terminal.
+        header: the heading of each column.
+        body: the rows, with one cell for each column.
+        markdown: return a Markdown table; otherwise a table for the terminal.
+        apart: in the terminal, a rule is above this number of last rows.
     """
-    # Markdown's rule takes two characters at least.
+    # The rule of a Markdown table has at least two characters in each column.
     widths = [max(2, *(len(line[i]) for line in [header, *body])) for i in range(len(header))]
 
     def align(cells: Sequence[str]) -> list[str]:
@@ -132,10 +132,10 @@ def align_table(header: Sequence[str], body: Sequence[Sequence[str]], *, markdow
 
 
 def write_scores(scores: Sequence[Score], summary: Summary, folder: str | Path) -> None:
-    """Writes scores.csv, patients.csv and summary.json into a folder, each atomically.
+    """Writes scores.csv, patients.csv and summary.json to a folder, each whole or not at all.
 
-    scores.csv has a row per patient, case, frame and class; patients.csv a row per patient and class
-    and one for the mean over classes; summary.json is strict JSON. NaN is an empty cell or null.
+    scores.csv has a row for each patient, case, frame and class. patients.csv has a row for each patient and class, and
+    one for the mean over the classes. summary.json is strict JSON. NaN is an empty cell or null.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -148,17 +148,17 @@ def write_scores(scores: Sequence[Score], summary: Summary, folder: str | Path) 
 
 
 def read_scores(path: str | Path) -> list[Score]:
-    """The scores of a scores.csv, equal to those that `write_scores` was given.
+    """Reads a scores.csv. The scores are equal to those that were given to `write_scores`.
 
     Raises:
-        ValueError: naming the file, where its columns are not those of a score or a cell is unreadable.
+        ValueError: the columns are not those of a score, or a cell cannot be read; the message names the file.
     """
     path = Path(path)
     fields = [field.name for field in dataclasses.fields(Score)]
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         if reader.fieldnames != fields:
-            raise ValueError(f"{path}: columns {reader.fieldnames}; a scores.csv has {fields}")
+            raise ValueError(f"{path}: the columns are {reader.fieldnames}; a scores.csv has {fields}")
         scores = []
         for row in reader:
             try:
@@ -174,7 +174,7 @@ def read_scores(path: str | Path) -> list[Score]:
                     )
                 )
             except (KeyError, TypeError, ValueError) as error:
-                raise ValueError(f"{path}, line {reader.line_num}: {error}; write the scores again") from error
+                raise ValueError(f"{path}, line {reader.line_num}: {error}; evaluate again") from error
     return scores
 
 
@@ -209,7 +209,7 @@ def _mean_sd(statistic: Statistic) -> str:
 
 
 def json_ready(value: Any) -> Any:
-    """The value with NaN and infinities, which strict JSON does not know, as None."""
+    """Returns the value with None in place of NaN and infinities, which strict JSON does not have."""
     if isinstance(value, dict):
         return {key: json_ready(item) for key, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):

@@ -1,12 +1,13 @@
 """The three measures of Sec. III-E: Dice (DC), 95 % Hausdorff distance (95HD) and boundary Dice (BDC).
 
-NumPy and SciPy only, pure functions on the native grid. Empty masks have one rule each, everywhere:
+These are pure functions on the native grid; they use only NumPy and SciPy. The rules for empty masks are the same in
+the whole project:
 
 | prediction | truth | DC, BDC | 95HD | counted as |
 |---|---|---|---|---|
 | empty | empty | 1 | 0 | `empty`; left out of the means with `exclude_empty=True` |
-| empty | drawn | 0 | the image's diagonal | a miss, never dropped |
-| drawn | empty | 0 | the image's diagonal | a miss, never dropped |
+| empty | not empty | 0 | diagonal of the image | a miss, always part of the means |
+| not empty | empty | 0 | diagonal of the image | a miss, always part of the means |
 """
 
 import dataclasses
@@ -22,7 +23,7 @@ FOREGROUND = "foreground"
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """The measures of one class in one unit: one time frame's (Z, H, W) volume.
+    """The measures of one class in one unit: the volume (Z, H, W) of one frame.
 
     Attributes:
         patient: id of the patient.
@@ -31,11 +32,11 @@ class Score:
         class_name: the foreground class.
         dc: Dice coefficient (Eq. 3 without ε).
         hd95_mm: 95HD in mm.
-        hd95_px: 95HD over the mean in-plane pixel spacing, so in pixels.
+        hd95_px: 95HD divided by the mean in-plane spacing, in px.
         bdc: boundary Dice coefficient.
         miss: exactly one of the two masks is empty.
-        empty: both masks are empty. The measures are then 1, 0, 0, 1, or all NaN where the caller
-            asked for such units to stay out of the means.
+        empty: both masks are empty. The measures are then 1, 0, 0, 1, or all NaN if such units are excluded from the
+            means.
     """
 
     patient: str
@@ -52,15 +53,15 @@ class Score:
 
 @dataclasses.dataclass(frozen=True)
 class PatientScore:
-    """One patient's mean measures for one class, or for the mean over classes (`FOREGROUND`).
+    """The mean measures of one patient for one class, or for the mean over the classes (`FOREGROUND`).
 
     Attributes:
         patient: id of the patient.
         class_name: the class, or `FOREGROUND`.
-        n_units: units in the means (for `FOREGROUND`: summed over classes).
-        misses: how many of them are misses.
-        excluded: units left out because both masks were empty.
-        dc, hd95_mm, hd95_px, bdc: means over the units; NaN where there is none.
+        n_units: number of units in the means (for `FOREGROUND`: the sum over the classes).
+        misses: number of these units that are misses.
+        excluded: number of units that are left out because both masks are empty.
+        dc, hd95_mm, hd95_px, bdc: means over the units; NaN if there are none.
     """
 
     patient: str
@@ -75,7 +76,7 @@ class PatientScore:
 
 
 def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Dice coefficient of two boolean masks of one shape (Eq. 3 without ε); 1 where both are empty.
+    """Returns the Dice coefficient of two boolean masks (Eq. 3 without ε); 1 if both are empty.
 
     Raises:
         ValueError: the shapes differ.
@@ -89,9 +90,9 @@ def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
 
 
 def boundary(mask: np.ndarray) -> np.ndarray:
-    """One-pixel boundary, mask XOR erode(mask), of every (H, W) plane of a boolean mask (Sec. III-E).
+    """Returns the one-pixel boundary, mask XOR erode(mask), of every plane (H, W) of a boolean mask (Sec. III-E).
 
-    The erosion takes the four in-plane neighbours, and whatever lies beyond the image is background.
+    The erosion uses the four neighbours in the plane. Everything outside the image is background.
 
     Args:
         mask: (..., H, W) boolean.
@@ -100,11 +101,11 @@ def boundary(mask: np.ndarray) -> np.ndarray:
         (..., H, W) boolean.
 
     Raises:
-        ValueError: fewer than two axes.
+        ValueError: the mask has fewer than two axes.
     """
     mask = np.asarray(mask, bool)
     if mask.ndim < 2:
-        raise ValueError(f"a mask of shape {mask.shape} has no plane; pass (..., H, W)")
+        raise ValueError(f"the shape of the mask is {mask.shape}; pass (..., H, W)")
     eroded = mask.copy()
     eroded[..., 1:, :] &= mask[..., :-1, :]
     eroded[..., :-1, :] &= mask[..., 1:, :]
@@ -116,40 +117,40 @@ def boundary(mask: np.ndarray) -> np.ndarray:
 
 
 def boundary_dice(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Boundary Dice (BDC, Sec. III-E): the Dice of the two masks' one-pixel in-plane boundaries.
+    """Returns the boundary Dice (BDC, Sec. III-E): the Dice of the one-pixel in-plane boundaries of two masks.
 
     Args:
-        prediction: (..., H, W) boolean, at the native grid.
-        truth: the same shape.
+        prediction: (..., H, W) boolean, on the native grid.
+        truth: a mask of the same shape.
 
     Raises:
-        ValueError: the shapes differ, or have fewer than two axes.
+        ValueError: the shapes differ or have fewer than two axes.
     """
     _require_same_shape(prediction, truth)
     return dice(boundary(prediction), boundary(truth))
 
 
 def surface_distances(a: np.ndarray, b: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
-    """Distance in mm from every surface voxel of `a` to the nearest surface voxel of `b`.
+    """Returns the distance in mm from every surface voxel of `a` to the nearest surface voxel of `b`.
 
-    A surface is mask XOR erosion by the face neighbours in all of the mask's dimensions, the border
-    of the image treated as background; distances are between voxel centres.
+    The surface is mask XOR erode(mask). The erosion uses the face neighbours in all dimensions of the mask. Everything
+    outside the image is background. Distances are those between voxel centres.
 
     Args:
         a: boolean mask, (H, W) or (Z, H, W), not empty.
-        b: the same shape, not empty.
-        spacing_mm: distance of voxel centres along each axis of the masks.
+        b: boolean mask of the same shape, not empty.
+        spacing_mm: distance between voxel centres along each axis of the masks.
 
     Returns:
         (number of surface voxels of a,) float64 mm, in the order of `np.nonzero`.
 
     Raises:
-        ValueError: shapes differ, the spacing does not fit them, or a mask is empty.
+        ValueError: the shapes differ, the spacing does not fit them, or a mask is empty.
     """
     a, b = np.asarray(a, bool), np.asarray(b, bool)
     spacing = _require_spacing(a, b, spacing_mm)
     if not a.any() or not b.any():
-        raise ValueError("an empty mask has no surface; hausdorff95 gives empty masks a defined distance")
+        raise ValueError("an empty mask has no surface; use hausdorff95, which has a rule for empty masks")
     surface_a, surface_b = _surfaces(a, b)
     return _distances(surface_a, surface_b, spacing)
 
@@ -162,26 +163,26 @@ def hausdorff95(
     pooled: bool = False,
     percentile: float = 95,
 ) -> float:
-    """95 % Hausdorff distance (95HD, Sec. III-E, [24]) between two masks' surfaces, in mm.
+    """Returns the 95 % Hausdorff distance (95HD, Sec. III-E, [24]) between the surfaces of two masks, in mm.
 
-    The default is the larger of the two directed percentiles. A mask of one slice is measured in its
-    plane, since in 3D every voxel of it would be surface. Both empty → 0; one empty → the physical
-    diagonal of the image, which no real distance reaches.
+    The default is the larger of the two directed percentiles. A mask of one slice is measured in its plane, because in
+    3D all its voxels would be on the surface. If both masks are empty, the distance is 0. If one mask is empty, it is
+    the diagonal of the image in mm, which is larger than all other distances.
 
     Args:
         prediction: boolean mask, (H, W) or (Z, H, W).
-        truth: the same shape.
-        spacing_mm: distance of voxel centres along each axis of the masks.
-        pooled: take one percentile over the distances of both directions together.
-        percentile: in (0, 100]; 100 is the Hausdorff distance itself.
+        truth: boolean mask of the same shape.
+        spacing_mm: distance between voxel centres along each axis of the masks.
+        pooled: use one percentile over the distances of both directions together.
+        percentile: in (0, 100]; 100 gives the Hausdorff distance.
 
     Raises:
-        ValueError: shapes differ, the spacing does not fit them, or the percentile is out of range.
+        ValueError: the shapes differ, the spacing does not fit them, or the percentile is outside its range.
     """
     prediction, truth = np.asarray(prediction, bool), np.asarray(truth, bool)
     spacing = _require_spacing(prediction, truth, spacing_mm)
     if not 0 < percentile <= 100:
-        raise ValueError(f"percentile {percentile} is outside (0, 100]")
+        raise ValueError(f"the percentile is {percentile}; pass a number above 0, at most 100")
     if prediction.ndim == 3 and prediction.shape[0] == 1:
         prediction, truth, spacing = prediction[0], truth[0], spacing[1:]
     any_prediction, any_truth = prediction.any(), truth.any()
@@ -208,44 +209,45 @@ def score_case(
     exclude_empty: bool = False,
     pooled: bool = False,
 ) -> list[Score]:
-    """Scores of every foreground class in every time frame of one study (Sec. III-E).
+    """Scores every foreground class in every frame of one study (Sec. III-E).
 
-    The unit is one frame's (Z, H, W) volume: a cine is scored frame by frame, a volume once.
+    A unit is the volume (Z, H, W) of one frame: a cine is scored frame by frame, a volume once.
 
     Args:
         prediction: (T, Z, H, W) integer class indices on the native grid.
-        truth: the same shape.
+        truth: class indices of the same shape.
         spacing_mm: (slice, row, column) in mm.
         classes: names by index; 0 is the background and is not scored.
         patient: id of the patient.
         case: id of the study.
-        exclude_empty: give NaN instead of 1, 0, 0, 1 where both masks are empty. Such a unit keeps
-            its row, marked `empty`, and stays out of every mean. A miss is never left out.
+        exclude_empty: if both masks of a unit are empty, its measures are NaN instead of 1, 0, 0, 1. The unit keeps its
+            row, marked as `empty`, but is not part of any mean. A miss is never left out.
         pooled: see `hausdorff95`.
 
     Returns:
-        One score per frame and foreground class, frames outermost.
+        One score for each frame and foreground class, sorted by frame.
 
     Raises:
-        ValueError: shapes differ or are not (T, Z, H, W), or a class index has no name.
+        ValueError: the shapes differ or are not (T, Z, H, W), or a class index has no name.
     """
     prediction, truth = np.asarray(prediction), np.asarray(truth)
     if prediction.shape != truth.shape:
         raise ValueError(
-            f"{case}: prediction {prediction.shape} and truth {truth.shape} differ in shape; "
-            "score on the study's native grid"
+            f"{case}: prediction {prediction.shape}, truth {truth.shape}; pass both on the native grid of the study"
         )
     if truth.ndim != 4 or truth.size == 0:
-        raise ValueError(f"{case}: masks of shape {truth.shape}; a study is (T, Z, H, W), none empty")
+        raise ValueError(f"{case}: the shape of the masks is {truth.shape}; pass (T, Z, H, W), not empty")
     for name, array in (("prediction", prediction), ("truth", truth)):
         if not np.issubdtype(array.dtype, np.integer):
-            raise ValueError(f"{case}: {name} is {array.dtype}; class indices are integers (uint8)")
+            raise ValueError(f"{case}: {name} is {array.dtype}; pass integer class indices (uint8)")
         lowest, highest = int(array.min()), int(array.max())
         if lowest < 0 or highest >= len(classes):
             bad = lowest if lowest < 0 else highest
-            raise ValueError(f"{case}: {name} has class index {bad}, but there are {len(classes)}: {tuple(classes)}")
+            raise ValueError(
+                f"{case}: {name} has class index {bad}, but there are {len(classes)} classes: {tuple(classes)}"
+            )
     if len(spacing_mm) != 3:
-        raise ValueError(f"{case}: spacing {tuple(spacing_mm)}; pass (slice, row, column) in mm")
+        raise ValueError(f"{case}: the spacing is {tuple(spacing_mm)}; pass (slice, row, column) in mm")
     pixel_mm = (float(spacing_mm[1]) + float(spacing_mm[2])) / 2
     scores = []
     for frame in range(truth.shape[0]):
@@ -276,10 +278,10 @@ def score_case(
 
 
 def patient_means(scores: Iterable[Score]) -> list[PatientScore]:
-    """Means per patient and class over all frames and cases, then per patient over the classes.
+    """Averages the scores for each patient and class over all frames and cases, and then over the classes.
 
-    The paper's Figs. 6 and 7 are over patients, so that a patient with more frames weighs no more.
-    `FOREGROUND` is the unweighted mean of the patient's classes that have any unit.
+    Figs. 6 and 7 of the paper are over patients: a patient with more frames does not count more. `FOREGROUND` is the
+    unweighted mean over the classes of the patient that have a unit.
 
     Returns:
         For each patient, in order of appearance: the classes in order of appearance, then `FOREGROUND`.
@@ -308,7 +310,7 @@ def patient_means(scores: Iterable[Score]) -> list[PatientScore]:
 
 
 def _patient_score(patient: str, class_name: str, scores: list[Score]) -> PatientScore:
-    # Only an excluded unit is NaN, and it is NaN in all measures at once.
+    # Only excluded units are NaN, and they are NaN in all measures.
     scored = [score for score in scores if not math.isnan(score.dc)]
     return PatientScore(
         patient=patient,
@@ -326,22 +328,22 @@ def _mean(values: list[float]) -> float:
 
 def _require_same_shape(a: np.ndarray, b: np.ndarray) -> None:
     if np.shape(a) != np.shape(b):
-        raise ValueError(f"masks of shapes {np.shape(a)} and {np.shape(b)} differ; compare on one grid")
+        raise ValueError(f"the shapes of the masks are {np.shape(a)} and {np.shape(b)}; pass masks on the same grid")
 
 
 def _require_spacing(a: np.ndarray, b: np.ndarray, spacing_mm: Sequence[float]) -> tuple[float, ...]:
     _require_same_shape(a, b)
     spacing = tuple(float(s) for s in spacing_mm)
     if len(spacing) != a.ndim or not all(math.isfinite(s) and s > 0 for s in spacing):
-        raise ValueError(f"spacing {spacing} mm for masks of shape {a.shape}; pass one positive number per axis")
+        raise ValueError(f"spacing {spacing} mm, masks of shape {a.shape}; pass one positive number for each axis")
     return spacing
 
 
 def _surfaces(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Surfaces of two non-empty masks on their joint bounding box, with room of one voxel around it.
+    """Returns the surfaces of two non-empty masks in their common bounding box, which is enlarged by one voxel.
 
-    Nothing outside the box can be a surface or nearer than what is inside, so the distances stay the
-    same, and the distance transform of a heart in a 512×512 frame becomes ten times cheaper.
+    There is no surface outside this box, so the distances are the same. The distance transform of a heart in a frame of
+    512×512 px becomes ten times cheaper.
     """
     both = a | b
     window = tuple(

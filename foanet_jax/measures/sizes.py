@@ -15,11 +15,11 @@ NAME = "sizes.csv"
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """How large one structure is in one frame.
+    """The size of one structure in one frame.
 
     Attributes:
         patient, case, frame, class_name: what was measured.
-        unit: "mm²" of a single slice, "ml" of a stack.
+        unit: "mm²" for a single slice, "ml" for a stack.
         prediction, truth: the size in that unit.
     """
 
@@ -41,13 +41,13 @@ def measure_sizes(
     patient: str,
     case: str,
 ) -> list[Size]:
-    """Voxels counted times their size, for each frame and foreground class.
+    """Measures the size of each foreground class in each frame: the number of voxels times their size.
 
     Args:
         prediction, truth: (T, Z, H, W) class indices.
-        spacing_mm: of slices, rows and columns.
+        spacing_mm: spacing of slices, rows and columns.
         classes: names by index, background first.
-        patient, case: whose.
+        patient, case: ids of the patient and the study.
     """
     depth, row, column = (float(value) for value in spacing_mm)
     single = truth.shape[1] == 1
@@ -70,7 +70,7 @@ def write_sizes(sizes: Iterable[Size], folder: Path) -> None:
 
 
 def read_sizes(folder: Path) -> list[Size]:
-    """What `write_sizes` wrote, none where there is no such file."""
+    """Reads what `write_sizes` wrote; an empty list if there is no such file."""
     if not (folder / NAME).exists():
         return []
     with (folder / NAME).open(newline="", encoding="utf-8") as file:

@@ -166,7 +166,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path):
 def test_reading_names_the_file_and_the_line(tmp_path):
     path = tmp_path / "scores.csv"
     path.write_text("a,b\n1,2\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"scores\.csv: columns \['a', 'b'\]"):
+    with pytest.raises(ValueError, match=r"scores\.csv: the columns are \['a', 'b'\]"):
         evaluation.read_scores(path)
     scores = [score("a", "cavity", 0.8)]
     evaluation.write_scores(scores, evaluation.summarise(scores), tmp_path)

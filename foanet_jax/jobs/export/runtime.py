@@ -113,7 +113,7 @@ class Model:
             box = better
             mask = self._segment(frames, voxels.shape, box, spacing, memory_bytes)
         if not mask.any():
-            flags.append("nothing segmented: the mask is empty")
+            flags.append("nothing was segmented: the mask is empty")
         return Found(mask, box, tuple(flags))
 
     def _localize(self, stage, frames, shape, spacing, memory_bytes) -> tuple[Box, list[str]]:
@@ -127,10 +127,10 @@ class Model:
         foreground = keep_greatest(np.concatenate(parts).reshape(shape))
         box = self._box_of(foreground)
         if box is None:
-            return everything, ["nothing localized: the whole image was segmented"]
+            return everything, ["the heart was not found: the whole image was segmented"]
         seen = np.asarray(foreground.any((0, 1)))
         at_border = seen[[0, -1]].any() or seen[:, [0, -1]].any()
-        return box, ["the localized object touches the border of the image"] if at_border else []
+        return box, ["the heart touches the border of the image"] if at_border else []
 
     def _box_of(self, mask: np.ndarray) -> Box | None:
         """Returns the box around the foreground of (T, Z, H, W), with the margin; None if there is no foreground."""
