@@ -1,4 +1,4 @@
-"""What a data set lists before it loads anything."""
+"""References to studies, which a data set lists before it loads anything."""
 
 import dataclasses
 import functools
@@ -16,21 +16,21 @@ from foanet_jax.data.study import Grid, Study
 from foanet_jax.system.errors import InputError
 
 _LONGEST_CASE = 200  # bytes
-# Windows cannot have files of these names, whatever their ending.
+# Windows does not allow files with these names, whatever their suffix.
 _RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))}
 
 
 @dataclasses.dataclass(frozen=True)
 class StudyRef:
-    """A study that can be loaded: enough to make folds from, without its voxels.
+    """A study that can be loaded. It has what is needed to make folds, but no voxels.
 
     Attributes:
         patient: id of the patient, as in the study.
         case: unique id of the study, safe as a file name.
-        group: clinical group, where the data set knows one.
-        load: reads the study; raises InputError where its files cannot be used.
-        load_voxels: reads what `load` has as voxels, without the labels; None for studies that are made, not read.
-        load_grid: reads the header alone; None where only loading the study tells its grid.
+        group: clinical group; None if the data set does not give one.
+        load: reads the study; raises InputError if its files cannot be used.
+        load_voxels: reads only the voxels, without the labels; None for studies that are computed, not read.
+        load_grid: reads only the header; None if the grid is known only after loading.
         source: of input to predict on, the file or folder as the user named it, or relative to the named folder.
     """
 
@@ -44,7 +44,7 @@ class StudyRef:
 
 
 def grid_of(ref: StudyRef) -> Grid:
-    """The grid of a study, from its header where that is enough."""
+    """Returns the grid of a study, from its header if that is enough."""
     if ref.load_grid is not None:
         return ref.load_grid()
     study = ref.load()
@@ -53,7 +53,7 @@ def grid_of(ref: StudyRef) -> Grid:
 
 
 def kept_in_memory(refs: Iterable[StudyRef], most_bytes: int = 2 * 2**30) -> list[StudyRef]:
-    """The same studies, each read or made only once as long as what was read stays below `most_bytes`."""
+    """Returns the same studies. Each is read or computed only once, while all of them need less than `most_bytes`."""
     kept: dict[str, Study] = {}
 
     def once(ref: StudyRef) -> Study:
@@ -69,22 +69,22 @@ def kept_in_memory(refs: Iterable[StudyRef], most_bytes: int = 2 * 2**30) -> lis
 
 
 def require_root(root: str | Path) -> Path:
-    """The data set's folder, once it is there.
+    """Returns the folder of the data set if it exists.
 
     Raises:
-        InputError: "missing-root" where there is no such folder.
+        InputError: "missing-root" if there is no such folder.
     """
     root = Path(root)
     if not root.exists():
-        raise InputError("missing-root", f"{root}: no such folder; pass the folder that the data set was unpacked to")
+        raise InputError("missing-root", f"{root}: no such folder; name the folder to which the data set was unpacked")
     if not root.is_dir():
-        raise InputError("missing-root", f"{root}: not a folder; pass the folder that the data set was unpacked to")
+        raise InputError("missing-root", f"{root}: not a folder; name the folder to which the data set was unpacked")
     return root
 
 
 def empty_root(root: Path, looked_for: str) -> InputError:
-    """The error of a folder that holds nothing of the data set."""
-    return InputError("empty-root", f"{root}: found none of {looked_for}; pass the folder that holds them")
+    """Returns the error for a folder that contains nothing of the data set."""
+    return InputError("empty-root", f"{root}: contains none of {looked_for}; name the folder that contains them")
 
 
 def raise_problems(root: Path, problems: Sequence[str]) -> None:
@@ -96,7 +96,7 @@ def raise_problems(root: Path, problems: Sequence[str]) -> None:
 
 
 def visible(paths: Iterable[Path]) -> list[Path]:
-    """The paths in order of name (2 before 10), without hidden ones: macOS leaves `._x` beside x."""
+    """Returns the paths sorted by name (2 before 10), without hidden files such as `._x`, which macOS makes for x."""
     return sorted((path for path in paths if not path.name.startswith(".")), key=lambda path: natural_key(path.name))
 
 
@@ -120,27 +120,27 @@ def existing(path: Path) -> list[Path]:
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sorts patient2 before patient10."""
+    """Returns a key that sorts patient2 before patient10."""
     parts = re.split(r"([0-9]+)", name)
     return [(0, int(part), "") if place % 2 else (1, 0, part) for place, part in enumerate(parts)]
 
 
 def safe_case(stem: str, taken: set[str]) -> str:
-    """A case id made from a name, safe as a file name on every file system, and not yet in `taken`.
+    """Makes a case id from a name. It is safe as a file name on every file system, and it is not in `taken`.
 
-    Letters, digits and accents of every script stay (in Unicode's composed form, NFC), and so do `.`, `_` and `-`.
-    Everything else becomes `_`: spaces, control characters, `/`, and bytes that are not UTF-8. A name in which
-    nothing else is left gets a checksum of itself, so that the id depends on this name alone. Only a true clash
-    with an id in `taken` adds a number.
+    Letters, digits and accents of every script are kept (in Unicode's composed form, NFC), and so are `.`, `_` and `-`.
+    Everything else becomes `_`: spaces, control characters, `/`, and bytes that are not UTF-8. If nothing of the name
+    is left, the id is a checksum of the name, so that it depends only on this name. If the id is in `taken`, a number
+    is added.
 
     Args:
         stem: the name of a file or folder.
-        taken: ids so far, case-folded, because some file systems do not tell case apart; the new id is added.
+        taken: the ids so far, case-folded, because some file systems ignore case. The new id is added.
     """
     composed = unicodedata.normalize("NFC", stem)
     kept = "".join(character if _is_kept(character) else " " for character in composed)
     base = "_".join(kept.split()).strip("._")
-    # In bytes, because that is what file systems limit; the endings of files still have to fit.
+    # The limit is in bytes, as in file systems. It leaves room for the suffixes of files.
     base = base.encode()[:_LONGEST_CASE].decode(errors="ignore").strip("._")
     if not base:
         checksum = zlib.crc32(stem.encode("utf-8", errors="surrogatepass"))

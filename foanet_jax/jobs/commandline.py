@@ -1,4 +1,4 @@
-"""How a program starts and ends: it reads its options, and reports bad input in one line."""
+"""Start and end of a program: it reads the options, and reports wrong input in one line."""
 
 import contextlib
 import dataclasses
@@ -20,20 +20,20 @@ from foanet_jax.system.errors import InputError, did_you_mean, printable
 
 HELP = ("--help", "-help", "-h", "--helpshort", "-?")
 WHOLE_HELP = ("--helpfull", "-helpfull")
-INTERRUPTED = 128  # plus the number of the signal, as shells have it
+INTERRUPTED = 128  # plus the number of the signal, as in shells
 BAD_INPUT = 2
 EXPERIMENTS = "experiment files are in the folder experiments/ of the project's source code"
 
 
 @dataclasses.dataclass(frozen=True)
 class Given:
-    """What the command line says.
+    """The contents of a command line.
 
     Attributes:
-        job: the job's name.
-        values: of every option that the job reads, defaults included.
-        config: the experiment with its overrides; None where none was read.
-        command: what the user typed, for the record of a run; with Python before it, it starts the program again.
+        job: the name of the job.
+        values: the values of all options that the job reads, with their defaults.
+        config: the experiment with its overrides; None if none was read.
+        command: what the user typed, for the record of a run. With Python before it, it starts the program again.
     """
 
     job: str
@@ -48,13 +48,13 @@ class Given:
 def start(
     words: Sequence[str], work: Callable[[Given], int | None], *, program: str, default: Path | None = None
 ) -> NoReturn:
-    """Runs a program to its end: 0, 1 where something failed, 2 for bad input, 130 for Ctrl-C.
+    """Runs a program and exits with its status: 0, 1 if a part failed, 2 for wrong input, 130 after Ctrl-C.
 
     Args:
         words: sys.argv.
         work: the job; it returns the exit status.
         program: `helping.FOANET` or `helping.RUN_PY`.
-        default: the experiment of a command that names none.
+        default: the experiment for a command that does not name one.
     """
 
     def run() -> int | None:
@@ -69,7 +69,7 @@ def start(
 
 
 def end(work: Callable[[], int | None]) -> NoReturn:
-    """Does the work of a program and exits with its status; see `start`."""
+    """Runs the work of a program and exits with its status; see `start`."""
     try:
         startup.hide_warnings()
         status = work() or 0
@@ -78,14 +78,14 @@ def end(work: Callable[[], int | None]) -> NoReturn:
     for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
         try:
             stream.flush()
-        except (OSError, ValueError):  # Nobody reads it any more, as after `| head -1`.
+        except (OSError, ValueError):  # The reader has gone, as after `| head -1`.
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), number)
     sys.exit(status)
 
 
 def information(words: Sequence[str], *, program: str) -> str:
-    """The help or the version, where the command line asks for them; else ""."""
+    """Returns the help or the version if the command line asks for them; else ""."""
     given = list(words[1:])
     given = given[: given.index("--")] if "--" in given else given
     if "--version" in given:
@@ -100,7 +100,7 @@ def information(words: Sequence[str], *, program: str) -> str:
 
 
 def _job_of(words: Sequence[str], program: str) -> str:
-    """The job that a command line with a word for help names, or ""."""
+    """Returns the job in a command line that asks for help, or ""."""
     words = [word for word in words if word not in (*HELP, *WHOLE_HELP)]
     if program == helping.FOANET:
         first = next((word for word in words if not word.startswith("-")), "")
@@ -125,10 +125,10 @@ def read(words: Sequence[str], *, program: str, default: Path | None = None) -> 
     Args:
         words: sys.argv.
         program: `helping.FOANET`, whose first word is the job, or `helping.RUN_PY`.
-        default: the experiment of a command that names none.
+        default: the experiment for a command that does not name one.
 
     Raises:
-        InputError: an option is missing, mistyped, left over or not read by this job, or the experiment is wrong.
+        InputError: an option is missing, misspelt, left over or not read by this job, or the experiment is wrong.
     """
     rest = _expanded(words[1:])
     before = ["-m", "foanet_jax"] if Path(words[0]).name == "__main__.py" else [words[0]]
@@ -149,7 +149,7 @@ def read(words: Sequence[str], *, program: str, default: Path | None = None) -> 
     found, _ = _scan(rest)
     rows = options_of(name)
     if program == helping.RUN_PY:
-        rows.setdefault("workdir", KNOWN["workdir"])  # It has always taken this option, whatever the job.
+        rows.setdefault("workdir", KNOWN["workdir"])  # run.py has always accepted this option for every job.
     _require_read([option for option, _ in found], name, rows, short=short, spelt=spelt)
     if job.config != "refused" and "config" not in [option for option, _ in found]:
         needed = job.config == "required" or not _names_all(found, rest, job.arguments)
@@ -175,15 +175,15 @@ def read(words: Sequence[str], *, program: str, default: Path | None = None) -> 
 def read_options(
     rows: Mapping[str, Option], words: Sequence[str], *, positional: Sequence[str] = ()
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """The values of options, and the experiment where one is named.
+    """Reads the values of options, and the experiment if one is named.
 
     Args:
-        rows: the options that there are, by name.
-        words: of the command line, without the program.
-        positional: options whose values may stand without their names, in this order.
+        rows: the known options, by name.
+        words: the words of the command line, without the program.
+        positional: options whose values may be given without their names, in this order.
 
     Raises:
-        InputError: an option is mistyped, left over or has a value that it cannot have, or the experiment is wrong.
+        InputError: an option is misspelt, left over or has a value that is not allowed, or the experiment is wrong.
     """
     from absl import flags
 
@@ -208,7 +208,7 @@ def read_options(
     values = {name: holder[name].value for name in rows}
     places = [name for name in positional if not holder[name].present]
     for place, name in enumerate(places):
-        if left and rows[name].kind == "many":  # It takes all but what the options after it need.
+        if left and rows[name].kind == "many":  # It takes all words that the options after it do not need.
             count = max(1, len(left) - len(places[place + 1 :]))
             values[name], left = left[:count], left[count:]
         elif left:
@@ -244,7 +244,7 @@ def _define(option: Option, holder: Any, words: Sequence[str]) -> None:
 
 
 def _expanded(words: Sequence[str]) -> list[str]:
-    """The words with those of each --flagfile in its place."""
+    """Returns the words, with each --flagfile replaced by the words in this file."""
     from absl import flags
 
     try:
@@ -259,7 +259,7 @@ KNOWN = {option.name: option for option in OPTIONS}
 def _scan(
     words: Sequence[str], rows: Mapping[str, Option] | None = None
 ) -> tuple[list[tuple[str, str | None]], list[str]]:
-    """The options of a command line with their values, and the words that are none, without running an experiment."""
+    """Returns the options with their values, and the words that are not options. It does not run the experiment."""
     rows = KNOWN if rows is None else rows
     found: list[tuple[str, str | None]] = []
     left: list[str] = []
@@ -290,7 +290,7 @@ def _is_switch(name: str, rows: Mapping[str, Option]) -> bool:
 
 
 def _without_mode(words: Sequence[str]) -> tuple[list[str], str]:
-    """The words without --mode, and its last value."""
+    """Returns the words without --mode, and the last value of --mode."""
     kept, chosen, place = [], "", 0
     while place < len(words):
         name, assigned, value = words[place].lstrip("-").partition("=")
@@ -306,16 +306,16 @@ def _without_mode(words: Sequence[str]) -> tuple[list[str], str]:
 
 
 def _names_all(found: Sequence[tuple[str, str | None]], words: Sequence[str], names: Sequence[str]) -> bool:
-    """Whether a command line has the values of some options, with or without their names."""
+    """Returns whether a command line has the values of all these options, with or without their names."""
     named = {name for name, _ in found}
     return len(_scan(words)[1]) >= len([name for name in names if name not in named])
 
 
 def _require_read(names: Sequence[str], job: str, own: Mapping[str, Option], *, short: str, spelt: str) -> None:
-    """Checks that the job reads each of the options.
+    """Checks that the job reads all of the options.
 
     Raises:
-        InputError: it does not read one, or there is no such option.
+        InputError: the job does not read an option, or there is no such option.
     """
     for full in names:
         name = full.partition(".")[0]
@@ -333,10 +333,10 @@ def _require_read(names: Sequence[str], job: str, own: Mapping[str, Option], *, 
 
 
 def _require_experiment(value: str) -> None:
-    """Checks that an experiment file exists, and lets it import its package.
+    """Checks that an experiment file exists, and makes its package importable.
 
     Raises:
-        InputError: "missing-file" where there is no such file.
+        InputError: "missing-file" if there is no such file.
     """
     path = Path(value.partition(":")[0])
     if not path.is_file():
@@ -352,14 +352,14 @@ def _require_experiment(value: str) -> None:
 
 
 def paths(value: str | None) -> list[Path]:
-    """The paths of an option, with commas between them."""
+    """Returns the paths in the value of an option, which are separated by commas."""
     return [Path(name) for name in (value or "").split(",") if name]
 
 
 def inputs(values: Sequence[str]) -> list[Path]:
-    """The files, folders and patterns of an option that can be given several times.
+    """Returns the files, folders and patterns of an option that can be given several times.
 
-    Commas separate them, but a file or folder whose name contains a comma is one path.
+    They are separated by commas. A file or folder that exists and has a comma in its name is one path.
     """
     found: list[Path] = []
     for value in values:
@@ -369,7 +369,7 @@ def inputs(values: Sequence[str]) -> list[Path]:
 
 
 def whole_numbers(option: str, values: Sequence[str]) -> list[int]:
-    """The values of an option as whole numbers.
+    """Returns the values of an option as whole numbers.
 
     Raises:
         InputError: a value is not a whole number.
@@ -383,7 +383,7 @@ def whole_numbers(option: str, values: Sequence[str]) -> list[int]:
 
 
 def spacing(values: Sequence[str]) -> list[float] | None:
-    """The values of --spacing_mm: distances of slices, rows and columns; None without the option.
+    """Returns the values of --spacing_mm: the distances of slices, rows and columns; None without the option.
 
     Raises:
         InputError: a value is not a number.
@@ -400,21 +400,21 @@ def spacing(values: Sequence[str]) -> list[float] | None:
 
 @contextlib.contextmanager
 def ending_in_order(go_on: str) -> Iterator[None]:
-    """Ends a program in order when it is told to, with a line that says how to go on; see `interruption`."""
+    """When a signal ends the program: ends in order, with a line that says how to continue; see `interruption`."""
     try:
         with interruption.ending_in_order():
             yield
     except interruption.Interrupted as stop:
-        sys.stdout.write(f"{stop.message}; go on with {go_on}\n")
+        sys.stdout.write(f"{stop.message}; to continue, use {go_on}\n")
         raise
 
 
 @contextlib.contextmanager
 def interruptible(note: str) -> Iterator[None]:
-    """Ends a program at once when it is told to, with a line and the exit status of the signal.
+    """When a signal ends the program: ends at once, with a line and the exit status of the signal.
 
     Args:
-        note: what is left, and how to go on.
+        note: which results exist, and how to continue.
     """
     try:
         with interruption.ending_in_order():
@@ -429,9 +429,9 @@ def interruptible(note: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def training_together(coordinator: str, processes: int, process: int | None) -> Iterator[None]:
-    """A block that several processes do together, see `distributed.join`; a single one is on its own.
+    """A block that several processes run together, see `distributed.join`; a single process runs it alone.
 
-    A process that fails ends at once, so that the others, which wait for it, notice.
+    A process that fails ends at once, so that the others, which wait for it, notice it.
     """
     from foanet_jax.system import distributed
 
@@ -445,7 +445,7 @@ def training_together(coordinator: str, processes: int, process: int | None) -> 
         yield
     except BaseException as error:
         if not distributed.joined():
-            raise  # All have parted.
+            raise  # The processes have separated in order.
         status = _report(error)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -454,7 +454,7 @@ def training_together(coordinator: str, processes: int, process: int | None) -> 
 
 
 def _report(error: BaseException) -> int:
-    """Reports what ends the program, and returns its exit status."""
+    """Reports the error that ends the program, and returns the exit status."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     if _cause(error, KeyboardInterrupt):
@@ -474,14 +474,14 @@ Kind = TypeVar("Kind", bound=BaseException)
 
 
 def _cause(error: BaseException | None, kind: type[Kind]) -> Kind | None:
-    """The error, or the one behind it, that is of a kind: the import of a compiled module hides what ended it."""
+    """Returns the error of this kind, or an error of this kind that caused it; the import of a module may hide it."""
     while error is not None and not isinstance(error, kind):
         error = error.__cause__ or error.__context__
     return error
 
 
 def _as_input_error(error: BaseException) -> InputError | None:
-    """The error to report in one line; None where it is a mistake of the program."""
+    """Returns the error to report in one line; None if the error is a bug in the program."""
     if isinstance(error, InputError):
         return error
     if isinstance(error, OSError):

@@ -6,15 +6,15 @@ from pathlib import Path
 
 
 def main() -> None:
-    """The command `foanet`: runs the job that its first word names."""
+    """The command `foanet`: runs the job in its first word."""
     start("foanet")
 
 
 def start(program: str, default: Path | None = None) -> None:
     """Runs a program to its end; see `commandline.start`.
 
-    Until the job begins, Ctrl-C ends it without a word: a compiled module whose import is interrupted may fail
-    in ways of its own.
+    Until the job starts, Ctrl-C ends the program without a message, because a compiled module whose import is
+    interrupted may fail in any way.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,6 +1,6 @@
-"""The jobs by name: each hands the values of its options to the functions that do the work.
+"""The jobs by name: each passes the values of its options to the functions that do the work.
 
-A job's modules are imported when it runs: help and errors in the command must not wait for JAX.
+The modules of a job are imported when it runs, so that help and errors in the command do not wait for JAX.
 """
 
 import logging
@@ -34,7 +34,7 @@ def run(given: Given) -> None:
     from foanet_jax.system import distributed
 
     train(given)
-    if distributed.is_first():  # It does the rest alone.
+    if distributed.is_first():  # The first process does the rest alone.
         evaluate(given)
 
 
@@ -57,7 +57,7 @@ def train(given: Given) -> None:
 
 
 def evaluate(given: Given) -> None:
-    """Evaluates the networks of one or several runs, and reports where there were test patients."""
+    """Evaluates the networks of one or several runs, and writes the report if there were test patients."""
     from foanet_jax.jobs.experiment import evaluating
 
     runs = commandline.paths(given["checkpoint"]) or [_workdir(given)]
@@ -66,14 +66,14 @@ def evaluate(given: Given) -> None:
 
 
 def report(given: Given) -> None:
-    """Writes the tables, figures and page of what the workdir holds."""
+    """Writes the tables, figures and page for the results in the workdir."""
     from foanet_jax.pages.report import make_report
 
     make_report(_workdir(given))
 
 
 def train_folds(given: Given) -> bool:
-    """Trains and evaluates on all folds, for an ablation study every row; returns whether a run failed."""
+    """Trains and evaluates on all folds, in an ablation study for every row; returns whether a run failed."""
     from foanet_jax.jobs.sweep.work import sweep
 
     with commandline.ending_in_order("the same command"):
@@ -97,7 +97,7 @@ def check(given: Given) -> bool:
 
 
 def predict(given: Given) -> bool:
-    """Segments files and folders of files; returns whether a study could not be segmented."""
+    """Segments the studies in files and folders; returns whether a study could not be segmented."""
     output = Path(given["output"])
     note = f"what was segmented is in {output}; give the same command with --overwrite to segment all again"
     with commandline.interruptible(note):
@@ -122,7 +122,7 @@ def predict(given: Given) -> bool:
 
 
 def export(given: Given) -> None:
-    """Writes a run's networks so that they run without this package."""
+    """Writes the networks of a run, so that they can be used without this package."""
     from foanet_jax.jobs.export import export_model
 
     export_model(Path(given["checkpoint"]), Path(given["output"]), kind=given["format"], overwrite=given["overwrite"])
@@ -143,7 +143,7 @@ def release(given: Given) -> None:
 
 
 def doctor(given: Given) -> None:
-    """Shows what a bug report needs."""
+    """Prints what a bug report needs."""
     from foanet_jax.jobs.doctor import report_installation
 
     LOGGER.info("%s", report_installation())

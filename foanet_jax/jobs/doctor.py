@@ -1,4 +1,4 @@
-"""The job `doctor`: what a bug report needs to know of an installation, as plain text without names of people."""
+"""The job `doctor`: a description of the installation for a bug report, as plain text without names of people."""
 
 import getpass
 import hashlib
@@ -37,7 +37,7 @@ GIB = 2**30
 
 
 def report_installation() -> str:
-    """The whole report."""
+    """Returns the whole report."""
     sections: dict[str, Callable[[], dict[str, str]]] = {
         "Program": _program,
         "Packages": lambda: {name: _version(name) for name in PACKAGES},
@@ -57,7 +57,7 @@ def report_installation() -> str:
 
 
 def _without_names(text: str) -> str:
-    """The text with the home folder as ~, and the user's name in no path."""
+    """Returns the text with ~ for the home folder, and without the name of the user in any path."""
     home = os.path.expanduser("~")
     if home not in ("~", "/"):
         text = text.replace(home, "~")
@@ -102,7 +102,7 @@ def _machine() -> dict[str, str]:
 
 
 def _processor() -> tuple[str, list[str]]:
-    """The name of the processor, and which of VECTORS it has; from Linux where there is one."""
+    """Returns the name of the processor, and the VECTORS that it has, which are known only on Linux."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -113,7 +113,7 @@ def _processor() -> tuple[str, list[str]]:
 
 
 def _memory() -> tuple[int, int]:
-    """Free and total main memory in bytes, within the limit of a container; 0 where it is unknown."""
+    """Returns free and total main memory in bytes, within the limit of a container; 0 if it is unknown."""
     try:
         text = Path("/proc/meminfo").read_text(encoding="utf-8")
         found = {name: 1024 * int(size) for name, size in re.findall(r"^(\w+):\s+(\d+) kB", text, flags=re.MULTILINE)}
@@ -137,7 +137,7 @@ def _devices() -> dict[str, str]:
         import jax
 
         devices = jax.devices()
-    except Exception as error:  # Whatever it is, this is the place to see it.
+    except Exception as error:  # Every error belongs in this report.
         lines = str(error).strip().splitlines() or [""]
         return {"none": f"{type(error).__name__}: {lines[0]}"}
     rows = {}

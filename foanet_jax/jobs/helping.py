@@ -8,17 +8,17 @@ from foanet_jax.jobs.options import GROUPS, JOBS, Job, Option, job_named, option
 
 FOANET = "foanet"
 RUN_PY = "python run.py"
-COLUMN = 28  # where the texts of options begin
+COLUMN = 28  # column at which the texts of options start
 OVERRIDES = "Set a field of the experiment. docs/configuration.md lists them all."
 
 
 def spelt(program: str, job: str) -> str:
-    """How a program starts a job."""
+    """Returns the command that starts a job."""
     return f"{program} {job}" if program == FOANET else f"{program} --mode {job}"
 
 
 def example(program: str, job: Job) -> str:
-    """A command of the job that works as it stands, given the files."""
+    """Returns an example command for the job."""
     named = job.arguments if program == FOANET else ()
     words = [value for name, value in job.example if name in named]
     for name, value in job.example:
@@ -28,7 +28,7 @@ def example(program: str, job: Job) -> str:
 
 
 def overview(program: str) -> str:
-    """The jobs, a line and an example each."""
+    """Returns the list of the jobs, each with a summary and an example."""
     lines = ["FOANet: segmentation of the heart in cardiac MR.", "", *_usage(program), "", "Jobs:"]
     for job in JOBS:
         lines += _row(f"  {job.name}", job.summary, column=12)
@@ -49,7 +49,7 @@ def _usage(program: str) -> list[str]:
 
 
 def job_help(program: str, name: str) -> str:
-    """The options of one job, by group."""
+    """Returns the help of one job: its options, by group."""
     job = job_named(name)
     given = list(job.arguments) if program == FOANET else []
     rows = options_of(name)
@@ -64,7 +64,7 @@ def job_help(program: str, name: str) -> str:
 
 
 def options_text(rows: Mapping[str, Option]) -> list[str]:
-    """Lines of options under the headings of their groups."""
+    """Returns the lines of the options, with a heading for each group."""
     lines: list[str] = []
     for group in GROUPS:
         members = [option for option in rows.values() if option.group == group]
@@ -78,7 +78,7 @@ def options_text(rows: Mapping[str, Option]) -> list[str]:
 
 
 def command_lines(command: str, *, column: int) -> list[str]:
-    """A command in lines of the terminal's width that a shell reads as one."""
+    """Splits a command into lines of the width of the terminal. A shell reads them as one command."""
     lines = textwrap.wrap(
         command, _width(column) - column - 2, subsequent_indent="    ", break_on_hyphens=False, break_long_words=False
     )
@@ -86,24 +86,24 @@ def command_lines(command: str, *, column: int) -> list[str]:
 
 
 def _width(column: int) -> int:
-    """The width of the terminal, but neither too narrow to read nor too wide."""
+    """Returns the width of the terminal, within limits that are easy to read."""
     return max(min(shutil.get_terminal_size().columns, 100), column + 24)
 
 
 def whole_help(program: str) -> str:
-    """The overview and the options of every job."""
+    """Returns the overview and the options of all jobs."""
     return "\n\n".join([overview(program), *(f"{job.name.upper()}\n{job_help(program, job.name)}" for job in JOBS)])
 
 
 def form(option: Option) -> str:
-    """How an option is written."""
+    """Returns the way to write an option, such as --output=FOLDER."""
     if option.kind == "switch":
         return f"--{option.name}=False" if option.default else f"--{option.name}"
     return f"--{option.name}={'|'.join(option.choices) or option.value}"
 
 
 def described(option: Option, *, default: bool = True) -> str:
-    """What an option does, and what holds without it."""
+    """Returns what an option does, and its default."""
     if not default or (option.default is None and not option.default_text):
         return option.text
     value = option.default_text or f"{option.default}"
@@ -111,7 +111,7 @@ def described(option: Option, *, default: bool = True) -> str:
 
 
 def _row(name: str, text: str, *, column: int = COLUMN) -> list[str]:
-    """A name and its text, wrapped to the terminal's width."""
+    """Returns a name and its text, wrapped to the width of the terminal."""
     lines = textwrap.wrap(text, _width(column) - column, break_on_hyphens=False) or [""]
     beside = len(name) <= max(column - 2, 0)
     first: Iterable[str] = [f"{name:{column}}{lines[0]}"] if beside else [name, f"{'':{column}}{lines[0]}"]

@@ -1,13 +1,13 @@
-"""The table of jobs and options. Option parsing, both helps and docs/command-line.md are made from it.
+"""The table of jobs and options. Option parsing, both help texts and docs/command-line.md are made from it.
 
 To add an option, add a row to OPTIONS, read it in dispatch.py as `given["NAME"]`, and run
-`python -m tests.docs.make_command_line`. This module is plain Python, so that help comes at once.
+`python -m tests.docs.make_command_line`. This module imports only the standard library, so that help is shown at once.
 """
 
 import dataclasses
 from typing import Any, Literal
 
-# Of a value: "list" has commas between its parts, "many" is given once for each part.
+# The kind of a value. The parts of a "list" are separated by commas. A "many" is given once for each part.
 Kind = Literal["text", "many", "number", "list", "choice", "switch", "config"]
 
 
@@ -16,11 +16,11 @@ class Job:
     """One job of the program.
 
     Attributes:
-        name: as `--mode NAME` and `foanet NAME` have it.
+        name: the name in `--mode NAME` and `foanet NAME`.
         summary: one sentence.
-        example: options and their values; of the switches and overrides the option alone.
-        arguments: options whose values `foanet NAME` takes without their names, in this order.
-        needs: options without which the job cannot start.
+        example: options and their values; for switches and overrides, only the option.
+        arguments: options whose values `foanet NAME` accepts without the names, in this order.
+        needs: options that the job requires.
         config: whether the job reads an experiment.
     """
 
@@ -34,7 +34,7 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """One option, as some jobs read it. Rows of one name differ in their jobs, group and texts only.
+    """One option, for the jobs that read it. Rows with the same name differ only in jobs, group and texts.
 
     Attributes:
         name: without the dashes.

@@ -1,4 +1,4 @@
-"""What a program sets up before its job: messages, warnings, and the cache of compiled programs."""
+"""Set-up of a program before its job: messages, warnings, and the cache of compiled programs."""
 
 import contextlib
 import logging
@@ -17,7 +17,7 @@ CACHE = "JAX_COMPILATION_CACHE_DIR"
 
 
 def set_up(*, deterministic: bool = False) -> None:
-    """Shows messages in the terminal, keeps compiled programs in a cache, and keeps freed memory.
+    """Sets up messages in the terminal, the cache of compiled programs, and the reuse of freed memory.
 
     Args:
         deterministic: see `determinism.make_deterministic`.
@@ -38,32 +38,32 @@ def set_up(*, deterministic: bool = False) -> None:
 
 
 def answer_interrupts() -> None:
-    """Ctrl-C raises KeyboardInterrupt from here on; see `console.start`."""
+    """From now on, Ctrl-C raises KeyboardInterrupt; see `console.start`."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def show_messages() -> None:
-    """Writes this package's messages to standard output, and no warning of another package."""
+    """Writes the messages of this package to standard output, without warnings of other packages."""
     logging.basicConfig(level=logging.ERROR, format="%(message)s", stream=sys.stdout, force=True)
     logging.getLogger("foanet_jax").setLevel(logging.INFO)
-    # Orbax logs its options at every start. It logs its errors too, but raises them as well.
+    # Orbax logs its options at every start. It also logs its errors, but it raises them as well.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
 def hide_warnings() -> None:
     """Hides the warnings of other packages, unless the user asked for them with -W or PYTHONWARNINGS."""
-    logging.raiseExceptions = False  # A closed terminal is no error of the program.
+    logging.raiseExceptions = False  # A closed terminal is not an error of the program.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's errors, not its warnings
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
 
 
 def cache_folder() -> tuple[str | None, str]:
-    """The folder for compiled programs, and a note for the user where it is not the usual one.
+    """Returns the folder for compiled programs, and a note for the user if it is not the usual one.
 
     Returns:
-        The folder, or None where there is none to write to; and the note, or "".
+        The folder, or None if no folder can be written to; and the note, or "".
     """
     wanted = os.environ.get(CACHE) or _usual_cache()
     if wanted and ("://" in wanted or _writable(Path(wanted))):
@@ -71,12 +71,12 @@ def cache_folder() -> tuple[str | None, str]:
     usual = short_path(wanted) if wanted else "no home folder"
     temporary = _temporary_cache()
     if temporary is None:
-        return None, f"{usual}: not writable, so compiled programs are not kept"
-    return str(temporary), f"{usual}: not writable, so compiled programs are kept in {temporary}"
+        return None, f"{usual}: cannot be written to, so compiled programs are not kept"
+    return str(temporary), f"{usual}: cannot be written to, so compiled programs are kept in {temporary}"
 
 
 def short_path(path: str | Path) -> str:
-    """A path with the home folder as ~, for messages that people publish."""
+    """Returns a path with ~ for the home folder, for messages that people publish."""
     home = _home()
     path = Path(path)
     if home is None or not path.is_relative_to(home):
@@ -98,7 +98,7 @@ def _usual_cache() -> str:
 
 
 def _writable(folder: Path) -> bool:
-    """Whether files can be written to a folder, which is made where it does not exist."""
+    """Returns whether files can be written to a folder. A missing folder is created."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -108,7 +108,7 @@ def _writable(folder: Path) -> bool:
 
 
 def _temporary_cache() -> Path | None:
-    """A folder that this user alone can write to: what is in a cache is run."""
+    """Returns a folder to which only this user can write, because the contents of a cache are executed."""
     with contextlib.suppress(OSError):
         user = os.getuid() if hasattr(os, "getuid") else 0
         folder = Path(tempfile.gettempdir()) / f"foanet_jax-{user}"

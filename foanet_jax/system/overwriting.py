@@ -1,4 +1,4 @@
-"""What must never be written onto: the files that a job reads."""
+"""Protection of input files: no job replaces a file that it reads."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -10,9 +10,9 @@ Identity = tuple[int, int]
 
 
 def identity(path: str | os.PathLike[str]) -> Identity | None:
-    """The device and number of the file that a path leads to; None where there is none.
+    """Returns device and inode number of the file at a path; None if there is no file.
 
-    Links, hard links, relative paths and names in other letter case lead to the same identity.
+    Links, hard links, relative paths and, on some file systems, names in another case have the same identity.
     """
     try:
         found = os.stat(path)
@@ -22,7 +22,7 @@ def identity(path: str | os.PathLike[str]) -> Identity | None:
 
 
 def identities(paths: Iterable[str | os.PathLike[str]]) -> dict[Identity, Path]:
-    """The files that are there, by identity."""
+    """Returns the files that exist, by identity."""
     found: dict[Identity, Path] = {}
     for path in paths:
         whose = identity(path)
@@ -32,12 +32,12 @@ def identities(paths: Iterable[str | os.PathLike[str]]) -> dict[Identity, Path]:
 
 
 def files_below(paths: Iterable[str | os.PathLike[str]], *, but: Iterable[Path] = ()) -> Iterator[Path]:
-    """Files as they are, and all files in folders and below.
+    """Yields the files, and all files in the folders and below them.
 
     Args:
         paths: files and folders.
-        but: files that are left out where a folder holds them, such as the earlier results of a job that writes into
-            the folder of its run. Other links to them in the folder are not left out.
+        but: files in the folders that are left out, such as earlier results of a job that writes to the folder of its
+            run. Other links to these files are not left out.
     """
     left_out = {_place(path) for path in but}
     for path in map(Path, paths):
@@ -49,7 +49,7 @@ def files_below(paths: Iterable[str | os.PathLike[str]], *, but: Iterable[Path] 
 
 
 def _place(path: Path) -> str:
-    """The name of a file, links in its folders resolved but not the file's own."""
+    """Returns the path of a file. Links in its folders are resolved, but not a link in its own place."""
     return os.path.join(os.path.realpath(path.parent), path.name)
 
 
@@ -62,7 +62,7 @@ def require_no_input(outputs: Iterable[Path], inputs: dict[Identity, Path], reme
         remedy: what the user can do, such as "choose another --output".
 
     Raises:
-        InputError: "output-is-input" where one would.
+        InputError: "output-is-input" if an output is a file that the job reads.
     """
     for output in outputs:
         whose = identity(output)
@@ -70,5 +70,5 @@ def require_no_input(outputs: Iterable[Path], inputs: dict[Identity, Path], reme
             other = inputs[whose]
             same = "" if os.path.abspath(other) == os.path.abspath(output) else f" (it is {other})"
             raise InputError(
-                "output-is-input", f"{output}: a file of the input{same}, and none of them is replaced; {remedy}"
+                "output-is-input", f"{output}: this is a file of the input{same} and is not replaced; {remedy}"
             )

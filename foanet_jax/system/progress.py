@@ -1,4 +1,4 @@
-"""How far a job has come: a bar in a terminal; in a file or a pipe one plain line every ten seconds."""
+"""Progress of a job: a bar in a terminal, and one line of text every ten seconds in a file or a pipe."""
 
 import contextlib
 import re
@@ -11,17 +11,17 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 EVERY_S = 10
-LINE = re.compile(r"%\||: \d+ of \d+ \w+ \(\d+ %\)")  # what is in each line of a bar or of Lines
+LINE = re.compile(r"%\||: \d+ of \d+ \w+ \(\d+ %\)")  # matches each line of a bar and of Lines
 
 
 class Lines:
-    """Progress as plain lines on standard error, with those methods of a bar that the jobs use.
+    """Progress as lines of text on standard error. It has the methods of a tqdm bar that the jobs use.
 
     Args:
-        total: how many units there are.
-        desc: what is done.
-        unit: of what, in the singular.
-        initial: units that were done before.
+        total: total number of units.
+        desc: what is done, such as "predicting".
+        unit: the unit in the singular, such as "study".
+        initial: number of units that were done before.
         disable: write nothing.
     """
 
@@ -45,11 +45,11 @@ class Lines:
         self._write_if_due()
 
     def set_postfix(self, *, refresh: bool = True, **values: str) -> None:
-        """Sets what stands at the end of a line."""
+        """Sets the text at the end of a line."""
         self._postfix = ", ".join(f"{name} {value}" for name, value in values.items())
 
     def set_postfix_str(self, text: str) -> None:
-        """Sets what stands at the end of a line, and writes one where it is time."""
+        """Sets the text at the end of a line, and writes a line if it is time."""
         self._postfix = text
         self._write_if_due()
 
@@ -88,14 +88,14 @@ def percent(bar: Lines) -> int:
 
 
 def plural(unit: str, count: int) -> str:
-    """A unit in the number of its count."""
+    """Returns the unit in the singular or plural."""
     if count == 1:
         return unit
     return f"{unit[:-1]}ies" if unit.endswith("y") else f"{unit}s"
 
 
 def duration(seconds: float) -> str:
-    """A time for people: 8 s, 3 min 20 s, 2 h 5 min."""
+    """Returns a time as text: 8 s, 3 min 20 s, 2 h 5 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -105,13 +105,13 @@ def duration(seconds: float) -> str:
 
 
 def progress(*, total: int, desc: str, unit: str, initial: int = 0, disable: bool = False) -> Any:
-    """A tqdm bar where standard error is a terminal, else Lines; both are context managers.
+    """Returns a tqdm bar if standard error is a terminal, else `Lines`. Both are context managers.
 
     Args:
-        total: how many units there are.
-        desc: what is done.
-        unit: of what, in the singular.
-        initial: units that were done before.
+        total: total number of units.
+        desc: what is done, such as "predicting".
+        unit: the unit in the singular, such as "study".
+        initial: number of units that were done before.
         disable: show nothing.
     """
     given: dict[str, Any] = {"total": total, "desc": desc, "unit": unit, "initial": initial, "disable": disable}
@@ -119,12 +119,12 @@ def progress(*, total: int, desc: str, unit: str, initial: int = 0, disable: boo
 
 
 def over(items: Iterable[Any], *, desc: str, unit: str) -> Iterator[Any]:
-    """The items, with the progress of the loop over them.
+    """Yields the items and shows the progress.
 
     Args:
         items: a collection.
-        desc: what is done.
-        unit: what an item is, in the singular.
+        desc: what is done, such as "predicting".
+        unit: the name of an item, in the singular.
     """
     total = len(items) if isinstance(items, Sized) else 0
     with progress(total=total, desc=desc, unit=unit, disable=not total) as bar:
@@ -134,10 +134,10 @@ def over(items: Iterable[Any], *, desc: str, unit: str) -> Iterator[Any]:
 
 
 def messages_above() -> contextlib.AbstractContextManager:
-    """A block whose log messages stand above the bar, not in it."""
+    """Returns a context in which log messages are written above the bar, not into it."""
     return logging_redirect_tqdm() if in_terminal() else contextlib.nullcontext()
 
 
 def in_terminal() -> bool:
-    """Whether standard error is a terminal."""
+    """Returns whether standard error is a terminal."""
     return sys.stderr is not None and sys.stderr.isatty()

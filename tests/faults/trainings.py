@@ -17,7 +17,7 @@ from tests.programs import CONTEXT
 
 EXIT_S = 30.0  # longest time from a signal or an error to the end of the process
 LONG_S = 600.0
-INTERRUPTED, ALL_STEPS = "go on with", "(100 %)"  # what a process says
+INTERRUPTED, ALL_STEPS = "to continue, use", "(100 %)"  # what a process says
 # Every epoch has steps that are skipped; some of the device's blocks hold several steps, some epochs no validation.
 FAULTS = (Faults(nan=((0, 1), (1, 3)), together=3, validate_epochs=3), Faults(nan=((0, 1), (1, 3))))
 PER_TRAINING = 5

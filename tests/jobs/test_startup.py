@@ -40,7 +40,7 @@ def test_without_a_home_it_is_a_private_temporary_folder_that_later_runs_find(te
     assert folder is not None
     assert Path(folder).parent == temporary
     assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
-    assert note == f"no home folder: not writable, so compiled programs are kept in {folder}"
+    assert note == f"no home folder: cannot be written to, so compiled programs are kept in {folder}"
     assert "\n" not in note
     assert cache_folder()[0] == folder
     assert not (tmp_path / "home").exists()
@@ -51,7 +51,7 @@ def test_a_home_that_cannot_be_written_to(temporary, tmp_path, monkeypatch):
     (tmp_path / "home" / ".cache").write_text("a file in the place of the folder")
     folder, note = cache_folder()
     assert Path(folder or "").parent == temporary
-    assert note.startswith("~/.cache/foanet_jax: not writable, so compiled programs are kept in ")
+    assert note.startswith("~/.cache/foanet_jax: cannot be written to, so compiled programs are kept in ")
 
 
 @pytest.mark.parametrize("kind", ["open to others", "a link"])
@@ -75,7 +75,7 @@ def test_where_nothing_can_be_written_nothing_is_kept(temporary, monkeypatch):
 
     monkeypatch.setattr(startup.tempfile, "TemporaryFile", refuse)
     monkeypatch.setattr(startup.tempfile, "mkdtemp", refuse)
-    assert cache_folder() == (None, "no home folder: not writable, so compiled programs are not kept")
+    assert cache_folder() == (None, "no home folder: cannot be written to, so compiled programs are not kept")
 
 
 def test_a_path_is_told_without_the_home_folder(temporary, tmp_path):

@@ -42,7 +42,7 @@ def test_where_nothing_is_lost_it_ends_at_once(name, capsys):
         raise AssertionError("not reached")
 
     ended(work, lambda: commandline.ending_in_order("the same command"))
-    assert capsys.readouterr().out == f"{name}: stopped; go on with the same command\n"
+    assert capsys.readouterr().out == f"{name}: stopped; to continue, use the same command\n"
 
 
 @pytest.mark.parametrize("name", NAMES)

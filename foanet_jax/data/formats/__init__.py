@@ -1,4 +1,4 @@
-"""Images in other formats, each read as the NIfTI file that would hold the same: NRRD, MetaImage, Analyze, pairs."""
+"""Readers for NRRD, MetaImage, Analyze and NIfTI pairs: each file is read as the NIfTI file with the same content."""
 
 from foanet_jax.data.formats.opening import SUFFIXES, data_files, is_other_format, opened_as_nifti
 

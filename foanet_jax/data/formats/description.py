@@ -1,4 +1,4 @@
-"""What a header of another format says, as a NIfTI header and the place of the voxels."""
+"""The header of a file in another format, as a NIfTI header and the position of the voxels."""
 
 import dataclasses
 import math
@@ -24,9 +24,9 @@ class Description:
     """An image file whose header was read, but not its voxels.
 
     Attributes:
-        header: the header of the NIfTI file that would hold the same image in one piece.
-        data: the file with the voxels, which may be the header's own.
-        offset: its byte at which the voxels start; None: they are the end of the file.
+        header: the header of a NIfTI file with the same image.
+        data: the file with the voxels; it may be the file of the header.
+        offset: the byte at which the voxels start; None: the voxels are at the end of the file.
         compressed: whether the bytes from there on are compressed, by zlib or gzip.
     """
 
@@ -44,36 +44,36 @@ def nifti_header(
     affine: np.ndarray | None,
     path: Path,
 ) -> nib.Nifti1Header:
-    """The header of a NIfTI file in mm.
+    """Makes the header of a NIfTI file in mm.
 
     Args:
-        sizes: voxels along 2 to 4 axes: columns, rows, slices, frames.
-        dtype: of the stored voxels, byte order included.
-        spacing_mm: of columns, rows and slices; 0 where the file does not tell it.
-        affine: (4, 4), from (column, row, slice) to RAS+ mm; None where the file does not tell it.
+        sizes: number of voxels along 2 to 4 axes: columns, rows, slices, frames.
+        dtype: data type of the stored voxels, with its byte order.
+        spacing_mm: spacing of columns, rows and slices; 0 if the file does not give it.
+        affine: (4, 4), from (column, row, slice) to RAS+ mm; None if the file does not give it.
         path: the file, for messages.
 
     Raises:
-        InputError: "dimensions" where the sizes cannot be those of an image.
+        InputError: "dimensions" if the sizes are not those of an image.
     """
     if not 2 <= len(sizes) <= 4 or not all(1 <= size <= _LONGEST_AXIS for size in sizes):
         shown = " × ".join(f"{size}" if abs(size) < 10**9 else "…" for size in sizes[:8])
         raise InputError(
             "dimensions",
-            f"{path}: {len(sizes)} dimensions ({shown}); 2, 3 or 4 of 1 to {_LONGEST_AXIS} voxels can be read: "
-            "export one image to a file",
+            f"{path}: {len(sizes)} dimensions ({shown}); only 2 to 4 dimensions of 1 to {_LONGEST_AXIS} voxels can be "
+            "read: export one image to a file",
         )
     header = nib.Nifti1Header(endianness=">" if dtype.byteorder == ">" else "<")
     header["dim"] = [len(sizes), *sizes, *[1] * (7 - len(sizes))]
     header.set_data_dtype(dtype)
     header["pixdim"][:] = 1
     header["xyzt_units"] = _MM
-    # What does not fit into NIfTI's 32 bits has a spacing that is refused, too.
+    # If a number is too large for the 32 bits of NIfTI, the spacing is refused too.
     if affine is not None and np.isfinite(affine).all() and np.abs(affine).max() < _LARGEST_MM:
         header.set_sform(affine, code=1)
         if _is_orthogonal(affine):
             header.set_qform(affine, code=1)
-    # After the affine, which writes its own sides of a voxel there.
+    # This comes after the affine, which also writes pixdim.
     with np.errstate(over="ignore"):
         header["pixdim"][1:4] = spacing_mm
     header["magic"], header["vox_offset"] = b"n+1", 352
@@ -81,7 +81,7 @@ def nifti_header(
 
 
 def _is_orthogonal(affine: np.ndarray) -> bool:
-    """Whether the axes stand at right angles, as NIfTI's quaternion wants them."""
+    """Returns whether the axes are at right angles, as the quaternion of NIfTI requires."""
     sides = np.linalg.norm(affine[:3, :3], axis=0)
     if not (np.isfinite(sides).all() and (sides > 0).all()):
         return False
@@ -90,11 +90,11 @@ def _is_orthogonal(affine: np.ndarray) -> bool:
 
 
 def lps_to_ras(directions: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    """The affine to RAS+ mm of axes that the file has in LPS+ mm, as ITK's formats do.
+    """Returns the affine to RAS+ mm for directions in LPS+ mm, which the formats of ITK use.
 
     Args:
         directions: (3, 3), the step along each axis as a column.
-        origin: (3,), where the first voxel lies.
+        origin: (3,), the position of the first voxel.
     """
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = directions, origin
@@ -102,7 +102,7 @@ def lps_to_ras(directions: np.ndarray, origin: np.ndarray) -> np.ndarray:
 
 
 def widened(directions: np.ndarray, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and origin in three dimensions, of two or three: a plane gets a normal of 1 mm."""
+    """Returns directions and origin in three dimensions. A plane (two dimensions) gets a normal of 1 mm."""
     if len(origin) == 3:
         return directions, origin
     wide = np.eye(3)
@@ -111,10 +111,10 @@ def widened(directions: np.ndarray, origin: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def split_lines(content: bytes, path: Path) -> list[str]:
-    """The lines of a header of text.
+    """Splits a text header into lines.
 
     Raises:
-        InputError: "header" where it is none.
+        InputError: "header" if it is not text.
     """
     try:
         text = content.decode("utf-8")
@@ -137,7 +137,7 @@ def add_field(fields: dict[str, str], name: str, value: str, path: Path) -> None
 
 
 def needed(fields: Mapping[str, str], name: str, path: Path) -> str:
-    """The value of a field.
+    """Returns the value of a field.
 
     Raises:
         InputError: "header" if the header does not have this field.
@@ -148,10 +148,10 @@ def needed(fields: Mapping[str, str], name: str, path: Path) -> str:
 
 
 def numbers(text: str, count: int, what: str, path: Path) -> np.ndarray:
-    """So many finite numbers.
+    """Reads exactly `count` finite numbers from a text.
 
     Raises:
-        InputError: "header" where the text is something else.
+        InputError: "header" if the text is something else.
     """
     try:
         values = np.array([float(word) for word in text.split()], np.float64)
@@ -163,7 +163,7 @@ def numbers(text: str, count: int, what: str, path: Path) -> np.ndarray:
 
 
 def whole_numbers(text: str, count: int, what: str, path: Path) -> list[int]:
-    """So many whole numbers of at most 18 digits; see `numbers`."""
+    """Reads exactly `count` whole numbers of at most 18 digits from a text; see `numbers`."""
     words = text.split()
     if len(words) != count or not all(_WHOLE.fullmatch(word) for word in words):
         raise InputError(
@@ -173,10 +173,11 @@ def whole_numbers(text: str, count: int, what: str, path: Path) -> list[int]:
 
 
 def data_file(name: str, path: Path) -> Path:
-    """The file that a header names for its voxels: one in the header's own folder or below.
+    """Returns the file with the voxels, which the header names. It must be in the folder of the header or below.
 
     Raises:
-        InputError: "header" where the name leads elsewhere, "missing-file" where there is none.
+        InputError: "header" if the file is outside this folder; "missing-file" if there is no such file;
+            "not-a-file" if it is not a file.
     """
     name = name.strip()
     data = path.parent / name
@@ -194,12 +195,12 @@ def data_file(name: str, path: Path) -> Path:
     except OSError:  # such as a name that is too long
         found = is_file = False
     if not found:
-        raise InputError("missing-file", f"{path}: its voxels are in {name[:80]!r}, which is not there; copy it too")
+        raise InputError("missing-file", f"{path}: its voxels are in {name[:80]!r}, which is missing; copy it too")
     if not is_file:
         raise InputError("not-a-file", f"{data}: a folder or device, not voxels of {path.name}; copy the file again")
     return data
 
 
 def product(sizes: Sequence[int]) -> int:
-    """The number of voxels."""
+    """Returns the number of voxels."""
     return math.prod(int(size) for size in sizes)

@@ -1,4 +1,4 @@
-"""MetaImage (.mha, .mhd), the format of ITK: a header of text, with the voxels behind it or in a file beside it."""
+"""MetaImage (.mha, .mhd), the format of ITK: a text header, followed by the voxels, or with a second file for them."""
 
 import re
 from collections.abc import Mapping
@@ -41,21 +41,21 @@ _LAST = re.compile(rb"^[ \t]*ElementDataFile[ \t]*=[^\n]*\n?", re.MULTILINE)
 
 
 def describe_metaimage(path: Path) -> Description:
-    """What the header of a MetaImage says. Its axes are columns, rows, slices and frames, and its world is LPS+ mm.
+    """Reads the header of a MetaImage. Its axes are columns, rows, slices and frames; its coordinates are LPS+ mm.
 
     Raises:
-        InputError: the file is no MetaImage of one image of real numbers, or its voxels are not where they can be read.
+        InputError: the file is not a MetaImage with one image of real numbers, or its voxels cannot be read.
     """
     with open(path, "rb") as file:
         content = file.read(LARGEST_HEADER)
     last = _LAST.search(content)
     if last is None:
-        raise InputError("header", f"{path}: no line ElementDataFile, so no MetaImage; copy or export the file again")
+        raise InputError("header", f"{path}: not a MetaImage: no line ElementDataFile; copy or export the file again")
     fields = _fields(split_lines(content[: last.end()], path), path)
     _require_plain(fields, path)
     count = whole_numbers(needed(fields, "NDims", path), 1, "NDims", path)[0]
     if not 2 <= count <= 4:
-        raise InputError("dimensions", f"{path}: {count} dimensions; 2, 3 or 4 can be read: export one image to a file")
+        raise InputError("dimensions", f"{path}: {count} dimensions; only 2 to 4 can be read: export one image")
     sizes = whole_numbers(needed(fields, "DimSize", path), count, "DimSize", path)
     spacing, affine = _geometry(fields, count, path)
     header = nifti_header(sizes, dtype=_dtype(fields, path), spacing_mm=spacing, affine=affine, path=path)
@@ -63,7 +63,7 @@ def describe_metaimage(path: Path) -> Description:
     skipped = whole_numbers(fields.get("HeaderSize", "0"), 1, "HeaderSize", path)[0]
     name = fields["ElementDataFile"]
     if re.match(r"LIST\b", name) or "%" in name:
-        raise InputError("header", f"{path}: its voxels are in several files; export it as one")
+        raise InputError("header", f"{path}: its voxels are in several files; export it as one file")
     if skipped < -1 or (compressed and skipped > 0):
         raise InputError("header", f"{path}: HeaderSize is {skipped}; expected -1, 0 or a number of bytes")
     if name.upper() == "LOCAL":
@@ -81,7 +81,7 @@ def _fields(lines: list[str], path: Path) -> dict[str, str]:
         name, sign, value = line.partition("=")
         name = name.strip()
         if not sign:
-            raise InputError("header", f"{path}: the line {line[:80]!r} is no field of MetaImage; export it again")
+            raise InputError("header", f"{path}: the line {line[:80]!r} is not a field of MetaImage; export it again")
         add_field(fields, name, value, path)
     return fields
 
@@ -94,7 +94,7 @@ def _flag(fields: Mapping[str, str], name: str, path: Path, *, default: bool = F
 
 
 def _require_plain(fields: Mapping[str, str], path: Path) -> None:
-    """Refuses objects that are no images, text instead of voxels, several channels, and scaled values."""
+    """Refuses objects that are not images, voxels written as text, several channels, and scaled values."""
     kind = fields.get("ObjectType", "Image")
     if kind.lower() != "image":
         raise InputError("header", f"{path}: ObjectType is {kind[:40]!r}; pass an image")
@@ -105,7 +105,7 @@ def _require_plain(fields: Mapping[str, str], path: Path) -> None:
         raise InputError("dtype", f"{path}: {channels} channels; only images of one channel can be read: convert it")
     for name, plain in (("ElementToIntensityFunctionSlope", 1.0), ("ElementToIntensityFunctionOffset", 0.0)):
         if name in fields and numbers(fields[name], 1, name, path)[0] != plain:
-            raise InputError("scaling", f"{path}: {name} is {fields[name][:40]}; export it with its values as they are")
+            raise InputError("scaling", f"{path}: {name} is {fields[name][:40]}; export it without scaling")
 
 
 def _dtype(fields: Mapping[str, str], path: Path) -> np.dtype:
@@ -127,7 +127,7 @@ def _one_of(fields: Mapping[str, str], names: tuple[str, ...], path: Path) -> st
 
 
 def _geometry(fields: Mapping[str, str], count: int, path: Path) -> tuple[list[float], np.ndarray | None]:
-    """The spacing of columns, rows and slices in mm, 0 where it is not told, and the affine to RAS+ mm."""
+    """Returns the spacing of columns, rows and slices in mm (0 if it is not given) and the affine to RAS+ mm."""
     side_of = "ElementSpacing" if "ElementSpacing" in fields else "ElementSize"
     if side_of not in fields:
         return [0.0, 0.0, 0.0], None
@@ -135,12 +135,12 @@ def _geometry(fields: Mapping[str, str], count: int, path: Path) -> tuple[list[f
     axes = min(3, count)
     matrix, offset = np.eye(count), np.zeros(count)
     if name := _one_of(fields, _TRANSFORM, path):
-        # Row by row the direction of each axis.
+        # Each row is the direction of an axis.
         matrix = numbers(fields[name], count * count, name, path).reshape(count, count).T
     if name := _one_of(fields, _ORIGIN, path):
         offset = numbers(fields[name], count, name, path)
     if count == 4 and (matrix[3, :3].any() or matrix[:3, 3].any()):
-        raise InputError("affine", f"{path}: its frames are a direction in space; export it with the frames apart")
+        raise InputError("affine", f"{path}: the axis of the frames is a direction in space; export frames as time")
     with np.errstate(over="ignore", invalid="ignore"):
         directions, origin = widened(matrix[:axes, :axes] * spacing[:axes], offset[:axes])
         affine = lps_to_ras(directions, origin)

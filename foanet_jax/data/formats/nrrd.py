@@ -1,4 +1,4 @@
-"""NRRD (.nrrd, .nhdr): a header of text, with the voxels behind it or in a file beside it."""
+"""NRRD (.nrrd, .nhdr): a text header, followed by the voxels, or with a second file for them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ _INTEGERS = {
 }
 _TYPES = {name: kind for kind, names in _INTEGERS.items() for name in names.split(", ")}
 _TYPES |= {"float": "f4", "double": "f8"}
-# The signs by which the axes of a space are those of LPS+.
+# The signs that turn the coordinates of a space into LPS+.
 _SPACES = {
     "left-posterior-superior": (1, 1, 1),
     "lps": (1, 1, 1),
@@ -52,13 +52,13 @@ _MAGIC = re.compile(r"NRRD000[1-6]")
 
 
 def describe_nrrd(path: Path) -> Description:
-    """What the header of a NRRD file says.
+    """Reads the header of a NRRD file.
 
-    The axes are columns, rows, slices and frames, the fastest first; frames stand last. Spaces are LPS, RAS and LAS;
-    a file that names none is in LPS, as ITK takes it.
+    The axes are columns, rows, slices and frames, the fastest first and the frames last. The space is LPS, RAS or LAS.
+    If the file names no space, it is LPS, as in ITK.
 
     Raises:
-        InputError: the file is no NRRD of one image of real numbers, or its voxels are not where they can be read.
+        InputError: the file is not a NRRD file with one image of real numbers, or its voxels cannot be read.
     """
     with open(path, "rb") as file:
         content = file.read(LARGEST_HEADER)
@@ -67,16 +67,16 @@ def describe_nrrd(path: Path) -> Description:
     end = re.search(rb"\r?\n\r?\n", content)
     is_whole = len(content) < LARGEST_HEADER
     if end is None and not is_whole:
-        raise InputError("header", f"{path}: a header of over {LARGEST_HEADER} bytes; export the file again")
+        raise InputError("header", f"{path}: the header has more than {LARGEST_HEADER} bytes; export the file again")
     fields = _fields(split_lines(content[: end.start()] if end else content, path), path)
     dimension = whole_numbers(needed(fields, "dimension", path), 1, "dimension", path)[0]
     if not 2 <= dimension <= 4:
-        raise InputError("dimensions", f"{path}: {dimension} dimensions; 2, 3 or 4 can be read: export one image")
+        raise InputError("dimensions", f"{path}: {dimension} dimensions; only 2 to 4 can be read: export one image")
     sizes = whole_numbers(needed(fields, "sizes", path), dimension, "sizes", path)
     steps, spacing, origin = _grid(fields, dimension, path)
     place_axes = 2 if dimension == 2 else 3
     if dimension > 2 and steps is not None and steps[2] is None:
-        # The third axis is said to be no direction in space: it is time.
+        # According to the header, the third axis is not a direction in space: it is time.
         place_axes = 2
     _require_kinds(fields, dimension, place_axes, path)
     affine = None
@@ -88,13 +88,13 @@ def describe_nrrd(path: Path) -> Description:
         sizes = [*sizes[:2], 1, *sizes[2:]] if dimension > 2 else sizes
         spacing = [*spacing[:2], 1.0]
     if dimension == 4 and place_axes == 2:
-        raise InputError("dimensions", f"{path}: two axes are no directions in space; export one image to a file")
+        raise InputError("dimensions", f"{path}: two axes are not directions in space; export one image to a file")
     header = nifti_header(sizes, dtype=_dtype(fields, path), spacing_mm=spacing[:3], affine=affine, path=path)
     return _located(fields, header, path, behind=end.end() if end else None)
 
 
 def _fields(lines: Sequence[str], path: Path) -> dict[str, str]:
-    """The fields by name in small letters, without comments and the key/value pairs of users."""
+    """Returns the fields by name in lower case, without comments and the key/value pairs of users."""
     if not _MAGIC.fullmatch(lines[0].strip()):
         raise InputError("header", f"{path}: starts with {lines[0][:20]!r}, not NRRD0001 to NRRD0006; export it again")
     fields: dict[str, str] = {}
@@ -103,7 +103,7 @@ def _fields(lines: Sequence[str], path: Path) -> dict[str, str]:
             continue
         name, colon, value = line.partition(":")
         if not colon:
-            raise InputError("header", f"{path}: the line {line[:80]!r} is no field of NRRD; export the file again")
+            raise InputError("header", f"{path}: the line {line[:80]!r} is not a field of NRRD; export the file again")
         if value.startswith("="):
             continue
         name = re.sub(r"[ _]", "", name.strip().lower())
@@ -127,11 +127,11 @@ def _dtype(fields: Mapping[str, str], path: Path) -> np.dtype:
 def _grid(
     fields: Mapping[str, str], dimension: int, path: Path
 ) -> tuple[list[np.ndarray | None] | None, list[float], np.ndarray | None]:
-    """The step along each axis (None of one that is no direction in space), the spacing in mm, and the origin."""
+    """Returns the step along each axis (None if it is not a direction in space), the spacing in mm, and the origin."""
     for name in ("units", "spaceunits"):
         units = re.findall(r'"([^"]*)"', fields.get(name, ""))[:3]
         if name == "units" and len(units) == 3 and dimension > 2 and "spacedirections" in fields:
-            units = []  # Those of space count.
+            units = []  # The units of the space are used instead.
         if any(unit.lower() not in _UNITS for unit in units):
             raise InputError("spacing", f"{path}: {name} is {fields[name][:80]!r}; only mm can be read: convert it")
     if "spacedirections" in fields:
@@ -166,7 +166,9 @@ def _steps(
     if "spacedimension" in fields:
         space = whole_numbers(fields["spacedimension"], 1, "space dimension", path)[0]
     if not 2 <= space <= 4:
-        raise InputError("dimensions", f"{path}: a space of {space} dimensions; 2, 3 or 4 can be read: export it again")
+        raise InputError(
+            "dimensions", f"{path}: the space has {space} dimensions; only 2 to 4 can be read: export again"
+        )
     steps: list[np.ndarray | None] = []
     for word in words:
         if word.lower() == "none":
@@ -178,39 +180,39 @@ def _steps(
     if any(step is None for step in steps[:2]):
         raise InputError(
             "dimensions",
-            f"{path}: the first axis is no direction in space: its frames or colours are stored voxel by voxel; "
-            "export it with the frames last, or as a 4D NIfTI file",
+            f"{path}: the first axis is not a direction in space: frames or colours are stored for each voxel; export "
+            "it with the frames as the last axis, or as a 4D NIfTI file",
         )
     origin = np.zeros(space)
     if "spaceorigin" in fields:
         origin = numbers(fields["spaceorigin"].strip("() \t").replace(",", " "), space, "space origin", path)
     if space == 4:
-        # The fourth direction is time, and has to stand apart from those in space.
+        # The fourth direction is time. It must be separate from the directions in space.
         if dimension < 4 or any(step is None or step[3] != 0 for step in steps[:3]):
-            raise InputError("affine", f"{path}: directions in space and time at once; export one image to a file")
+            raise InputError("affine", f"{path}: an axis is a direction in space and in time; export one image")
         if steps[3] is not None and steps[3][:3].any():
-            raise InputError("affine", f"{path}: its frames are a direction in space; export it with the frames apart")
+            raise InputError("affine", f"{path}: the axis of the frames is a direction in space; export frames as time")
         return [step[:3] for step in steps[:3] if step is not None] + [None], [0.0, 0.0, 0.0], origin[:3]
     if dimension == 4 and steps[3] is not None:
-        raise InputError("dimensions", f"{path}: four directions in space; export one image to a file")
+        raise InputError("dimensions", f"{path}: four axes are directions in space; export one image to a file")
     return steps, [0.0, 0.0, 0.0], origin
 
 
 def _require_kinds(fields: Mapping[str, str], dimension: int, place_axes: int, path: Path) -> None:
-    """Refuses axes of colours, vectors and tensors, and frames that are stored voxel by voxel."""
+    """Refuses axes of colours, vectors and tensors, and frames that are stored for each voxel."""
     kinds = fields.get("kinds", "").lower().split() or [""] * dimension
     if len(kinds) != dimension or any(
         kind not in (_PLACES if axis < place_axes else _FRAMES) for axis, kind in enumerate(kinds)
     ):
         raise InputError(
             "dimensions",
-            f"{path}: kinds is {fields.get('kinds', '')[:80]!r}; expected directions in space, and frames after them: "
-            "export one image of one channel, frames last",
+            f"{path}: kinds is {fields.get('kinds', '')[:80]!r}; expected directions in space, followed by frames: "
+            "export one image of one channel, with the frames as the last axis",
         )
 
 
 def _affine(directions: np.ndarray, origin: np.ndarray | None, fields: Mapping[str, str], path: Path) -> np.ndarray:
-    """(4, 4) to RAS+ mm; a plane without slices gets a normal."""
+    """Returns the affine to RAS+ mm, (4, 4). A plane without slices gets a normal."""
     space = fields.get("space", "").lower()
     known = _SPACES | _WITH_TIME
     if space not in known and space:
@@ -229,7 +231,7 @@ def _affine(directions: np.ndarray, origin: np.ndarray | None, fields: Mapping[s
 
 
 def _located(fields: Mapping[str, str], header, path: Path, *, behind: int | None) -> Description:
-    """Where the voxels are, and whether they are compressed."""
+    """Finds the position of the voxels, and whether they are compressed."""
     encoding = needed(fields, "encoding", path).lower()
     if encoding not in ("raw", "gzip", "gz"):
         raise InputError(
@@ -238,11 +240,11 @@ def _located(fields: Mapping[str, str], header, path: Path, *, behind: int | Non
     compressed = encoding != "raw"
     skipped = whole_numbers(fields.get("byteskip", "0"), 1, "byte skip", path)[0]
     if fields.get("lineskip", "0") != "0" or skipped < -1 or (compressed and skipped != 0):
-        raise InputError("header", f"{path}: lines or bytes are to be skipped before its voxels; export it again")
+        raise InputError("header", f"{path}: line skip or byte skip is set, which is not supported; export it again")
     name = fields.get("datafile", "")
     if name:
         if re.match(r"LIST\b", name) or "%" in name:
-            raise InputError("header", f"{path}: its voxels are in several files; export it as one")
+            raise InputError("header", f"{path}: its voxels are in several files; export it as one file")
         return Description(header, data_file(name, path), None if skipped == -1 else skipped, compressed)
     if behind is None:
         raise InputError("truncated", f"{path}: ends within its header; copy the file again")

@@ -1,4 +1,4 @@
-"""Files of other formats as a stream of NIfTI's bytes: header, then voxels."""
+"""Opens files of other formats as a stream of the bytes of a NIfTI file: header, then voxels."""
 
 import contextlib
 import os
@@ -28,24 +28,24 @@ _ZLIB_OR_GZIP = 47  # zlib's word for either, with a window of any size
 
 
 def is_other_format(path: Path) -> bool:
-    """Whether a file's suffix is that of one of these formats."""
+    """Returns whether the suffix of a file is that of one of these formats."""
     return path.name.lower().endswith(SUFFIXES)
 
 
 def describe(path: Path) -> Description:
-    """The header of a file of one of these formats.
+    """Reads the header of a file in one of these formats.
 
     Raises:
-        InputError: it is not sound.
+        InputError: the header is not valid.
     """
     read = next(read for suffix, read in _READERS.items() if path.name.lower().endswith(suffix))
-    # Lengths that are too large become infinite, and infinite ones are refused with the spacing.
+    # Lengths that are too large become infinite, and an infinite spacing is refused.
     with np.errstate(over="ignore", invalid="ignore"):
         return read(path)
 
 
 def data_files(path: Path) -> list[Path]:
-    """The files that an image of one of these formats is made of, as far as its header can be read."""
+    """Returns the files of an image in one of these formats, as far as its header can be read."""
     files = [path, *(partners(path, (*HEADERS, *IMAGES)) if path.name.lower().endswith((*HEADERS, *IMAGES)) else ())]
     try:
         return list(dict.fromkeys([*files, describe(path).data]))
@@ -55,13 +55,13 @@ def data_files(path: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def opened_as_nifti(path: Path) -> Iterator[tuple[BinaryIO, int, bool]]:
-    """The bytes of a NIfTI file that holds the same image, their number on disk, and whether they are compressed.
+    """Opens an image as the bytes of a NIfTI file. Yields the stream, the size on disk, and whether it is compressed.
 
-    Nothing but the header is read before the caller reads on, and never more at a time than it asks for.
+    Only the header is read at once. Voxels are read when the caller reads them, never more than it asks for.
 
     Raises:
-        InputError: the header is not sound, or the file is too short for its voxels.
-        OSError, EOFError, zlib.error: as reading raises them.
+        InputError: the header is not valid, or the file is too short for its voxels.
+        OSError, EOFError, zlib.error: the file cannot be read.
     """
     described = describe(path)
     head = described.header.binaryblock + bytes(4)
@@ -80,7 +80,7 @@ def opened_as_nifti(path: Path) -> Iterator[tuple[BinaryIO, int, bool]]:
 
 
 class _Joined:
-    """A stream that begins with some bytes of its own."""
+    """A stream with some bytes in front of it."""
 
     def __init__(self, head: bytes, rest) -> None:
         self._head, self._rest = head, rest
@@ -91,7 +91,7 @@ class _Joined:
 
 
 class _Inflated:
-    """The bytes that a stream of zlib or gzip unpacks to, no more at a time than asked for; its checksum is checked."""
+    """The unpacked bytes of a zlib or gzip stream. It unpacks no more than it is asked for, and checks the checksum."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._unpacker = file, zlib.decompressobj(_ZLIB_OR_GZIP)

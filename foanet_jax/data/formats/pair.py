@@ -1,4 +1,4 @@
-"""Pairs of .hdr and .img: those of NIfTI, and Analyze 7.5, from which they come."""
+"""Pairs of .hdr and .img files: NIfTI pairs and Analyze 7.5."""
 
 import gzip
 import logging
@@ -25,7 +25,7 @@ _ANALYZE_TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512:
 
 
 def partners(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """The files beside one of a pair that have its stem and one of these suffixes, in small or capital letters."""
+    """Returns the files in the same folder with the same stem and one of these suffixes, in lower or upper case."""
     stem = next(path.name[: -len(end)] for end in (*HEADERS[::-1], *IMAGES[::-1]) if path.name.lower().endswith(end))
     try:
         names = sorted(os.listdir(path.parent))
@@ -35,13 +35,13 @@ def partners(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
 
 
 def describe_pair(path: Path) -> Description:
-    """What the header of a pair says, from its .hdr or its .img.
+    """Reads the header of a pair, given its .hdr or its .img file.
 
-    Analyze does not tell left from right. Its affine is nibabel's, as SPM has it: the first axis runs to the left. A
+    Analyze does not store which side is left. The affine is that of nibabel and SPM: the first axis runs to the left. A
     warning says so.
 
     Raises:
-        InputError: one of the two is missing, or the header is not one of NIfTI or Analyze.
+        InputError: one of the two files is missing, or the header is neither NIfTI nor Analyze.
     """
     is_header = path.name.lower().endswith(HEADERS)
     header_path = path if is_header else _partner(path, HEADERS)
@@ -57,18 +57,16 @@ def describe_pair(path: Path) -> Description:
     }
     if content[:4] not in kinds:
         raise InputError(
-            "not-nifti", f"{header_path}: starts neither as NIfTI nor as Analyze does; pass a pair of one of them"
+            "not-nifti", f"{header_path}: is neither NIfTI nor Analyze; pass a pair in one of these formats"
         )
     kind, order, size = kinds[content[:4]]
     if len(content) < size:
-        raise InputError(
-            "truncated", f"{header_path}: {len(content)} bytes, fewer than a header's {size}; copy it again"
-        )
+        raise InputError("truncated", f"{header_path}: {len(content)} bytes, but a header has {size}; copy it again")
     header = kind(content[:size], endianness=order, check=False)
     magic = bytes(header["magic"])
     offset = _offset(float(header["vox_offset"]), header_path)
     if magic.startswith((b"n+1", b"n+2")):
-        raise InputError("not-nifti", f"{header_path}: a whole NIfTI file by its header; give it the suffix .nii")
+        raise InputError("not-nifti", f"{header_path}: has the header of a single NIfTI file; give it the suffix .nii")
     if magic.startswith((b"ni1", b"ni2")):
         header["magic"] = b"n+1" if size == 348 else b"n+2"
         header["vox_offset"] = size + 4
@@ -82,13 +80,13 @@ def describe_pair(path: Path) -> Description:
 def _partner(path: Path, suffixes: tuple[str, ...]) -> Path:
     found = partners(path, suffixes)
     if len(found) != 1:
-        said = f"no {suffixes[0]} beside it" if not found else f"{found[0].name} and {found[1].name} beside it"
+        said = f"there is no {suffixes[0]} file" if not found else f"there are both {found[0].name} and {found[1].name}"
         raise InputError("missing-file", f"{path}: {said}; an image in this format is one .hdr and one .img file")
     return found[0]
 
 
 def _start(path: Path) -> bytes:
-    """The first bytes of a header, which may be compressed."""
+    """Returns the first bytes of a header, which may be compressed."""
     with open(path, "rb") as file:
         content = file.read(1024)
     if not content.startswith(_GZIP_MAGIC):
@@ -101,26 +99,26 @@ def _start(path: Path) -> bytes:
 
 
 def _offset(value: float, path: Path) -> int:
-    # Of a pair, voxels start at the beginning unless the header says otherwise.
+    # The voxels of a pair start at byte 0, unless the header says otherwise.
     if not math.isfinite(value) or value != int(value) or not 0 <= value <= _LONGEST_OFFSET:
         raise InputError("header", f"{path}: voxels start at byte {value:g}; correct vox_offset")
     return int(value)
 
 
 def _from_analyze(content: bytes, order: Literal["<", ">"], path: Path) -> nib.Nifti1Header:
-    """The NIfTI header of what an Analyze header says: the scale and the origin as SPM stores them."""
+    """Converts an Analyze header to a NIfTI header, with scale and origin as SPM stores them."""
     matrices = partners(path, (".mat",))
     if matrices:
         raise InputError(
             "affine",
-            f"{path}: {matrices[0].name} beside it holds its orientation, as SPM wrote it, which is not read; "
-            "convert the image to NIfTI",
+            f"{path}: its orientation is in {matrices[0].name}, a file of SPM, which is not read; convert the image to "
+            "NIfTI",
         )
     header = Spm2AnalyzeHeader(content[:348], endianness=order, check=False)
     count = int(header["dim"][0])
     sizes = [int(size) for size in header["dim"][1:8]]
     while count > 2 and sizes[count - 1 : count] == [1]:
-        count -= 1  # SPM writes 4 dimensions, of which the last is 1.
+        count -= 1  # SPM writes 4 dimensions; the last one is 1.
     code = int(header["datatype"])
     if code not in _ANALYZE_TYPES:
         raise InputError("dtype", f"{path}: data type {code}; only real numbers of 8 to 64 bit can be read: convert it")
@@ -134,9 +132,9 @@ def _from_analyze(content: bytes, order: Literal["<", ">"], path: Path) -> nib.N
             affine = np.array(header.get_best_affine(), np.float64) if 2 <= count <= 4 else None
             slope, intercept = header.get_slope_inter()
         except (HeaderDataError, ValueError, OverflowError, ZeroDivisionError) as error:
-            raise InputError("header", f"{path}: not a sound Analyze header ({error}); convert the image") from None
+            raise InputError("header", f"{path}: not a valid Analyze header ({error}); convert the image") from None
     made = nifti_header(sizes[: max(0, min(count, 7))], dtype=dtype, spacing_mm=spacing, affine=affine, path=path)
     made["scl_slope"] = 1 if slope is None else slope
     made["scl_inter"] = 0 if intercept is None else intercept
-    LOGGER.warning("%s: Analyze does not tell left from right; the first axis is taken to run to the left", path)
+    LOGGER.warning("%s: Analyze does not store which side is left; the first axis is assumed to run to the left", path)
     return made

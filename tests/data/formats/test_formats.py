@@ -117,7 +117,7 @@ def test_pairs_as_nibabel_reads_them(tmp_path, kind, order, packed, caplog):
         np.testing.assert_array_equal(volume.data[0].T, stored)
         np.testing.assert_allclose(volume.affine, affine, atol=1e-5)
         assert volume.spacing_mm == (8.0, 1.5, 1.25)
-    assert ("left from right" in caplog.text) == ("Analyze" in kind.__name__)
+    assert ("which side is left" in caplog.text) == ("Analyze" in kind.__name__)
     (ref,) = read_input(tmp_path)
     assert ref.case == "a"
 

@@ -255,7 +255,7 @@ def test_interrupted_it_ends_its_processes(tmp_path):
     process.join()
     assert process.exitcode == 0
     told = folder.with_suffix(".said.out").read_text()
-    assert told.splitlines()[-1] == "SIGTERM: stopped; go on with the same command"
+    assert told.splitlines()[-1] == "SIGTERM: stopped; to continue, use the same command"
     assert not list(folder.rglob("failed.json"))
     assert not list(folder.rglob("done.json"))
 
