@@ -1,4 +1,4 @@
-"""What a wrong command line is answered: the error with the option or field that was meant."""
+"""Errors for a wrong command line, with the option or field that was probably meant."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from foanet_jax.system.errors import InputError, did_you_mean, most_alike
 
 
 def require_no_job(loose: Sequence[str]) -> None:
-    """Checks that the job of run.py is not given as a word of its own, as `foanet` takes it.
+    """Checks that the job of run.py is not given as a separate word, as for `foanet`.
 
     Args:
         loose: the words that are neither options nor their values.
@@ -25,10 +25,10 @@ def require_no_job(loose: Sequence[str]) -> None:
 
 
 def require_no_truth_values(words: Sequence[str], rows: Mapping[str, Option]) -> None:
-    """Checks that no switch has its value after a space: `--pages False` would mean True and leave "False" behind.
+    """Checks that no switch has its value after a space: `--pages False` would mean True and leave "False" over.
 
     Raises:
-        InputError: a switch has.
+        InputError: a switch has a value after a space.
     """
     for before, word in pairwise(words):
         option = rows.get(before.lstrip("-")) if before.startswith("-") else None
@@ -37,7 +37,7 @@ def require_no_truth_values(words: Sequence[str], rows: Mapping[str, Option]) ->
 
 
 def left_over(left: Sequence[str], words: Sequence[str]) -> InputError:
-    """Returns the error of words that belong to no option.
+    """Returns the error for words that belong to no option.
 
     Args:
         left: the words.
@@ -51,7 +51,7 @@ def left_over(left: Sequence[str], words: Sequence[str]) -> InputError:
 
 
 def explained(error: Exception, rows: Mapping[str, Option], found: Sequence[tuple[str, str | None]]) -> InputError:
-    """The error of a command line that absl or an experiment refused."""
+    """Returns the error for a command line that absl or an experiment refused."""
     last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
     given = [value for name, value in found if name == "config"]
     illegal = re.match(r"flag --(?P<name>[\w.]+)=(?P<value>.*?): ", str(error))
@@ -85,11 +85,11 @@ def explained(error: Exception, rows: Mapping[str, Option], found: Sequence[tupl
 
 
 def _unloadable(value: str, cause: Exception) -> InputError:
-    """The error of an experiment that does not give a configuration."""
+    """Returns the error for an experiment that does not return a configuration."""
     from absl import flags
 
     lines = str(cause).strip().splitlines() or [""]
-    # ml_collections adds the traceback; its last line is the experiment's own message.
+    # ml_collections adds the traceback. Its last line is the message of the experiment.
     told = re.sub(r"^[\w.]*(Error|Exception): ", "", lines[-1])
     if isinstance(cause, ValueError | flags.Error):
         return InputError("arguments", f"--config={value}: {told}")
@@ -99,7 +99,7 @@ def _unloadable(value: str, cause: Exception) -> InputError:
 
 
 def _fields(value: str) -> dict[str, Any]:
-    """The fields of an experiment without overrides and their defaults, by dotted name; parts of it too."""
+    """Returns the fields of an experiment with their defaults, by dotted name; also groups of fields."""
     from absl import flags
     from ml_collections import config_flags
 

@@ -1,4 +1,4 @@
-"""Predicted indices against true ones: mean absolute error, bias, Pearson's r, and the phase's error rate."""
+"""Comparison of predicted and true indices: mean absolute error, bias, Pearson's r, and the error rate of the phase."""
 
 import csv
 import dataclasses
@@ -20,15 +20,16 @@ Indices = TypeVar("Indices", LvIndices, VentricleIndices)
 
 @dataclasses.dataclass(frozen=True)
 class IndexScore:
-    """How well one index was predicted, over all frames and slices of all cases together, as LVQuan scores.
+    """The errors of one index, over all frames and slices of all cases together, as in the LVQuan challenge.
 
     Attributes:
-        mae: mean absolute error in the index's unit; of the phase, the error rate in [0, 1]; NaN where n is 0.
-        bias, sd: mean and standard deviation (n − 1) of prediction − truth; NaN where n is 0, and sd where n < 2.
-        pearson: correlation r; NaN where n < 2 or either side is constant.
-        n: values compared.
-        missing: values whose truth is known but not their prediction. They are in neither mae nor pearson.
-        unknown: values whose truth is not known.
+        mae: mean absolute error in the unit of the index; for the phase, the error rate in [0, 1]; NaN if n is 0.
+        bias, sd: mean and standard deviation (n − 1) of prediction − truth; NaN if n is 0, and for sd if n < 2.
+        pearson: correlation r; NaN if n < 2, or if the predictions or the truths are all equal.
+        n: number of values that were compared.
+        missing: number of values that are known for the truth, but not for the prediction. They are not part of mae
+            and pearson.
+        unknown: number of values that are not known for the truth.
     """
 
     mae: float
@@ -42,13 +43,13 @@ class IndexScore:
 
 @dataclasses.dataclass(frozen=True)
 class IndexPair:
-    """One index of one place, predicted and true; NaN where it could not be measured.
+    """One index at one place, predicted and true; NaN if it could not be measured.
 
     Attributes:
-        patient, case: whose; of an index of several cases together, the patient stands for the case.
-        frame, slice_: where, from 0; None of an index of the whole case, or of a whole frame.
-        index: its name with its unit.
-        prediction, truth: in that unit.
+        patient, case: ids of patient and study. For an index of several cases together, the case is the patient.
+        frame, slice_: where, counted from 0; None for an index of the whole case, or of a whole frame.
+        index: the name with the unit.
+        prediction, truth: the values, in this unit.
     """
 
     patient: str
@@ -61,17 +62,19 @@ class IndexPair:
 
 
 def pair_indices(predicted: Indices, true: Indices, *, patient: str, case: str) -> list[IndexPair]:
-    """Every value of a case's indices beside its truth.
+    """Pairs every predicted index of a case with the true one.
 
     Raises:
-        InputError: the two are of other shapes.
+        InputError: the shapes differ.
     """
     pairs = []
     of_prediction = predicted.columns()
     for name, values in true.columns().items():
         found, wanted = np.asarray(of_prediction[name], float), np.asarray(values, float)
         if found.shape != wanted.shape:
-            raise InputError("shape-mismatch", f"{case}: {name} of shape {found.shape} predicted, {wanted.shape} true")
+            raise InputError(
+                "shape-mismatch", f"{case}: the shape of {name} is {found.shape}, but {wanted.shape} in the truth"
+            )
         for place, truth in np.ndenumerate(wanted):
             frame = place[0] if wanted.ndim > 0 else None
             slice_ = place[1] if wanted.ndim > 1 else None
@@ -80,7 +83,7 @@ def pair_indices(predicted: Indices, true: Indices, *, patient: str, case: str) 
 
 
 def score_pairs(pairs: Iterable[IndexPair]) -> dict[str, IndexScore]:
-    """The score of each index, by its name with its unit (LVQuan challenge)."""
+    """Returns the score of each index, by name with unit (LVQuan challenge)."""
     by_index: dict[str, list[tuple[float, float]]] = {}
     for pair in pairs:
         by_index.setdefault(pair.index, []).append((pair.prediction, pair.truth))
@@ -88,7 +91,7 @@ def score_pairs(pairs: Iterable[IndexPair]) -> dict[str, IndexScore]:
 
 
 def format_scores(scores: Mapping[str, IndexScore], *, markdown: bool = False) -> str:
-    """The scores as an aligned table, a row an index; what is undefined is printed as –."""
+    """Returns the scores as an aligned table, with a row for each index. Undefined values are written as –."""
     header = ["index", "MAE", "bias ± sd", "r", "n", "missing"]
     body = []
     for name, score in scores.items():
@@ -106,10 +109,10 @@ def write_pairs(pairs: Iterable[IndexPair], path: Path) -> None:
 
 
 def read_pairs(path: Path) -> list[IndexPair]:
-    """What `write_pairs` wrote, none where there is no such file.
+    """Reads what `write_pairs` wrote; an empty list if there is no such file.
 
     Raises:
-        KeyError, ValueError: it is no such table.
+        KeyError, ValueError: the file is not such a table.
     """
     if not path.exists():
         return []
@@ -133,34 +136,38 @@ def read_pairs(path: Path) -> list[IndexPair]:
 
 
 def compare_indices(predicted: Mapping[str, Indices], true: Mapping[str, Indices]) -> dict[str, IndexScore]:
-    """The score of each index, by its name with its unit (LVQuan challenge).
+    """Returns the score of each index, by name with unit (LVQuan challenge).
 
     Args:
-        predicted, true: indices by case, of the same cases; both LvIndices or both VentricleIndices.
+        predicted, true: indices by case, for the same cases; both LvIndices or both VentricleIndices.
 
     Raises:
-        InputError: no cases, cases that are in one of the two alone, or indices of other shapes.
+        InputError: there are no cases, a case is in only one of the two, or the shapes differ.
     """
     if not true or predicted.keys() != true.keys():
         odd = ", ".join(sorted(predicted.keys() ^ true.keys()))
-        raise InputError("cases", f"predicted or true alone: {odd or 'no cases at all'}; pass both of the same cases")
+        raise InputError(
+            "cases", f"in only one of prediction and truth: {odd or 'no cases at all'}; pass both for each case"
+        )
     return score_pairs(
         pair for case, truth in true.items() for pair in pair_indices(predicted[case], truth, patient="", case=case)
     )
 
 
 def from_lvquan19(indices: Mapping[str, np.ndarray]) -> LvIndices:
-    """The data set's own indices of one patient, as truth; what it does not have is NaN.
+    """Converts the indices that the data set LVQuan19 gives for a patient. Indices that it does not give are NaN.
 
     Args:
-        indices: in mm, as `data.lvquan19.indices_in_mm` returns them.
+        indices: in mm, from `data.readers.lvquan19.indices_in_mm`.
 
     Raises:
-        InputError: no indices, or of different numbers of frames.
+        InputError: there are no indices, or their numbers of frames differ.
     """
     counts = {name: values.shape[-1] for name, values in indices.items()}
     if len(set(counts.values())) != 1:
-        raise InputError("shape", f"indices of {counts or 'no'} frames; pass one patient's, all of the same cine")
+        raise InputError(
+            "shape", f"indices of {counts or 'no'} frames; pass those of one patient, all of the same cine"
+        )
     frames = next(iter(counts.values()))
 
     def rows(name: str, count: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Volumes over the beat from stacks of slices: EDV, ESV, stroke volume, ejection fraction and LV mass."""
+"""Volumes over the heartbeat from stacks of slices: EDV, ESV, stroke volume, ejection fraction and LV mass."""
 
 import dataclasses
 import math
@@ -22,10 +22,10 @@ MYOCARDIUM_G_PER_ML = 1.05
 
 @dataclasses.dataclass(frozen=True)
 class Chamber:
-    """One ventricle's blood over the beat.
+    """The blood volume of one ventricle over the heartbeat.
 
     Attributes:
-        volumes_ml: (T,) NaN in frames that show none of it, and everywhere where its class is not labelled.
+        volumes_ml: (T,); NaN in frames without this ventricle, and in all frames if its class does not exist.
         edv_ml, esv_ml: at end diastole and end systole.
         sv_ml: stroke volume, EDV − ESV.
         ef_percent: ejection fraction, 100 SV / EDV.
@@ -40,13 +40,13 @@ class Chamber:
 
 @dataclasses.dataclass(frozen=True)
 class VentricleIndices:
-    """The volumes of one stack over time; what cannot be measured is NaN, and `flags` says why.
+    """The volumes of one stack over time. Values that cannot be measured are NaN, and `flags` gives the reason.
 
     Attributes:
-        ed, es: frames of end diastole and end systole; None where no frame shows the LV cavity.
-        left, right: the ventricles, both at the frames of the left one.
+        ed, es: frames of end diastole and end systole; None if no frame shows the LV cavity.
+        left, right: the ventricles; ED and ES of both are the frames of the left one.
         mass_g: LV mass at end diastole.
-        flags: "" or what is wrong, joined by "; ".
+        flags: what is wrong, joined by "; "; "" if nothing is.
     """
 
     ed: int | None
@@ -57,7 +57,7 @@ class VentricleIndices:
     flags: str
 
     def columns(self) -> dict[str, float]:
-        """Each index by its name with its unit."""
+        """Returns each index by name with unit."""
         names = ("edv_ml", "esv_ml", "sv_ml", "ef_percent")
         sides = {"lv": self.left, "rv": self.right}
         return {
@@ -69,17 +69,18 @@ class VentricleIndices:
 def structure_volumes(
     mask: np.ndarray, *, classes: Sequence[str], spacing_mm: Sequence[float]
 ) -> dict[str, np.ndarray]:
-    """Volume in ml of each foreground class in each frame, (T,), for example the seven of a whole heart.
+    """Measures the volume of each foreground class in each frame in ml, (T,), such as the seven of a whole heart.
 
     All voxels count, as in `sizes.csv`.
 
     Args:
         mask: (T, Z, H, W) class indices.
         classes: names by index, background first.
-        spacing_mm: of slices, rows and columns.
+        spacing_mm: spacing of slices, rows and columns.
 
     Raises:
-        InputError: the mask has one slice, which has an area and no volume, or cannot be used; nor can the spacing.
+        InputError: the mask has only one slice, which has an area but no volume; or the mask or the spacing is not
+            valid.
     """
     mask, spacing_mm = require_mask(mask, classes), require_spacing(spacing_mm)
     if mask.shape[1] == 1:
@@ -96,18 +97,18 @@ def ventricle(
     ed: int | None = None,
     es: int | None = None,
 ) -> VentricleIndices:
-    """Volumes, ejection fraction and mass of the ventricles from a stack over time (method: voxels × their size).
+    """Measures volumes, ejection fraction and mass of the ventricles in a stack over time, by counting voxels.
 
     Args:
-        mask: (T, Z, H, W) class indices. Of ACDC, whose two studies are end diastole and end systole, their masks
-            one after the other with ed=0 and es=1.
-        classes: names by index, with myocardium, and cavity or left ventricle; right ventricle if it is labelled.
-        spacing_mm: of slices, rows and columns.
-        ed, es: frames of end diastole and end systole; None takes those of the largest and the smallest LV cavity,
-            of equal ones the first. A frame without cavity was not segmented and is never the smallest.
+        mask: (T, Z, H, W) class indices. For ACDC, whose two studies are end diastole and end systole, pass both masks,
+            one after the other, with ed=0 and es=1.
+        classes: names by index, with myocardium, and cavity or left ventricle; right ventricle if it is a class.
+        spacing_mm: spacing of slices, rows and columns.
+        ed, es: frames of end diastole and end systole. None: the frames with the largest and the smallest LV cavity;
+            of equal ones, the first. A frame without a cavity was not segmented and is never the smallest.
 
     Raises:
-        InputError: as structure_volumes, or there is no such frame.
+        InputError: as for `structure_volumes`, or there is no such frame.
     """
     volumes = structure_volumes(mask, classes=classes, spacing_mm=spacing_mm)
     return ventricle_of_volumes(volumes, classes=classes, ed=ed, es=es)
@@ -116,14 +117,14 @@ def ventricle(
 def ventricle_of_volumes(
     volumes_ml: Mapping[str, np.ndarray], *, classes: Sequence[str], ed: int | None = None, es: int | None = None
 ) -> VentricleIndices:
-    """What `ventricle` measures, from volumes: of frames whose masks lie in several files, on grids of their own.
+    """Computes the same as `ventricle` from volumes, for frames whose masks are in several files with different grids.
 
     Args:
-        volumes_ml: (T,) of each foreground class, as from `structure_volumes`.
-        classes, ed, es: as `ventricle` takes them.
+        volumes_ml: the volume of each foreground class, (T,), from `structure_volumes`.
+        classes, ed, es: as for `ventricle`.
 
     Raises:
-        InputError: the classes cannot be used, or there is no such frame.
+        InputError: the classes are not valid, or there is no such frame.
     """
     blood = _shown(volumes_ml[classes[index_of(classes, LV_CAVITY)]])
     wall = _shown(volumes_ml[classes[index_of(classes, [MYOCARDIUM])]])
@@ -153,7 +154,7 @@ def ventricle_of_volumes(
 
 
 def chamber(volumes_ml: np.ndarray, ed: int | None, es: int | None) -> Chamber:
-    """A ventricle's indices from its volumes, (T,), at the two frames; NaN where there is no frame or one volume."""
+    """Computes the indices of a ventricle from its volumes, (T,), and the two frames; NaN without these."""
     diastole, systole = (math.nan if frame is None else float(volumes_ml[frame]) for frame in (ed, es))
     if ed == es:
         systole = math.nan

@@ -139,7 +139,7 @@ class TestComparison:
         one, two = measure(ring()), measure(np.concatenate([ring(), ring()]))
         with pytest.raises(InputError, match="a, b"):
             compare_indices({"a": one}, {"b": one})
-        with pytest.raises(InputError, match=r"\(1, 1\) predicted, \(2, 1\) true"):
+        with pytest.raises(InputError, match=r"is \(1, 1\), but \(2, 1\) in the truth"):
             compare_indices({"a": one}, {"a": two})
 
 
