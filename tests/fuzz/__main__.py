@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
             parser.error("--replay takes one --format")
         return _replay(names[0], options.seed, options.replay, options.out)
     results = []
-    sys.stdout.write(f"{'format':<12}{'mutations':>10}{'equal':>9}{'different':>10}{'refused':>9}")
+    sys.stdout.write(f"{'format':<18}{'mutations':>10}{'equal':>9}{'different':>10}{'refused':>9}")
     sys.stdout.write(f"{'failures':>9}{'crashes':>8}{'seconds':>9}\n")
     options.out.mkdir(parents=True, exist_ok=True)
     for name in names:
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
         results.append(result)
         sys.stdout.write(
-            f"{name:<12}{result['mutations']:>10}{result['equal']:>9}{result['different']:>10}"
+            f"{name:<18}{result['mutations']:>10}{result['equal']:>9}{result['different']:>10}"
             f"{sum(result['refused'].values()):>9}{len(result['failures']):>9}{len(result['crashes']):>8}"
             f"{result['seconds']:>9}\n"
         )

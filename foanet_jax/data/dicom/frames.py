@@ -34,6 +34,27 @@ FRAME_TAGS: list[BaseTag] = [
         "ComplexImageComponent",
     )
 ]
+# The elements in the functional groups that are read: to convert the others would take most of the time.
+_ELEMENTS = {
+    Tag(name)
+    for name in (
+        "PixelSpacing",
+        "SliceThickness",
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "RescaleSlope",
+        "RescaleIntercept",
+        "FrameType",
+        "ComplexImageComponent",
+        "DimensionIndexValues",
+        "TemporalPositionIndex",
+        "TemporalPositionTimeOffset",
+        "TemporalPositionIdentifier",
+        "NominalCardiacTriggerDelayTime",
+        "ActualCardiacTriggerDelayTime",
+        "TriggerTime",
+    )
+}
 _TRIGGER_DELAYS = ("NominalCardiacTriggerDelayTime", "ActualCardiacTriggerDelayTime")
 # Dimensions that order frames in time, also where the frames lack the values themselves.
 _TIME_DIMENSIONS = [
@@ -93,8 +114,9 @@ def _first(sequence: Any) -> Dataset:
 
 def _values(groups: Dataset) -> dict[str, Any]:
     """What the elements in the functional groups hold, by name; elements without a value are left out."""
-    elements = (element for name in _GROUPS for element in _first(groups.get(name)))
-    return {element.keyword: element.value for element in elements if element.keyword and not element.is_empty}
+    items = [_first(groups.get(name)) for name in _GROUPS]
+    elements = [item[tag] for item in items for tag in _ELEMENTS.intersection(item.keys())]
+    return {element.keyword: element.value for element in elements if not element.is_empty}
 
 
 def _trigger_ms(values: Mapping[str, Any]) -> Any:

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable
 
-from tests.fuzz.formats.dicom import dicom_seeds, sunnybrook_seeds
+from tests.fuzz.formats.dicom import bare_seeds, compressed_seeds, dicom_seeds, enhanced_seeds, sunnybrook_seeds
 from tests.fuzz.formats.folds import folds_seeds
 from tests.fuzz.formats.mat import lvquan19_seeds, mat_seeds
 from tests.fuzz.formats.nifti import acdc_seeds, folder_seeds, mmwhs_seeds, nifti_seeds, nnunet_seeds
@@ -20,6 +20,9 @@ FORMATS: dict[str, Callable[[], list[Seed]]] = {
     "mmwhs2017": mmwhs_seeds,
     "folds.json": folds_seeds,
     "dicom": dicom_seeds,
+    "dicom-bare": bare_seeds,
+    "dicom-compressed": compressed_seeds,
+    "dicom-enhanced": enhanced_seeds,
     "sunnybrook": sunnybrook_seeds,
     "folder": folder_seeds,
     "nnunet": nnunet_seeds,

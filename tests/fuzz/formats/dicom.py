@@ -1,19 +1,28 @@
 """DICOM series, and Sunnybrook's contours on them."""
 
+import contextlib
 import io
+import struct
 import tempfile
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pydicom
 from pydicom import uid as uids
 
 from foanet_jax.data.catalogue import read_input
+from foanet_jax.data.dicom import pixels
+from foanet_jax.data.dicom.decoding import Decoder
 from foanet_jax.data.phantom.writers import write_dicom, write_sunnybrook
 from foanet_jax.data.readers.sunnybrook import list_sunnybrook
 from foanet_jax.data.study import LV_CLASSES, Study
+from tests.data.dicom.compressed import rewrite
+from tests.data.dicom.enhanced import write_enhanced
 from tests.fuzz.readings import check_studies
-from tests.fuzz.seeds import Seed, Target, some, words
+from tests.fuzz.seeds import Packing, Seed, Target, some, words
 
 _AFFINE = np.array([[-1.5, 0, 0, 10], [0, 0, -8, -20], [0, -2, 0, 30], [0, 0, 0, 1.0]])
 
@@ -58,6 +67,117 @@ def _in_syntax(path: Path, syntax: uids.UID) -> bytes:
 
 def _read_dicom(folder: Path) -> list[Study]:
     return [ref.load() for ref in read_input(folder)]
+
+
+def bare_seeds() -> list[Seed]:
+    """Two slices without preamble: with meta information, and without it in each uncompressed transfer syntax."""
+    seeds = []
+    for number, (syntax, has_meta) in enumerate(
+        (
+            (uids.ExplicitVRLittleEndian, True),
+            (uids.ExplicitVRLittleEndian, False),
+            (uids.ImplicitVRLittleEndian, False),
+            (uids.ExplicitVRBigEndian, False),
+        )
+    ):
+        files = {}
+        with tempfile.TemporaryDirectory() as folder:
+            for path in write_dicom(_study(f"b{number}", (1, 2, 4, 5)), folder):
+                content = _in_syntax(path, syntax)
+                files[f"anna/{path.name}"] = content[132:] if has_meta else content[_start(content) :]
+        order = ">" if syntax == uids.ExplicitVRBigEndian else "<"
+        name, content = next(iter(files.items()))
+        seeds.append(
+            Seed(files, [Target(name, words(content, step=2, letters="HI", order=order))], _read_dicom, check_studies)
+        )
+    return seeds
+
+
+def compressed_seeds() -> list[Seed]:
+    """An image in each transfer syntax that the child process decodes, and a deflated one."""
+    seeds = []
+    for syntax in (
+        uids.JPEGLossless,
+        uids.JPEGLosslessSV1,
+        uids.JPEGLSLossless,
+        uids.JPEG2000Lossless,
+        uids.JPEGLSNearLossless,
+        uids.JPEG2000,
+        uids.JPEGBaseline8Bit,
+        uids.DeflatedExplicitVRLittleEndian,
+    ):
+        with tempfile.TemporaryDirectory() as folder:
+            (path,) = write_dicom(_study("c", (1, 1, 16, 18)), folder)
+            if syntax == uids.JPEGBaseline8Bit:
+                _make_8_bits(path)
+            rewrite(path, syntax)
+            content = path.read_bytes()
+        packing = DEFLATED if syntax == uids.DeflatedExplicitVRLittleEndian else None
+        fields = words(content if packing is None else packing.unpack(content)[0], step=1, letters="BHI", order="<")
+        fields += [] if packing else words(content, step=1, letters="HI", order=">")
+        target = Target("anna/1.dcm", fields, packing)
+        seeds.append(Seed({target.name: content}, [target], _read_with_one_child, check_studies))
+    return seeds
+
+
+def enhanced_seeds() -> list[Seed]:
+    """A cine of two slices in one file: frames told apart in each way, groups shared or not, in several syntaxes."""
+    seeds = []
+    for times, shared, syntax in (
+        ("trigger", True, uids.ExplicitVRLittleEndian),
+        ("temporal", False, uids.ImplicitVRLittleEndian),
+        ("dimension", True, uids.RLELossless),
+        ("none", True, uids.DeflatedExplicitVRLittleEndian),
+    ):
+        with tempfile.TemporaryDirectory() as folder:
+            singles = write_dicom(_study("e", (2, 2, 4, 5)), folder)
+            path = write_enhanced(singles, Path(folder) / "enhanced.dcm", times=times, shared=shared)
+            if syntax != uids.ExplicitVRLittleEndian:
+                rewrite(path, syntax)
+            content = path.read_bytes()
+        packing = DEFLATED if syntax == uids.DeflatedExplicitVRLittleEndian else None
+        fields = words(content if packing is None else packing.unpack(content)[0], step=2, letters="HI")
+        target = Target("anna/1.dcm", fields, packing)
+        seeds.append(Seed({target.name: content}, [target], _read_dicom, check_studies))
+    return seeds
+
+
+def _study(case: str, shape: tuple[int, int, int, int]) -> Study:
+    voxels = some(*shape, high=200).astype(np.float32)
+    return Study("p", case, voxels, (8.0, 2.0, 1.5), LV_CLASSES, affine=_AFFINE)
+
+
+def _make_8_bits(path: Path) -> None:
+    image = pydicom.dcmread(path)
+    image.PixelData = np.frombuffer(image.PixelData, "<i2").astype(np.uint8).tobytes()
+    image.BitsAllocated, image.BitsStored, image.HighBit, image.PixelRepresentation = 8, 8, 7, 0
+    image["PixelData"].VR = "OB"
+    image.save_as(path)
+
+
+def _start(content: bytes) -> int:
+    """Where the data set of a file starts, after the meta information."""
+    return 144 + struct.unpack_from("<I", content, 140)[0]
+
+
+def _inflate(content: bytes) -> list[bytes]:
+    start = _start(content)
+    return [zlib.decompress(content[start:], -zlib.MAX_WBITS), content[:start]]
+
+
+def _deflate(parts: Sequence[bytes]) -> bytes:
+    packer = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return parts[1] + packer.compress(parts[0]) + packer.flush()
+
+
+DEFLATED = Packing(_inflate, _deflate)
+_CHILD = Decoder()
+
+
+def _read_with_one_child(folder: Path) -> list[Study]:
+    """As _read_dicom, but the child process is not started again for each file, unless the file before broke it."""
+    with mock.patch.object(pixels, "Decoder", return_value=contextlib.nullcontext(_CHILD)):
+        return _read_dicom(folder)
 
 
 def sunnybrook_seeds() -> list[Seed]:

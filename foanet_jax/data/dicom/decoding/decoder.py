@@ -118,6 +118,7 @@ class Decoder:
             stderr=subprocess.DEVNULL,
             bufsize=0,
             env=environment,
+            start_new_session=True,  # Ctrl-C is for the parent, which finishes its study.
         )
         self._process = process
         assert process.stdin is not None
