@@ -10,8 +10,9 @@ from pydicom.dataset import Dataset
 from pydicom.valuerep import DA, TM
 
 from foanet_jax import __version__
-from foanet_jax.data.dicom.files import quiet_pydicom, read_dataset
+from foanet_jax.data.dicom.files import quiet_pydicom
 from foanet_jax.data.dicom.reader import DicomSource
+from foanet_jax.data.dicom.references import refer_to_frames, source_images
 from foanet_jax.data.study import Study
 from foanet_jax.system.atomic import atomic_path
 from foanet_jax.system.errors import InputError
@@ -91,11 +92,6 @@ def write_mask_dicom_seg(
         )
     if not isinstance(study.header, DicomSource):
         raise InputError("not-dicom", f"{study.name}: not read from DICOM files; write the mask as NIfTI")
-    if study.header.frame_numbers is not None:
-        raise InputError(
-            "segmentation",
-            f"{study.name}: of multi-frame images no DICOM segmentation can be made; write the mask as NIfTI",
-        )
     if int(mask.max()) >= len(study.classes) or not mask.any():
         raise InputError(
             "unknown-label",
@@ -128,7 +124,10 @@ def write_mask_dicom_seg(
     written, series = [], highdicom.UID()
     with quiet_pydicom():
         for t in np.flatnonzero(mask[:, planes].any(axis=(1, 2, 3))).tolist():
-            datasets = [read_dataset(study.header.files[t][z]) for z in planes]
+            files, numbers = study.header.files[t], study.header.frame_numbers
+            datasets, frame_of = source_images(
+                [files[z] for z in planes], [numbers[t][z] for z in planes] if numbers else None
+            )
             series_of = {str(dataset.SOPInstanceUID): dataset.SeriesInstanceUID for dataset in datasets}
             for dataset in datasets:
                 _make_like(dataset, datasets[0], keep_patient=keep_patient)
@@ -158,6 +157,7 @@ def write_mask_dicom_seg(
                     f"{study.name}: its images do not do for a DICOM segmentation ({told}); write the mask as NIfTI",
                 ) from None
             _name_series(segmentation, series_of)
+            refer_to_frames(segmentation, frame_of)
             name = f"{path.stem}_frame{t + 1:0{len(str(frames))}d}{path.suffix}" if frames > 1 else path.name
             with atomic_path(path.with_name(name)) as temporary:
                 segmentation.save_as(temporary)

@@ -9,7 +9,7 @@ from pydicom import uid as uids
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, encapsulate_extended, get_frame
 
-from foanet_jax.data.dicom import list_dicom, read_dicom_series
+from foanet_jax.data.dicom import list_dicom, read_dicom_series, write_mask_dicom_seg
 from foanet_jax.data.dicom.headers import read_headers
 from foanet_jax.data.phantom.writers import write_dicom
 from foanet_jax.data.study import LV_CLASSES, Study
@@ -237,3 +237,36 @@ def test_empty_sequences_do_not_end_in_a_traceback(tmp_path, series):
     edit(path, empty)
     with pytest.raises(InputError, match="frame 1: no PixelSpacing"):
         only(path)
+
+
+# Segmentation objects.
+
+
+def test_segmentations_refer_to_frames(tmp_path, series):
+    """Each plane refers to the frame that it lies on, by its number, and the list of objects has the file once."""
+    highdicom = pytest.importorskip("highdicom")
+    path = write_enhanced(random.Random(3).sample(series, len(series)), tmp_path / "enhanced.dcm")
+    study = only(path)
+    mask = np.random.default_rng(1).integers(0, 3, study.voxels.shape).astype(np.uint8)
+    source = pydicom.dcmread(path)
+    groups = source.PerFrameFunctionalGroupsSequence
+    written = write_mask_dicom_seg(mask, study, tmp_path / "seg.dcm")
+    assert len(written) == FRAMES
+    for t, file in enumerate(written):
+        segmentation = highdicom.seg.segread(file)
+        (listed,) = segmentation.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+        assert (listed.ReferencedSOPClassUID, listed.ReferencedSOPInstanceUID) == (
+            uids.EnhancedMRImageStorage,
+            source.SOPInstanceUID,
+        )
+        assert "ReferencedFrameNumber" not in listed
+        numbers = study.header.frame_numbers[t]
+        for frame in segmentation.PerFrameFunctionalGroupsSequence:
+            (item,) = frame.DerivationImageSequence[0].SourceImageSequence
+            assert item.ReferencedSOPInstanceUID == source.SOPInstanceUID
+            assert item.ReferencedSOPClassUID == uids.EnhancedMRImageStorage
+            assert item.ReferencedFrameNumber in numbers
+            position = groups[item.ReferencedFrameNumber - 1].PlanePositionSequence[0].ImagePositionPatient
+            assert frame.PlanePositionSequence[0].ImagePositionPatient == position
+        found = segmentation.get_pixels_by_source_frame(source.SOPInstanceUID, list(numbers), combine_segments=True)
+        np.testing.assert_array_equal(found, mask[t])
