@@ -3,7 +3,14 @@
 import functools
 from collections.abc import Callable
 
-from tests.fuzz.formats.dicom import bare_seeds, compressed_seeds, dicom_seeds, enhanced_seeds, sunnybrook_seeds
+from tests.fuzz.formats.dicom import (
+    bare_seeds,
+    compressed_seeds,
+    dicom_seeds,
+    directory_seeds,
+    enhanced_seeds,
+    sunnybrook_seeds,
+)
 from tests.fuzz.formats.folds import folds_seeds
 from tests.fuzz.formats.mat import lvquan19_seeds, mat_seeds
 from tests.fuzz.formats.nifti import acdc_seeds, folder_seeds, mmwhs_seeds, nifti_seeds, nnunet_seeds
@@ -23,6 +30,7 @@ FORMATS: dict[str, Callable[[], list[Seed]]] = {
     "dicom-bare": bare_seeds,
     "dicom-compressed": compressed_seeds,
     "dicom-enhanced": enhanced_seeds,
+    "dicomdir": directory_seeds,
     "sunnybrook": sunnybrook_seeds,
     "folder": folder_seeds,
     "nnunet": nnunet_seeds,

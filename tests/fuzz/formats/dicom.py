@@ -12,6 +12,7 @@ from unittest import mock
 import numpy as np
 import pydicom
 from pydicom import uid as uids
+from pydicom.fileset import FileSet
 
 from foanet_jax.data.catalogue import read_input
 from foanet_jax.data.dicom import pixels
@@ -140,6 +141,24 @@ def enhanced_seeds() -> list[Seed]:
         target = Target("anna/1.dcm", fields, packing)
         seeds.append(Seed({target.name: content}, [target], _read_dicom, check_studies))
     return seeds
+
+
+def directory_seeds() -> list[Seed]:
+    """A DICOMDIR with its two slices of two frames: the DICOMDIR or an image is damaged."""
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as made:
+        listed = FileSet()
+        for path in write_dicom(_study("d", (2, 2, 4, 5)), folder):
+            image = pydicom.dcmread(path)
+            image.PatientID, image.StudyID, image.StudyDate, image.StudyTime = "d", "1", "20240101", "120000"
+            listed.add(image)
+        listed.write(made)
+        listed._stage["t"].cleanup()  # It would be left to the garbage collector, with a warning.
+        files = {
+            str(path.relative_to(made)): path.read_bytes() for path in sorted(Path(made).rglob("*")) if path.is_file()
+        }
+    first = next(name for name in files if name != "DICOMDIR")
+    targets = [Target(name, words(files[name], step=2, letters="HI")) for name in ("DICOMDIR", first)]
+    return [Seed(files, targets, _read_dicom, check_studies)]
 
 
 def _study(case: str, shape: tuple[int, int, int, int]) -> Study:
