@@ -23,12 +23,12 @@ MOST_PASSES = 10
 
 @dataclasses.dataclass(frozen=True)
 class BoxSpec:
-    """What happens to the bounding box that the localization network finds (Sec. III-A).
+    """What happens to the bounding box that the localization network finds (Sec. III-F, Fig. 8a).
 
     Attributes:
         margin_px: margin added to the box on each side, in px at the study's own spacing (paper: 10).
-        passes: largest number of times that a study is segmented. From 2 on, a study is segmented again when the
-            segmentation contradicts the box.
+        passes: largest number of segmentations of a study. From 2 on, a study is segmented again when the segmentation
+            contradicts the box.
     """
 
     margin_px: int = 10

@@ -1,4 +1,4 @@
-"""Bounding boxes: per slice, their union over the volume, margin, cropping and pasting back (Sec. II-A, III-C)."""
+"""Bounding boxes: per slice, their union over the volume, margin, cropping and pasting (Sec. II-B, III-C, III-F)."""
 
 import dataclasses
 
@@ -93,7 +93,10 @@ def slice_boxes(mask: np.ndarray) -> list[Box | None]:
 
 
 def crop(array: np.ndarray, box: Box) -> np.ndarray:
-    """Returns the part of an (…, H, W) array inside the box."""
+    """Returns the part of an (…, H, W) array inside the box, on the study's own grid.
+
+    It serves pictures and tests. The crop that Net.2 sees is cut out by `prepare.prepare`, in one interpolation.
+    """
     return array[(..., *box.slices)]
 
 

@@ -120,7 +120,8 @@ OPTIONS = (
     Option("checkpoint", ("release",), "Model",
            "Folder of the run. Several, separated by commas, or a folder of folds, become one file.", value="PATH"),
     Option("tta", ("predict",), "Model",
-           "Test-time augmentation: average over the image alone (none), 4 flips, or 8 flips and quarter turns.",
+           "Test-time augmentation: average over the image alone (none), over 4 views (flips: the image and its mirror "
+           "images), or over 8 (turns: these 4, also turned by 90°).",
            "choice", choices=("none", "flips", "turns"), default_text="as the model was configured"),
     Option("output", ("predict",), "Output",
            "Folder for masks, pictures, pages and tables; or, for one study, the file of its mask (.nii, .nii.gz).",
