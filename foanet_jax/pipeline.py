@@ -58,9 +58,9 @@ class Network:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """The trained networks of both stages: one network each, or an ensemble whose probabilities are averaged.
+    """Net.1 and Net.2 after their training: one network each, or an ensemble whose probabilities are averaged.
 
-    All networks of a stage have the same grid, that is the same `spacing_mm` and `bucket`.
+    All networks of an ensemble have the same grid, that is the same `spacing_mm` and `bucket`.
 
     Attributes:
         classes: names of the classes of the segmentation network, background first.
@@ -174,7 +174,7 @@ def _mirrored(images, extent, axes: tuple[int, ...]):
 
 
 class _Reading:
-    """The preprocessed crop of a study for all networks of a stage.
+    """The preprocessed crop of a study for all networks of an ensemble.
 
     Networks with the same preprocessing share the preprocessed images.
     """

@@ -15,7 +15,7 @@ from foanet_jax.image.prepare import PrepareSpec
 from foanet_jax.network import NetworkSpec
 from foanet_jax.system.errors import InputError
 from foanet_jax.training.losses import LossSpec
-from foanet_jax.training.spec import STAGES, StageSettings, TrainSpec
+from foanet_jax.training.spec import NETWORKS, NetworkSettings, TrainSpec
 from foanet_jax.training.step import OptimiserSpec
 
 MOST_PASSES = 10
@@ -39,7 +39,7 @@ class BoxSpec:
             raise ValueError(f"{self}: margin_px must not be negative, and passes must be from 1 to {MOST_PASSES}")
 
 
-STAGE_PARTS: dict[str, type] = {
+NETWORK_PARTS: dict[str, type] = {
     "prepare": PrepareSpec,
     "augment": AugmentSpec,
     "loss": LossSpec,
@@ -59,9 +59,9 @@ def defaults(part: type, **changes) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not dataclasses.MISSING} | changes
 
 
-def stages_of(config: Mapping[str, Any]) -> tuple[str, ...]:
+def networks_of(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Returns the names of a configuration's networks, in the order of their training."""
-    return STAGES if config["localization"]["enabled"] else STAGES[1:]
+    return NETWORKS if config["localization"]["enabled"] else NETWORKS[1:]
 
 
 def _build(part: type, values: Mapping[str, Any], where: str, **extra):
@@ -89,7 +89,7 @@ def _require_types(part: type, values: Mapping[str, Any]) -> None:
             raise ValueError(f"{field.name} is {value}; it must be finite")
 
 
-def stage_settings(config: Mapping[str, Any], name: str, classes: int) -> StageSettings:
+def network_settings(config: Mapping[str, Any], name: str, classes: int) -> NetworkSettings:
     """Returns the settings of one network.
 
     Args:
@@ -100,15 +100,15 @@ def stage_settings(config: Mapping[str, Any], name: str, classes: int) -> StageS
     Raises:
         InputError: a field is unknown, or its value has the wrong type or is out of range; the message names the field.
     """
-    stage = config[name] if isinstance(config.get(name), Mapping) else {}
-    missing = [part for part in ("network", *STAGE_PARTS) if not isinstance(stage.get(part), Mapping)]
+    section = config[name] if isinstance(config.get(name), Mapping) else {}
+    missing = [part for part in ("network", *NETWORK_PARTS) if not isinstance(section.get(part), Mapping)]
     if missing:
         raise InputError(
             "configuration", f"config.{name}.{missing[0]}: this section is missing; add it to the configuration"
         )
-    network = _build(NetworkSpec, stage["network"], f"{name}.network", classes=classes)
-    parts = {part: _build(kind, stage[part], f"{name}.{part}") for part, kind in STAGE_PARTS.items()}
-    settings = StageSettings(network=network, **parts)
+    network = _build(NetworkSpec, section["network"], f"{name}.network", classes=classes)
+    parts = {part: _build(kind, section[part], f"{name}.{part}") for part, kind in NETWORK_PARTS.items()}
+    settings = NetworkSettings(network=network, **parts)
     if settings.loss.side and not network.side_heads:
         raise InputError(
             "configuration",

@@ -8,10 +8,10 @@ import numpy as np
 
 from foanet_jax.data.folds import FOLDS, Folds, save_folds
 from foanet_jax.network import init_network
-from foanet_jax.settings import stage_settings
+from foanet_jax.settings import network_settings
 from foanet_jax.training import parallel
 from foanet_jax.training.checkpoint import open_checkpoints
-from foanet_jax.training.spec import STAGES
+from foanet_jax.training.spec import NETWORKS
 from foanet_jax.training.step import init_state, make_optimiser
 
 CLASSES = ["background", "myocardium", "cavity"]
@@ -34,8 +34,8 @@ def save_run(run, config, folds, *, seed=0):
         folds: patients of each one's parts.
         seed: of the networks.
     """
-    for number, stage in enumerate(STAGES):
-        settings = stage_settings(config, stage, classes=2 if stage == "localization" else len(CLASSES))
+    for number, stage in enumerate(NETWORKS):
+        settings = network_settings(config, stage, classes=2 if stage == "localization" else len(CLASSES))
         shapes = jax.eval_shape(lambda spec=settings.network: init_network(jax.random.key(0), spec))
         variables = jax.tree.map(functools.partial(some, np.random.default_rng(10 * seed + number)), shapes)
         state = parallel.place(init_state(variables, make_optimiser(settings.optimiser, 1)), 1)

@@ -28,11 +28,11 @@ from foanet_jax.measures.quality.table import read_quality
 from foanet_jax.measures.sizes import read_sizes
 from foanet_jax.pages.report.clinical import clinical_tables
 from foanet_jax.pages.report.results import read_sweep
-from foanet_jax.settings import stage_settings, with_overrides
+from foanet_jax.settings import network_settings, with_overrides
 from foanet_jax.system.errors import InputError
 from foanet_jax.system.nesting import dotted
 from foanet_jax.training.runlog import read_log
-from foanet_jax.training.spec import STAGES
+from foanet_jax.training.spec import NETWORKS
 from foanet_jax.training.validation import Validation
 from tests import programs
 from tests.saved_runs import save_run
@@ -43,7 +43,7 @@ TINY = {
     "data.phantom": {"size": 96, "frames": 3, "shape": (12, 64, 64)},
     "evaluation.overlays": 1,
 }
-TINY_STAGE = {
+TINY_NETWORK = {
     "network.width": 1 / 32,
     "network.norm": "batch",
     "prepare.spacing_mm": 5.0,
@@ -56,7 +56,7 @@ TINY_STAGE = {
 
 def tiny(config, **overrides):
     """A configuration small enough for a test."""
-    changes = {**TINY, **{f"{stage}.{k}": v for stage in STAGES for k, v in TINY_STAGE.items()}}
+    changes = {**TINY, **{f"{stage}.{k}": v for stage in NETWORKS for k, v in TINY_NETWORK.items()}}
     with config.unlocked():
         for name, value in {**changes, **overrides}.items():
             *parents, field = name.split(".")
@@ -79,7 +79,7 @@ def trained(tmp_path_factory):
 
 def test_a_run_leaves_everything_it_promises(trained):
     workdir, _ = trained
-    for stage in STAGES:
+    for stage in NETWORKS:
         records = read_log(workdir / stage)
         assert [r["step"] for r in records if r["kind"] == "train"] == list(range(1, 9))
         assert [r["epoch"] for r in records if r["kind"] == "validation"] == [0, 1]
@@ -147,7 +147,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(trained, tmp_path, m
     assert not (cut / "segmentation" / "curves.png").exists()
     monkeypatch.setattr(Validation, "score", score)
     training.train(config, cut, resume=True, tensorboard=False, command=[])
-    for stage in STAGES:
+    for stage in NETWORKS:
         assert read_log(whole / stage) == read_log(cut / stage)
     one = load_model(whole, which="last").segmentation[0].variables
     other = load_model(cut, which="last").segmentation[0].variables
@@ -326,7 +326,7 @@ def test_every_row_that_was_tried_changes_the_recipe_in_what_it_says():
         assert {field for field in recipe if field.startswith(stages) and tried[field] != recipe[field]} == set(
             row.change
         )
-        stage_settings(config, "segmentation", 4)
+        network_settings(config, "segmentation", 4)
 
 
 @pytest.mark.parametrize(

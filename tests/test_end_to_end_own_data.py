@@ -12,12 +12,12 @@ from foanet_jax.data.nifti.write import write_nifti
 from foanet_jax.data.phantom.short_axis import short_axis_stack
 from foanet_jax.jobs import prediction
 from foanet_jax.jobs.experiment import checking, evaluating, training
-from foanet_jax.training.spec import STAGES
+from foanet_jax.training.spec import NETWORKS
 from tests import programs
 
 ROOT = Path(__file__).parents[1]
 TINY = {"evaluation.overlays": 1, "localization.enabled": False, "segmentation.network.architecture": "net1"}
-TINY_STAGE = {
+TINY_NETWORK = {
     "network.width": 1 / 32,
     "prepare.spacing_mm": 5.0,
     "prepare.bucket": 64,
@@ -32,7 +32,7 @@ VALUES = np.array([0, 9, 2, 3], np.uint8)  # label values of ACDC_CLASSES
 def tiny(**overrides):
     """The experiment, small enough for a test."""
     config = folder.get_config()
-    changes = {**TINY, **{f"{stage}.{k}": v for stage in STAGES for k, v in TINY_STAGE.items()}}
+    changes = {**TINY, **{f"{stage}.{k}": v for stage in NETWORKS for k, v in TINY_NETWORK.items()}}
     config.update_from_flattened_dict({**changes, **overrides})
     return config.to_dict()
 

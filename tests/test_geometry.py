@@ -24,10 +24,10 @@ from foanet_jax.data.phantom.writers import write_dicom
 from foanet_jax.data.study import Study
 from foanet_jax.jobs import prediction
 from foanet_jax.network import init_network
-from foanet_jax.settings import stage_settings
+from foanet_jax.settings import network_settings
 from foanet_jax.system.errors import InputError
 from foanet_jax.training.checkpoint import open_checkpoints
-from foanet_jax.training.spec import STAGES
+from foanet_jax.training.spec import NETWORKS
 from foanet_jax.training.step import init_state, make_optimiser
 
 SHAPE = (8, 7, 8)  # of the world's grid, RAS+
@@ -85,8 +85,8 @@ def write_model(run, *, slice_axis, spacing_mm=0.0, foa=False):
         stage.network.update({"architecture": "net1", "width": 1 / 64, "side_maps": 1})
         stage.prepare.update({"spacing_mm": spacing_mm, "foa": foa and stage is config.segmentation})
     config = config.to_dict()
-    for stage in STAGES:
-        settings = stage_settings(config, stage, classes=2)
+    for stage in NETWORKS:
+        settings = network_settings(config, stage, classes=2)
         # Zeros but for five values; nothing has to be drawn at random first.
         shapes = jax.eval_shape(functools.partial(init_network, spec=settings.network), jax.random.key(0))
         variables = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)

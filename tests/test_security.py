@@ -31,14 +31,14 @@ from foanet_jax.network import init_network
 from foanet_jax.network.pretrained import read_vgg16
 from foanet_jax.pages.gallery import MOST_BYTES, load_gallery
 from foanet_jax.pages.report.results import SWEEP, read_sweep
-from foanet_jax.settings import stage_settings, with_overrides
+from foanet_jax.settings import network_settings, with_overrides
 from foanet_jax.system.atomic import atomic_path, open_unlinked
 from foanet_jax.system.errors import InputError
 from foanet_jax.system.escaping import from_cell, markdown, to_cell
 from foanet_jax.training import parallel
 from foanet_jax.training.checkpoint import FOLDER, open_checkpoints
 from foanet_jax.training.seal import NAME, digest_files, digest_json, read_seal, write_seal
-from foanet_jax.training.spec import STAGES
+from foanet_jax.training.spec import NETWORKS
 from foanet_jax.training.step import init_state, make_optimiser
 
 ROOT = Path(__file__).parents[1]
@@ -136,7 +136,7 @@ class Trap:
 
 def tiny_config():
     small = {"network.width": 1 / 32, "prepare.spacing_mm": 5.0, "prepare.bucket": 64}
-    changes = {f"{stage}.{name}": value for stage in STAGES for name, value in small.items()}
+    changes = {f"{stage}.{name}": value for stage in NETWORKS for name, value in small.items()}
     changes |= {"data.patients": 5, "data.phantom.size": 64, "data.phantom.frames": 2, "evaluation.overlays": 0}
     return with_overrides(phantom.get_config().to_dict(), changes)
 
@@ -146,8 +146,8 @@ CLASSES = ["background", "myocardium", "cavity"]
 
 def save_run(run, config):
     """Checkpoints of both networks, all zeros."""
-    for stage in STAGES:
-        settings = stage_settings(config, stage, classes=2 if stage == "localization" else 3)
+    for stage in NETWORKS:
+        settings = network_settings(config, stage, classes=2 if stage == "localization" else 3)
         shapes = jax.eval_shape(lambda spec=settings.network: init_network(jax.random.key(0), spec))
         variables = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         state = parallel.place(init_state(variables, make_optimiser(settings.optimiser, 1)), 1)
@@ -295,11 +295,11 @@ def test_no_module_that_a_checkpoint_names_is_imported(evil, tmp_path):
     named["data"] |= {"name": "evil:read", "root": str(folder), "folds_file": script}
     weights = folder / "weights.pth"
     weights.write_bytes(pickle.dumps(Trap(sprung)))
-    for stage in STAGES:
+    for stage in NETWORKS:
         named[stage]["train"]["pretrained"] = str(weights)
     run = tmp_path / "run"
     save_run(run, named)
-    for stage in STAGES:
+    for stage in NETWORKS:
         checkpoint = run / stage / FOLDER / "0"
         metadata = json.loads((checkpoint / "_CHECKPOINT_METADATA").read_text())
         metadata["item_handlers"] = dict.fromkeys(metadata["item_handlers"], "evil.Handler")

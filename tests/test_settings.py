@@ -10,16 +10,16 @@ from foanet_jax.image.augment import AugmentSpec
 from foanet_jax.image.prepare import PrepareSpec
 from foanet_jax.jobs.experiment.training import train
 from foanet_jax.network import NetworkSpec
-from foanet_jax.settings import STAGE_PARTS, BoxSpec, box_settings, defaults, stage_settings, with_overrides
+from foanet_jax.settings import NETWORK_PARTS, BoxSpec, box_settings, defaults, network_settings, with_overrides
 from foanet_jax.system.errors import InputError
 from foanet_jax.training.losses import LossSpec
-from foanet_jax.training.spec import StageSettings, TrainSpec
+from foanet_jax.training.spec import NetworkSettings, TrainSpec
 from foanet_jax.training.step import OptimiserSpec
 
 
 def config():
     """Two networks with every default."""
-    parts = {name: defaults(part) for name, part in STAGE_PARTS.items()}
+    parts = {name: defaults(part) for name, part in NETWORK_PARTS.items()}
     return {
         "seed": 0,
         "localization": {
@@ -32,7 +32,7 @@ def config():
 
 
 def test_defaults_come_back():
-    assert stage_settings(config(), "segmentation", 3) == StageSettings(
+    assert network_settings(config(), "segmentation", 3) == NetworkSettings(
         network=NetworkSpec("net2", 3),
         prepare=PrepareSpec(),
         augment=AugmentSpec(),
@@ -40,13 +40,13 @@ def test_defaults_come_back():
         optimiser=OptimiserSpec(),
         train=TrainSpec(),
     )
-    assert stage_settings(config(), "localization", 2).network == NetworkSpec("net1", 2)
+    assert network_settings(config(), "localization", 2).network == NetworkSpec("net1", 2)
 
 
 def test_defaults_survive_json():
     stored = json.loads(json.dumps(config()))
     assert stored == config()
-    assert stage_settings(stored, "segmentation", 3) == stage_settings(config(), "segmentation", 3)
+    assert network_settings(stored, "segmentation", 3) == network_settings(config(), "segmentation", 3)
 
 
 def test_defaults_leave_out_what_has_none_and_take_changes():
@@ -76,9 +76,9 @@ def test_overrides_change_a_copy():
     )
     assert before == config()
     assert changed["seed"] == 3
-    settings = stage_settings(changed, "segmentation", 3)
+    settings = network_settings(changed, "segmentation", 3)
     assert settings.prepare == PrepareSpec(foa=True)
-    assert stage_settings(changed, "localization", 2).network.architecture == "unet"
+    assert network_settings(changed, "localization", 2).network.architecture == "unet"
     assert with_overrides(before, {}) == before
 
 
@@ -128,16 +128,16 @@ def test_unknown_names_are_refused(name):
 def test_bad_values_are_named_with_their_place(name, value, message):
     changed = with_overrides(config(), {name: value})
     with pytest.raises(InputError, match=message) as caught:
-        stage_settings(changed, "segmentation", 3)
+        network_settings(changed, "segmentation", 3)
     assert caught.value.code == "configuration"
-    assert isinstance(stage_settings(changed, "localization", 2), StageSettings)
+    assert isinstance(network_settings(changed, "localization", 2), NetworkSettings)
 
 
 def test_unknown_field_of_a_stored_configuration_is_named():
     stored = config()
     stored["localization"]["loss"]["huber"] = 1.0
     with pytest.raises(InputError, match=r"config\.localization\.loss: .*huber"):
-        stage_settings(stored, "localization", 2)
+        network_settings(stored, "localization", 2)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The batches of an epoch: which slices, in which order, and how they are assembled on the device.
 
-All random draws depend only on (seed, epoch, case), so that a training can be resumed at any step.
+All random draws depend only on (seed, epoch, study), so that a training can be resumed at any step.
 """
 
 import collections
@@ -16,13 +16,13 @@ from jax import lax
 from foanet_jax.image.augment import NO_CHANGE, AugmentSpec
 from foanet_jax.image.prepare import PrepareSpec, Source, padded_shape, prepared_extent, source_bytes
 from foanet_jax.image.stack import neighbours
-from foanet_jax.training.examples import BLOCKS, ORDER, Case, jittered_box, open_case, prepare_case
+from foanet_jax.training.examples import BLOCKS, ORDER, TrainingStudy, jittered_box, open_study, prepare_study
 
 BLOCK = 16  # successive batches of one shape, which an accelerator computes as one program
 RESIDENT_BYTES = 4 * 2**30  # up to this total size, studies stay on the device for the whole training
 SHELF = 64  # the number of slices on a shelf is padded to a multiple of this, so that few shapes are compiled
 Shape = tuple[int, int]  # rows and columns, px
-Example = tuple[int, int]  # case and slice
+Example = tuple[int, int]  # study and slice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,20 +48,20 @@ class EpochSpec:
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """Up to BLOCK batches of (case, slice) whose images have the same shape."""
+    """Up to BLOCK batches of (study, slice) whose images have the same shape."""
 
     shape: Shape
     batches: tuple[tuple[Example, ...], ...]
 
 
-def epoch_order(cases: Sequence[Case], *, seed: int, epoch: int, limit: int) -> list[Example]:
-    """Returns the examples (case, slice) of an epoch in random order, at most `limit` of them (0: all)."""
-    every = [(number, slice_) for number, case in enumerate(cases) for slice_ in range(case.examples)]
+def epoch_order(studies: Sequence[TrainingStudy], *, seed: int, epoch: int, limit: int) -> list[Example]:
+    """Returns the examples (study, slice) of an epoch in random order, at most `limit` of them (0: all)."""
+    every = [(number, slice_) for number, study in enumerate(studies) for slice_ in range(study.examples)]
     order = _generator(seed, epoch, ORDER).permutation(len(every))
     return [every[index] for index in (order[:limit] if limit else order)]
 
 
-def plan_epoch(cases: Sequence[Case], spec: EpochSpec, epoch: int) -> list[Block]:
+def plan_epoch(studies: Sequence[TrainingStudy], spec: EpochSpec, epoch: int) -> list[Block]:
     """Plans the blocks of an epoch, in random order, without reading any voxels.
 
     All slices of a batch have the same shape. The last batch of a shape is filled up by repeating examples of that
@@ -69,11 +69,11 @@ def plan_epoch(cases: Sequence[Case], spec: EpochSpec, epoch: int) -> list[Block
     """
     by_shape: dict[Shape, list[Example]] = {}
     shape_of: dict[int, Shape] = {}
-    for number, slice_ in epoch_order(cases, seed=spec.seed, epoch=epoch, limit=spec.limit):
+    for number, slice_ in epoch_order(studies, seed=spec.seed, epoch=epoch, limit=spec.limit):
         if number not in shape_of:
-            case = cases[number]
-            box = jittered_box(case, spec.jitter_px, (spec.seed, epoch, number), scale=spec.box_scale)
-            extent = prepared_extent(box, case.study.spacing_mm[1:], spec.prepare)
+            study = studies[number]
+            box = jittered_box(study, spec.jitter_px, (spec.seed, epoch, number), scale=spec.box_scale)
+            extent = prepared_extent(box, study.original.spacing_mm[1:], spec.prepare)
             shape_of[number] = padded_shape(extent, spec.prepare.bucket)
         by_shape.setdefault(shape_of[number], []).append((number, slice_))
     blocks = []
@@ -85,11 +85,11 @@ def plan_epoch(cases: Sequence[Case], spec: EpochSpec, epoch: int) -> list[Block
     return [blocks[index] for index in _generator(spec.seed, epoch, BLOCKS).permutation(len(blocks))]
 
 
-def count_steps(cases: Sequence[Case], spec: EpochSpec, epochs: int) -> list[int]:
+def count_steps(studies: Sequence[TrainingStudy], spec: EpochSpec, epochs: int) -> list[int]:
     """Returns the number of batches of each epoch."""
     same_every_epoch = not (spec.jitter_px or spec.box_scale or spec.limit)
     counted = [
-        sum(len(block.batches) for block in plan_epoch(cases, spec, epoch))
+        sum(len(block.batches) for block in plan_epoch(studies, spec, epoch))
         for epoch in range(1 if same_every_epoch else epochs)
     ]
     return counted * epochs if same_every_epoch else counted
@@ -102,16 +102,16 @@ def _generator(*key: int) -> np.random.Generator:
 class Sources:
     """The studies on the device: for the whole training if all of them fit, else only while they are needed."""
 
-    def __init__(self, cases: Sequence[Case]):
-        self.cases = cases
-        self.resident = sum(source_bytes(case.labels.shape) for case in cases) <= RESIDENT_BYTES
+    def __init__(self, studies: Sequence[TrainingStudy]):
+        self.studies = studies
+        self.resident = sum(source_bytes(study.labels.shape) for study in studies) <= RESIDENT_BYTES
         self._open: dict[int, Source] = {}
 
     def __getitem__(self, number: int) -> Source:
-        """Returns the source of a case by its index."""
+        """Returns the source of a study by its index."""
         if number in self._open:
             return self._open[number]
-        source = open_case(self.cases[number])
+        source = open_study(self.studies[number])
         if self.resident:
             self._open[number] = source
         return source
@@ -119,13 +119,13 @@ class Sources:
 
 @dataclasses.dataclass(frozen=True)
 class Shelf:
-    """All slices of the cases whose preprocessed images have one shape, on the device.
+    """All slices of the studies whose preprocessed images have one shape, on the device.
 
     Attributes:
-        images: (N, H, W) float32, the slices of all cases one after the other, then zeros.
+        images: (N, H, W) float32, the slices of all studies one after the other, then zeros.
         labels: (N, H, W) uint8.
         extents: (N, 2) int32 rows and columns that belong to each image, px.
-        triples: for each case, (slices, 3) indices into `images` of each slice and its two neighbours.
+        triples: for each study, (slices, 3) indices into `images` of each slice and its two neighbours.
     """
 
     images: jax.Array
@@ -146,31 +146,36 @@ def _collect(images, labels, picks):
 
 
 def fill_shelf(
-    cases: Sequence[Case], numbers: Sequence[int], sources: Sources, spec: EpochSpec, epoch: int, shape: Shape
+    studies: Sequence[TrainingStudy],
+    numbers: Sequence[int],
+    sources: Sources,
+    spec: EpochSpec,
+    epoch: int,
+    shape: Shape,
 ) -> Shelf:
-    """Preprocesses the cases whose images have one shape.
+    """Preprocesses the studies whose images have one shape.
 
-    A case is augmented once per epoch, with the same changes for all its slices. The cases are written into arrays
+    A study is augmented once per epoch, with the same changes for all its slices. The studies are written into arrays
     whose number of slices is rounded up, so that the program compiled in one epoch can be used in the next.
 
     Args:
-        cases: all training cases.
-        numbers: indices of the cases of this shape.
-        sources: the cases on the device.
+        studies: all training studies.
+        numbers: indices of the studies of this shape.
+        sources: the studies on the device.
         spec: settings of the epoch.
         epoch: from 0.
         shape: rows and columns of the images, px.
     """
-    count = sum(cases[n].examples for n in numbers)
+    count = sum(studies[n].examples for n in numbers)
     slots = -(-count // SHELF) * SHELF
     images, labels = jnp.zeros((slots, *shape), jnp.float32), jnp.zeros((slots, *shape), jnp.uint8)
     extents = np.zeros((slots, 2), np.int32)
     triples = {}
     start = 0
     for n in numbers:
-        case = cases[n]
-        prepared = prepare_case(
-            case,
+        study = studies[n]
+        prepared = prepare_study(
+            study,
             spec.prepare,
             None if spec.augment == NO_CHANGE else spec.augment,
             source=sources[n],
@@ -180,10 +185,10 @@ def fill_shelf(
         )
         assert prepared.labels is not None
         images, labels = _put(images, labels, prepared.images, prepared.labels, start)
-        extents[start : start + case.examples] = prepared.extent
+        extents[start : start + study.examples] = prepared.extent
         along = spec.prepare.neighbours
-        triples[n] = start + neighbours(*case.labels.shape[:2], cyclic=case.cyclic, along=along)
-        start += case.examples
+        triples[n] = start + neighbours(*study.labels.shape[:2], cyclic=study.cyclic, along=along)
+        start += study.examples
     return Shelf(images, labels, extents, triples)
 
 
@@ -217,7 +222,7 @@ def split_blocks(plan: Sequence[Block], *, together: int, skip: int = 0) -> list
 
 
 def epoch_batches(
-    cases: Sequence[Case],
+    studies: Sequence[TrainingStudy],
     spec: EpochSpec,
     epoch: int,
     *,
@@ -229,10 +234,10 @@ def epoch_batches(
     """Yields the batches of an epoch on the device, in groups of `together` batches or one batch.
 
     Args:
-        cases: training cases.
+        studies: training studies.
         spec: settings of the epoch.
         epoch: from 0.
-        sources: the cases on the device, if they are kept from epoch to epoch.
+        sources: the studies on the device, if they are kept from epoch to epoch.
         together: batches per group, 1 … BLOCK; it does not change the batches themselves.
         skip: number of batches at the start of the epoch that are left out and not preprocessed.
         share: the part of each batch that this process needs; other examples are not preprocessed.
@@ -241,15 +246,15 @@ def epoch_batches(
         The examples of the whole batches, and for this process's share `images` (S, B, H, W, 3) float32, `labels`
         (S, B, H, W) uint8 and `extent` (S, B, 2) int32, where S is `together` or 1.
     """
-    sources = sources or Sources(cases)
-    parts = split_blocks(plan_epoch(cases, spec, epoch), together=together, skip=skip)
+    sources = sources or Sources(studies)
+    parts = split_blocks(plan_epoch(studies, spec, epoch), together=together, skip=skip)
     left = collections.Counter(part.shape for part in parts)
     shelves: dict[Shape, Shelf] = {}
     for part in parts:
         if part.shape not in shelves:
             alike = [batch[share] for other in parts if other.shape == part.shape for batch in other.batches]
             numbers = {number for batch in alike for number, _ in batch}
-            shelves[part.shape] = fill_shelf(cases, sorted(numbers), sources, spec, epoch, part.shape)
+            shelves[part.shape] = fill_shelf(studies, sorted(numbers), sources, spec, epoch, part.shape)
         yield part, shelves[part.shape].collect([batch[share] for batch in part.batches])
         left[part.shape] -= 1
         if not left[part.shape]:

@@ -1,4 +1,4 @@
-"""Training cases: studies with the labels and the crop that a network is trained with."""
+"""Training studies: studies with the labels and the crop that a network is trained with."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,18 +17,18 @@ ORDER, CHANGE, JITTER, BLOCKS = 1, 2, 3, 4
 
 
 @dataclasses.dataclass(frozen=True)
-class Case:
+class TrainingStudy:
     """A study as one network is trained on it.
 
     Attributes:
-        study: the labelled study.
+        original: the labelled study.
         labels: (T, Z, H, W) uint8 with the classes of this network.
         classes: number of classes of this network.
         box: the crop, with its margin.
         cyclic: whether the last frame of a cine precedes the first one.
     """
 
-    study: Study
+    original: Study
     labels: np.ndarray
     classes: int
     box: Box
@@ -40,18 +40,18 @@ class Case:
         return self.labels.shape[0] * self.labels.shape[1]
 
 
-def object_case(study: Study, *, cyclic: bool) -> Case:
-    """Makes a case for the localization network: whole frames, all foreground merged into one class (Sec. III-D)."""
+def localization_study(study: Study, *, cyclic: bool) -> TrainingStudy:
+    """Makes a study for the localization network: whole frames, all foreground merged into one class (Sec. III-D)."""
     labels = (_labels(study) > 0).astype(np.uint8)
-    return Case(study, labels, 2, whole_image(labels.shape[-2:]), cyclic)
+    return TrainingStudy(study, labels, 2, whole_image(labels.shape[-2:]), cyclic)
 
 
-def segmentation_case(study: Study, *, cyclic: bool, margin_px: int | None) -> Case:
-    """Makes a case for the segmentation network, cropped to the union box of the ground truth and a margin.
+def segmentation_study(study: Study, *, cyclic: bool, margin_px: int | None) -> TrainingStudy:
+    """Makes a study for the segmentation network, cropped to the union box of the ground truth and a margin.
 
     Args:
         study: the labelled study.
-        cyclic: see `Case`.
+        cyclic: see `TrainingStudy`.
         margin_px: px added on each side; None: no localization, whole frames.
 
     Raises:
@@ -61,7 +61,7 @@ def segmentation_case(study: Study, *, cyclic: bool, margin_px: int | None) -> C
     shape = labels.shape[-2:]
     box = union_box(slice_boxes(labels > 0)) if margin_px is not None else None
     box = box.widen(margin_px, shape) if box is not None and margin_px is not None else whole_image(shape)
-    return Case(study, labels, len(study.classes), box, cyclic)
+    return TrainingStudy(study, labels, len(study.classes), box, cyclic)
 
 
 def _labels(study: Study) -> np.ndarray:
@@ -70,18 +70,18 @@ def _labels(study: Study) -> np.ndarray:
     return study.labels
 
 
-def jittered_box(case: Case, jitter_px: int, key: tuple[int, ...], *, scale: float = 0.0) -> Box:
-    """Changes a case's box at random, to imitate the errors of the localization network.
+def jittered_box(study: TrainingStudy, jitter_px: int, key: tuple[int, ...], *, scale: float = 0.0) -> Box:
+    """Changes a study's box at random, to imitate the errors of the localization network.
 
     Whole frames stay as they are. If the box would become too small, it is not changed.
 
     Args:
-        case: the case.
+        study: the study.
         jitter_px: each side moves by up to this many px of the study.
         key: integers that determine the draw.
         scale: the box grows about its centre to 1 … 1 + `scale` times its size.
     """
-    shape, box = case.labels.shape[-2:], case.box
+    shape, box = study.labels.shape[-2:], study.box
     if not (jitter_px or scale) or box == whole_image(shape):
         return box
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((*key, JITTER))))
@@ -95,13 +95,13 @@ def jittered_box(case: Case, jitter_px: int, key: tuple[int, ...], *, scale: flo
     return Box(int(top), int(left), int(bottom), int(right))
 
 
-def open_case(case: Case) -> Source:
-    """Copies the frames and labels of a case to the device."""
-    return open_source(case.study.voxels, case.labels)
+def open_study(study: TrainingStudy) -> Source:
+    """Copies the frames and labels of a study to the device."""
+    return open_source(study.original.voxels, study.labels)
 
 
-def prepare_case(
-    case: Case,
+def prepare_study(
+    study: TrainingStudy,
     spec: PrepareSpec,
     augment: AugmentSpec | None = None,
     *,
@@ -110,36 +110,36 @@ def prepare_case(
     box_scale: float = 0.0,
     key: tuple[int, ...] = (),
 ) -> Prepared:
-    """Preprocesses a case for its network, with augmentation if `augment` is given.
+    """Preprocesses a study for its network, with augmentation if `augment` is given.
 
     Args:
-        case: the case.
+        study: the study.
         spec: settings of the preprocessing.
         augment: ranges of the augmentation; None: no augmentation.
-        source: result of `open_case(case)`, if the case is on the device already.
+        source: result of `open_study(study)`, if the study is on the device already.
         jitter_px, box_scale: see `jittered_box`.
         key: integers that determine the random draws.
     """
     change = NO_AUGMENTATION
     if augment is not None:
-        change = draw_augmentation((*key, CHANGE), augment, slices=case.labels.shape[1])
+        change = draw_augmentation((*key, CHANGE), augment, slices=study.labels.shape[1])
     return prepare(
-        source or open_case(case),
-        jittered_box(case, jitter_px, key, scale=box_scale),
-        case.study.spacing_mm[1:],
+        source or open_study(study),
+        jittered_box(study, jitter_px, key, scale=box_scale),
+        study.original.spacing_mm[1:],
         spec,
-        classes=case.classes,
+        classes=study.classes,
         augmentation=change,
     )
 
 
-def require_window(cases: Sequence[Case], spec: PrepareSpec) -> None:
-    """Raises InputError for the first case whose preprocessed image is smaller than the SSIM window."""
-    for case in cases:
-        extent = prepared_extent(case.box, case.study.spacing_mm[1:], spec)
+def require_window(studies: Sequence[TrainingStudy], spec: PrepareSpec) -> None:
+    """Raises InputError for the first study whose preprocessed image is smaller than the SSIM window."""
+    for study in studies:
+        extent = prepared_extent(study.box, study.original.spacing_mm[1:], spec)
         if min(extent) < WINDOW:
             raise InputError(
                 "too-small",
-                f"{case.study.name}: the crop has {extent[0]}×{extent[1]} px, less than the {WINDOW}-px window "
+                f"{study.original.name}: the crop has {extent[0]}×{extent[1]} px, less than the {WINDOW}-px window "
                 "of SSIM; use a smaller spacing_mm or ssim_mode=global",
             )

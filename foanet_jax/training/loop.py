@@ -1,4 +1,4 @@
-"""The training loop of one network, from its cases to its checkpoints and its log.
+"""The training loop of one network, from its studies to its checkpoints and its log.
 
 A training can end at any moment and be resumed from its last checkpoint, with bit-identical results. For this, batches
 depend only on seed and epoch, the log is truncated to the checkpoint's step, and the same batches are grouped together
@@ -28,11 +28,11 @@ from foanet_jax.system.progress import progress as progress_of
 from foanet_jax.training import parallel
 from foanet_jax.training.checkpoint import Checkpoints, open_checkpoints
 from foanet_jax.training.epoch import BLOCK, Block, EpochSpec, Sources, count_steps, epoch_batches
-from foanet_jax.training.examples import Case, require_window
+from foanet_jax.training.examples import TrainingStudy, require_window
 from foanet_jax.training.progress import Progress
 from foanet_jax.training.resuming import describe_training, require_same_training
 from foanet_jax.training.runlog import RunLog, truncate_log
-from foanet_jax.training.spec import StageSettings, TrainSpec
+from foanet_jax.training.spec import NetworkSettings, TrainSpec
 from foanet_jax.training.step import TrainState, init_state, make_optimiser, train_steps
 from foanet_jax.training.validation import prepare_validation
 from foanet_jax.training.weights import holds_networks, start_from
@@ -41,12 +41,12 @@ LOGGER = logging.getLogger(__name__)
 TRAINING = "training"  # the entry of a checkpoint's description that holds everything the results depend on
 
 
-def initial_variables(settings: StageSettings, stage: str, *, seed: int):
+def initial_variables(settings: NetworkSettings, name: str, *, seed: int):
     """Initialises a network's variables: at random, then with the pre-trained weights that the settings name.
 
     Args:
         settings: `settings.train.pretrained` is a file of VGG16's weights or of trained networks, or empty.
-        stage: "localization" or "segmentation".
+        name: "localization" or "segmentation".
         seed: of the random initialisation.
 
     Raises:
@@ -59,7 +59,7 @@ def initial_variables(settings: StageSettings, stage: str, *, seed: int):
         LOGGER.warning("no pre-trained weights are used; the network starts from He initialisation")
         return variables
     if holds_networks(Path(path)):
-        return start_from(variables, Path(path), stage)
+        return start_from(variables, Path(path), name)
     params, report = load_pretrained(variables["params"], read_vgg16(Path(path)), path=Path(path))
     LOGGER.info("%s: %s", path, report.describe())
     return variables | {"params": params}
@@ -67,9 +67,9 @@ def initial_variables(settings: StageSettings, stage: str, *, seed: int):
 
 def train_network(
     name: str,
-    cases: Sequence[Case],
-    validation_cases: Sequence[Case],
-    settings: StageSettings,
+    studies: Sequence[TrainingStudy],
+    validation_studies: Sequence[TrainingStudy],
+    settings: NetworkSettings,
     folder: Path,
     *,
     description: dict[str, Any],
@@ -85,8 +85,8 @@ def train_network(
 
     Args:
         name: name of the network, shown by the progress bar.
-        cases: training cases.
-        validation_cases: cases that select the best checkpoint; may be empty.
+        studies: training studies.
+        validation_studies: studies that select the best checkpoint; may be empty.
         settings: all settings of this network.
         folder: output folder; one that has checkpoints is refused without `resume`.
         description: JSON stored with each checkpoint; its entry "config" is the configuration.
@@ -100,15 +100,15 @@ def train_network(
         Whether there were steps left to do.
 
     Raises:
-        InputError: there are no cases, a crop is too small for the loss, the folder holds another training, the disk
+        InputError: there are no studies, a crop is too small for the loss, the folder holds another training, the disk
             is full, or too many steps in a row have no finite gradients.
         Interrupted: the program received a signal to end; the state has been saved.
     """
-    if not cases:
+    if not studies:
         raise InputError("no-studies", f"no studies to train the {name} network on; check data.root and the folds")
     if settings.loss.ssim and settings.loss.ssim_mode == "windowed":
-        require_window(cases, settings.prepare)
-    training = describe_training(name, settings, description["config"]["data"], cases, validation_cases, seed=seed)
+        require_window(studies, settings.prepare)
+    training = describe_training(name, settings, description["config"]["data"], studies, validation_studies, seed=seed)
     settings = dataclasses.replace(settings, network=on_this_device(settings.network))
     train = settings.train
     spec = EpochSpec(
@@ -120,7 +120,7 @@ def train_network(
         box_scale=train.box_scale,
         seed=seed,
     )
-    steps = count_steps(cases, spec, train.epochs)
+    steps = count_steps(studies, spec, train.epochs)
     devices = parallel.device_count(train.batch_size)
     optimiser = make_optimiser(settings.optimiser, sum(steps))
     step = parallel.parallelise(
@@ -154,23 +154,23 @@ def train_network(
         if done < sum(steps):
             if writes:
                 truncate_log(folder, done)
-            validated = validation_cases if train.validate_epochs else ()
+            validated = validation_studies if train.validate_epochs else ()
             validation = prepare_validation(validated, settings.prepare, memory_bytes=memory_bytes)
-            sources = Sources(cases)
+            sources = Sources(studies)
             share = parallel.share(train.batch_size)
             state = parallel.place(state, devices)
             log = opened.enter_context(RunLog(folder, tensorboard=tensorboard)) if writes else None
             with progress_of(total=sum(steps), initial=done, desc=name, unit="step", disable=not writes) as bar:
                 stored = {**description, TRAINING: training}
                 progress = Progress(
-                    folder, checkpoints, log, bar, name=name, cases=cases, train=train, description=stored
+                    folder, checkpoints, log, bar, name=name, studies=studies, train=train, description=stored
                 )
                 for epoch, end in enumerate(itertools.accumulate(steps)):
                     if end <= done:
                         continue
                     skip = max(0, done - (end - steps[epoch]))
                     batches = epoch_batches(
-                        cases, spec, epoch, sources=sources, together=steps_together(), skip=skip, share=share
+                        studies, spec, epoch, sources=sources, together=steps_together(), skip=skip, share=share
                     )
                     split = ((block, parallel.split(batch, devices)) for block, batch in batches)
                     state = _train_epoch(state, split, step, epoch, end, progress)
@@ -178,7 +178,7 @@ def train_network(
                     if not validate and not progress.due():
                         continue
                     score = None
-                    if validate and validation.cases:
+                    if validate and validation.studies:
                         network = Network(settings.network, settings.prepare, everywhere(state.evaluated))
                         score = validation.score(network)
                         progress.note_validation(epoch, score)
@@ -191,7 +191,7 @@ def _begin(
     name: str,
     checkpoints: Checkpoints | None,
     folder: Path,
-    settings: StageSettings,
+    settings: NetworkSettings,
     optimiser: optax.GradientTransformation,
     training: dict[str, Any],
     *,

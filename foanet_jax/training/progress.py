@@ -12,7 +12,7 @@ from foanet_jax.system import distributed, interruption
 from foanet_jax.system.errors import InputError
 from foanet_jax.training.checkpoint import Checkpoints
 from foanet_jax.training.epoch import Block, Example
-from foanet_jax.training.examples import Case
+from foanet_jax.training.examples import TrainingStudy
 from foanet_jax.training.runlog import RunLog, read_log, skipped_in_a_row
 from foanet_jax.training.spec import TrainSpec
 
@@ -29,7 +29,7 @@ class Progress:
             first.
         bar: progress bar of `system.progress`, which includes the steps of earlier, interrupted runs.
         name: name of the network.
-        cases: the training cases.
+        studies: the training studies.
         train: how often to save, and after how many skipped steps to stop.
         description: JSON stored with each checkpoint.
     """
@@ -42,13 +42,13 @@ class Progress:
         bar: Any,
         *,
         name: str,
-        cases: Sequence[Case],
+        studies: Sequence[TrainingStudy],
         train: TrainSpec,
         description: dict[str, Any],
     ):
         self.step: int = bar.n
         self._folder, self._checkpoints, self._log, self._bar = folder, checkpoints, log, bar
-        self._cases, self._train, self._description = cases, train, description
+        self._studies, self._train, self._description = studies, train, description
         self._name = name
         skipped = skipped_in_a_row(read_log(folder)) if log is not None else 0
         self._skipped = int(distributed.of_first(np.int32(skipped)))
@@ -80,9 +80,9 @@ class Progress:
     def _note_skipped(self, epoch: int, batch: Sequence[Example]) -> None:
         examples = []
         for number, index in batch:
-            case = self._cases[number]
-            frame, slice_ = divmod(index, case.labels.shape[1])
-            examples.append([case.study.case, slice_, frame])
+            study = self._studies[number]
+            frame, slice_ = divmod(index, study.labels.shape[1])
+            examples.append([study.original.case, slice_, frame])
         self._write({"kind": "skipped", "step": self.step, "epoch": epoch, "examples": examples})
         named = ", ".join(f"{case} slice {slice_} frame {frame}" for case, slice_, frame in examples)
         if self._log is not None:

@@ -11,8 +11,8 @@ import numpy as np
 
 from foanet_jax.system.errors import InputError
 from foanet_jax.system.nesting import dotted
-from foanet_jax.training.examples import Case
-from foanet_jax.training.spec import StageSettings
+from foanet_jax.training.examples import TrainingStudy
+from foanet_jax.training.spec import NetworkSettings
 
 # These settings do not influence the result and may change.
 FREE = ("train.save_minutes", "train.keep_last", "train.keep_best", "train.max_skipped")
@@ -21,21 +21,21 @@ STUDIES = "studies"
 
 
 def describe_training(
-    stage: str,
-    settings: StageSettings,
+    network: str,
+    settings: NetworkSettings,
     data: Mapping[str, Any],
-    cases: Sequence[Case],
-    validation_cases: Sequence[Case],
+    studies: Sequence[TrainingStudy],
+    validation_studies: Sequence[TrainingStudy],
     *,
     seed: int,
 ) -> dict[str, Any]:
     """Describes everything that the result of a training depends on, as JSON values.
 
     Args:
-        stage: the network's name.
+        network: the network's name.
         settings: all settings of the network.
         data: the section `data` of the configuration.
-        cases, validation_cases: in their order.
+        studies, validation_studies: in their order.
         seed: of initialisation, order and augmentation.
     """
     parts = dataclasses.asdict(settings)
@@ -44,19 +44,19 @@ def describe_training(
         del parts[part][field]
     described = {
         "data": {name: value for name, value in data.items() if name not in ELSEWHERE},
-        stage: {"seed": seed, **parts},
+        network: {"seed": seed, **parts},
         STUDIES: {
-            use: {case.study.case: f"{number} {_digest(case)}" for number, case in enumerate(of)}
-            for use, of in (("training", cases), ("validation", validation_cases))
+            use: {study.original.case: f"{number} {_digest(study)}" for number, study in enumerate(of)}
+            for use, of in (("training", studies), ("validation", validation_studies))
         },
     }
     return json.loads(json.dumps(described))
 
 
-def _digest(case: Case) -> str:
-    """Returns an eight-digit checksum of a case's voxels, labels, spacing, box and classes."""
-    digest = zlib.crc32(repr((case.study.spacing_mm, case.box, case.classes, case.cyclic)).encode())
-    for array in (case.study.voxels, case.labels):
+def _digest(study: TrainingStudy) -> str:
+    """Returns an eight-digit checksum of a study's voxels, labels, spacing, box and classes."""
+    digest = zlib.crc32(repr((study.original.spacing_mm, study.box, study.classes, study.cyclic)).encode())
+    for array in (study.original.voxels, study.labels):
         digest = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, digest)
     return f"{digest:08x}"
 
@@ -82,8 +82,8 @@ def require_same_training(stored: Mapping[str, Any], now: Mapping[str, Any], fol
         was, is_ = old.get(name, "missing"), new.get(name, "missing")
         if was == is_:
             continue
-        stage, _, field = name.partition(".")
-        if field == "train.epochs" and new[f"{stage}.optimiser.schedule"] == "constant" and is_ > was:
+        network, _, field = name.partition(".")
+        if field == "train.epochs" and new[f"{network}.optimiser.schedule"] == "constant" and is_ > was:
             continue
         what = name if name.startswith(STUDIES) else f"config.{name}"
         raise InputError(

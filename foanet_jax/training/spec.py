@@ -8,7 +8,7 @@ from foanet_jax.network import NetworkSpec
 from foanet_jax.training.losses import LossSpec
 from foanet_jax.training.step import OptimiserSpec
 
-STAGES = ("localization", "segmentation")
+NETWORKS = ("localization", "segmentation")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ class TrainSpec:
 
 
 @dataclasses.dataclass(frozen=True)
-class StageSettings:
+class NetworkSettings:
     """All settings of one of the two networks."""
 
     network: NetworkSpec

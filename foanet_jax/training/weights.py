@@ -24,7 +24,7 @@ from foanet_jax.system.atomic import atomic_path
 from foanet_jax.system.errors import InputError, as_input_error
 from foanet_jax.training.checkpoint import Checkpoint
 from foanet_jax.training.seal import describe_array, digest_json
-from foanet_jax.training.spec import STAGES
+from foanet_jax.training.spec import NETWORKS
 
 LOGGER = logging.getLogger(__name__)
 SUFFIX = ".safetensors"
@@ -193,7 +193,7 @@ def holds_networks(path: Path) -> bool:
         return False
 
 
-def start_from(variables: Mapping[str, Any], path: Path, stage: str) -> dict[str, Any]:
+def start_from(variables: Mapping[str, Any], path: Path, network: str) -> dict[str, Any]:
     """Loads the variables of a weights file's first run that have the same names and shapes as in this network.
 
     Other layers keep their initial values and are listed in the log; for example the last layer, if the classes differ.
@@ -201,7 +201,7 @@ def start_from(variables: Mapping[str, Any], path: Path, stage: str) -> dict[str
     Args:
         variables: the network's initial variables; not changed.
         path: the weights file.
-        stage: "localization" or "segmentation".
+        network: "localization" or "segmentation".
 
     Returns:
         A copy of the variables with the loaded values.
@@ -210,19 +210,19 @@ def start_from(variables: Mapping[str, Any], path: Path, stage: str) -> dict[str
         InputError: the file cannot be read, does not have this network, or no variable fits.
     """
     stages = read_weights(path).members[0].stages
-    if stage not in stages:
-        raise InputError("weights-misfit", f"{path}: has no {stage} network; leave {stage}.train.pretrained empty")
-    theirs = {name.removeprefix("variables/"): array for name, array in stages[stage].arrays.items()}
+    if network not in stages:
+        raise InputError("weights-misfit", f"{path}: has no {network} network; leave {network}.train.pretrained empty")
+    theirs = {name.removeprefix("variables/"): array for name, array in stages[network].arrays.items()}
     ours = flatten_dict(variables, sep="/")
     fitting = {name for name, leaf in ours.items() if name in theirs and theirs[name].shape == leaf.shape}
     if not fitting:
         raise InputError(
             "weights-misfit",
-            f"{path}: no array of its {stage} network fits; use the network.width that it was trained with",
+            f"{path}: no array of its {network} network fits; use the network.width that it was trained with",
         )
     others = sorted(ours.keys() - fitting)
     rest = f"; these keep their initial values: {', '.join(others)}" if others else ""
-    LOGGER.info("%s: loaded %d of %d arrays of the %s network%s", path, len(fitting), len(ours), stage, rest)
+    LOGGER.info("%s: loaded %d of %d arrays of the %s network%s", path, len(fitting), len(ours), network, rest)
     return unflatten_dict({name: theirs[name] if name in fitting else ours[name] for name in ours}, sep="/")
 
 
@@ -260,7 +260,7 @@ def _member(fields: Mapping[str, Any], number: int, arrays: Mapping[str, np.ndar
             arrays={name: array.astype(np.float32) for name, array in own.items()},
             folder=path,
         )
-    if "segmentation" not in stages or not stages.keys() <= set(STAGES):
+    if "segmentation" not in stages or not stages.keys() <= set(NETWORKS):
         raise ValueError(f"networks {', '.join(stages)}")
     calibration = fields["calibration"]
     return Member(

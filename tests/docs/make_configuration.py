@@ -5,9 +5,9 @@ from pathlib import Path
 
 from experiments.common import common
 from foanet_jax.network import NetworkSpec
-from foanet_jax.settings import STAGE_PARTS, BoxSpec
+from foanet_jax.settings import NETWORK_PARTS, BoxSpec
 from foanet_jax.system.nesting import dotted
-from foanet_jax.training.spec import STAGES
+from foanet_jax.training.spec import NETWORKS
 
 PATH = Path(__file__).parents[2] / "docs" / "configuration.md"
 INTRODUCTION = """# Configuration
@@ -80,7 +80,7 @@ def page() -> str:
     """
     others = OTHERS | {f"localization.{name}": text for name, text in described(BoxSpec).items()}
     fields = {name: value for name, value in dotted(common("NAME").to_dict()).items() if not name.startswith("rows.")}
-    classes = {"network": NetworkSpec, **STAGE_PARTS}
+    classes = {"network": NetworkSpec, **NETWORK_PARTS}
     parts = {part: described(kind) for part, kind in classes.items()}
     shown: dict[str, tuple[str, str]] = {}
     sections: dict[str, dict[str, tuple[str, str]]] = {part: {} for part in parts}
@@ -89,8 +89,8 @@ def page() -> str:
         part, _, field = rest.partition(".")
         if name in others:
             shown[name] = (f"`{value!r}`", others[name])
-        elif stage in STAGES:
-            values = [fields[f"{each}.{rest}"] for each in STAGES]
+        elif stage in NETWORKS:
+            values = [fields[f"{each}.{rest}"] for each in NETWORKS]
             default = f"`{values[0]!r}`" if values[0] == values[1] else f"`{values[0]!r}`, segmentation `{values[1]!r}`"
             sections[part][field] = (default, parts[part][field])
         else:

@@ -4,7 +4,7 @@ import re
 
 from experiments.common import common
 from foanet_jax.system.nesting import dotted
-from foanet_jax.training.spec import STAGES
+from foanet_jax.training.spec import NETWORKS
 from tests.docs.make_configuration import PATH, page
 
 
@@ -18,5 +18,5 @@ def test_every_field_is_named_and_described():
         if name.startswith("rows."):
             continue
         stage, *rest = name.split(".")
-        field = name if stage not in STAGES or len(rest) == 1 or rest[1] == "architecture" else rest[1]
+        field = name if stage not in NETWORKS or len(rest) == 1 or rest[1] == "architecture" else rest[1]
         assert re.search(rf"^\| `{re.escape(field)}` \| `.+` \| \S.+ \|$", text, re.MULTILINE), name

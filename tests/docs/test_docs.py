@@ -17,15 +17,15 @@ from foanet_jax.data.folds import Fold
 from foanet_jax.data.phantom.short_axis import short_axis_stack
 from foanet_jax.data.phantom.writers import write_dicom
 from foanet_jax.settings import with_overrides
-from foanet_jax.training.spec import STAGES
+from foanet_jax.training.spec import NETWORKS
 from tests.saved_runs import save_run
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("tutorial", "own-data", "weights", "troubleshooting")
 TINY = {
-    **{f"{stage}.network.width": 1 / 32 for stage in STAGES},
-    **{f"{stage}.prepare.spacing_mm": 5.0 for stage in STAGES},
-    **{f"{stage}.prepare.bucket": 64 for stage in STAGES},
+    **{f"{stage}.network.width": 1 / 32 for stage in NETWORKS},
+    **{f"{stage}.prepare.spacing_mm": 5.0 for stage in NETWORKS},
+    **{f"{stage}.prepare.bucket": 64 for stage in NETWORKS},
 }
 
 

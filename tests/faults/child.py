@@ -24,14 +24,14 @@ from foanet_jax.network import NetworkSpec
 from foanet_jax.system.errors import InputError
 from foanet_jax.training import checkpoint, loop
 from foanet_jax.training.epoch import Shelf
-from foanet_jax.training.examples import Case, object_case
+from foanet_jax.training.examples import TrainingStudy, localization_study
 from foanet_jax.training.losses import LossSpec
 from foanet_jax.training.progress import Progress
-from foanet_jax.training.spec import StageSettings, TrainSpec
+from foanet_jax.training.spec import NetworkSettings, TrainSpec
 from foanet_jax.training.step import OptimiserSpec
 
 READY = "ready to be interrupted"
-SETTINGS = StageSettings(
+SETTINGS = NetworkSettings(
     NetworkSpec("net1", classes=2, width=1 / 16, side_maps=1, norm="batch"),
     PrepareSpec(bucket=16),
     AugmentSpec(flip=True, noise=0.1),
@@ -82,7 +82,7 @@ class Small(nn.Module):
         return nn.Conv(self.classes, (1, 1), name="score")(features)
 
 
-def cases(count: int = 4) -> list[Case]:
+def cases(count: int = 4) -> list[TrainingStudy]:
     """Studies on grids of two shapes, in which a bright square drifts over noise."""
     made = []
     for number in range(count):
@@ -93,7 +93,7 @@ def cases(count: int = 4) -> list[Case]:
             labels[frame, 0, 6 + frame : 14 + frame, 5:15] = 1
         voxels = (labels + rng.normal(size=shape)).astype(np.float32)
         study = Study(f"p{number}", f"p{number}_c", voxels, (8.0, 1.5, 1.5), ("background", "heart"), labels)
-        made.append(object_case(study, cyclic=True))
+        made.append(localization_study(study, cyclic=True))
     return made
 
 

@@ -21,7 +21,7 @@ from foanet_jax.jobs.export import export_model
 from foanet_jax.pipeline import Prediction
 from foanet_jax.settings import with_overrides
 from foanet_jax.system.errors import InputError
-from foanet_jax.training.spec import STAGES
+from foanet_jax.training.spec import NETWORKS
 from tests.saved_runs import save_run
 
 
@@ -198,7 +198,7 @@ def test_a_saved_result_of_dicom(tmp_path):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    changes = {f"{stage}.network.width": 1 / 32 for stage in STAGES}
+    changes = {f"{stage}.network.width": 1 / 32 for stage in NETWORKS}
     config = with_overrides(phantom.get_config().to_dict(), changes)
     return save_run(tmp_path_factory.mktemp("runs") / "phantom", config, [Fold(("a", "b"), ("c",), ("d",))])
 

@@ -22,7 +22,7 @@ from foanet_jax.training.epoch import (
     plan_epoch,
     split_blocks,
 )
-from foanet_jax.training.examples import object_case, prepare_case, segmentation_case
+from foanet_jax.training.examples import localization_study, prepare_study, segmentation_study
 
 PLAIN = EpochSpec(PrepareSpec(bucket=16), NO_CHANGE, batch_size=2)
 CHANGED = dataclasses.replace(PLAIN, augment=AugmentSpec(rotation_degrees=20, flip=True, noise=0.1), jitter_px=2)
@@ -47,9 +47,9 @@ def study(number: int, shape=(3, 1, 40, 44)) -> Study:
 def three_cases():
     """Grids of two shapes: 48×48 twice (3 and 4 slices), 32×48 once (5 slices)."""
     return [
-        object_case(study(0), cyclic=True),
-        object_case(study(1, (1, 4, 40, 44)), cyclic=True),
-        object_case(study(2, (5, 1, 30, 44)), cyclic=False),
+        localization_study(study(0), cyclic=True),
+        localization_study(study(1, (1, 4, 40, 44)), cyclic=True),
+        localization_study(study(2, (5, 1, 30, 44)), cyclic=False),
     ]
 
 
@@ -86,7 +86,7 @@ def test_every_example_of_the_epoch_appears():
         assert batch["images"].shape[0] == 2
         found.update(fingerprints(batch))
         shapes[batch["images"].shape[1:3]] += 1
-    expected = {image.tobytes() for case in cases for image in np.asarray(prepare_case(case, PLAIN.prepare).images)}
+    expected = {image.tobytes() for case in cases for image in np.asarray(prepare_study(case, PLAIN.prepare).images)}
     assert set(found) == expected
     # 7 slices on 48×48 and 5 on 32×48: the last batch of each shape is filled with one example seen before.
     assert shapes == {(48, 48): 4, (32, 48): 3}
@@ -134,10 +134,10 @@ def test_what_is_skipped_is_the_start_and_is_not_prepared(skip, monkeypatch):
     spec = dataclasses.replace(CHANGED, batch_size=1)
     whole = list(epoch_batches(cases, spec, 0, together=3))
     prepared = []
-    prepare = epoch_module.prepare_case
+    prepare = epoch_module.prepare_study
     monkeypatch.setattr(
         epoch_module,
-        "prepare_case",
+        "prepare_study",
         lambda case, *args, **named: prepared.append(case) or prepare(case, *args, **named),
     )
     found = list(epoch_batches(cases, spec, 0, together=3, skip=skip))
@@ -174,25 +174,25 @@ def test_batches_tell_their_examples():
         assert len(part.batches) == len(batch["images"])
         for examples, images in zip(part.batches, batch["images"], strict=True):
             for (number, slice_), image in zip(examples, images, strict=True):
-                expected = prepare_case(cases[number], PLAIN.prepare).images[slice_]
+                expected = prepare_study(cases[number], PLAIN.prepare).images[slice_]
                 np.testing.assert_array_equal(image[..., 1], expected)
 
 
 def test_blocks_hold_one_shape_each_and_come_in_random_order():
-    cases = [object_case(study(n, (BLOCK, 1, 30 + 15 * (n % 2), 44)), cyclic=True) for n in range(8)]
+    cases = [localization_study(study(n, (BLOCK, 1, 30 + 15 * (n % 2), 44)), cyclic=True) for n in range(8)]
     spec = dataclasses.replace(PLAIN, batch_size=1)
     plans = [plan_epoch(cases, spec, epoch) for epoch in range(4)]
     for plan in plans:
         assert [len(block.batches) for block in plan] == [BLOCK] * 8
         for block in plan:
-            assert {cases[c].study.voxels.shape[2] for batch in block.batches for c, _ in batch} == {
+            assert {cases[c].original.voxels.shape[2] for batch in block.batches for c, _ in batch} == {
                 {32: 30, 48: 45}[block.shape[0]]
             }
     assert len({tuple(block.shape for block in plan) for plan in plans}) > 1
 
 
 def test_batch_holds_the_slice_its_neighbours_and_its_labels():
-    cases = [object_case(study(0), cyclic=True), object_case(study(1, (1, 3, 40, 44)), cyclic=True)]
+    cases = [localization_study(study(0), cyclic=True), localization_study(study(1, (1, 3, 40, 44)), cyclic=True)]
     shelf = fill_shelf(cases, [0, 1], Sources(cases), PLAIN, 0, (48, 48))
     assert shelf.images.shape[0] == epoch_module.SHELF
     batch = shelf.collect([[(0, 0), (1, 0)]])
@@ -203,7 +203,7 @@ def test_batch_holds_the_slice_its_neighbours_and_its_labels():
     }
     np.testing.assert_array_equal(batch["extent"][0], [[40, 44], [40, 44]])
     for n, (case, triple) in enumerate([(cases[0], (2, 0, 1)), (cases[1], (0, 0, 1))]):
-        voxels = case.study.voxels.reshape(3, 40, 44).astype(np.float64)
+        voxels = case.original.voxels.reshape(3, 40, 44).astype(np.float64)
         normal = (voxels - voxels.mean()) / voxels.std()
         for channel, index in enumerate(triple):
             np.testing.assert_allclose(batch["images"][0, n, :40, :44, channel], normal[index], atol=1e-5)
@@ -212,8 +212,8 @@ def test_batch_holds_the_slice_its_neighbours_and_its_labels():
 
 @pytest.mark.parametrize("cyclic", [True, False])
 def test_ends_of_a_cine_wrap_only_where_it_is_cyclic(cyclic):
-    case = object_case(study(0), cyclic=cyclic)
-    images = np.asarray(prepare_case(case, PLAIN.prepare).images)
+    case = localization_study(study(0), cyclic=cyclic)
+    images = np.asarray(prepare_study(case, PLAIN.prepare).images)
     first = next(
         image for batch in batches([case]) for image in batch["images"] if np.array_equal(image[..., 1], images[0])
     )
@@ -231,7 +231,7 @@ def test_steps_are_counted_as_they_come(batch_size, limit):
 
 
 def test_steps_are_counted_with_jitter_that_changes_shapes():
-    cases = [segmentation_case(study(n), cyclic=True, margin_px=5) for n in range(4)]
+    cases = [segmentation_study(study(n), cyclic=True, margin_px=5) for n in range(4)]
     spec = dataclasses.replace(PLAIN, jitter_px=4)
     counted = count_steps(cases, spec, 6)
     assert counted == [len(batches(cases, spec, epoch)) for epoch in range(6)]

@@ -11,10 +11,10 @@ from foanet_jax.image.prepare import PrepareSpec
 from foanet_jax.system.errors import InputError
 from foanet_jax.training.examples import (
     jittered_box,
-    object_case,
-    prepare_case,
+    localization_study,
+    prepare_study,
     require_window,
-    segmentation_case,
+    segmentation_study,
 )
 
 PLAIN = PrepareSpec(bucket=16)
@@ -41,39 +41,39 @@ def study(number: int, shape=(3, 1, 40, 44), labelled: bool = True) -> Study:
 
 
 def test_localization_sees_one_object_on_whole_frames():
-    case = object_case(study(0), cyclic=True)
+    case = localization_study(study(0), cyclic=True)
     assert case.box == whole_image((40, 44))
     assert case.classes == 2
     assert case.examples == 3
     assert case.labels.dtype == np.uint8
     np.testing.assert_array_equal(case.labels, study(0).labels > 0)
-    assert set(np.unique(prepare_case(case, PLAIN).labels)) == {0, 1}
+    assert set(np.unique(prepare_study(case, PLAIN).labels)) == {0, 1}
 
 
 def test_segmentation_box_is_the_union_and_its_margin():
     # Discs of radius 6 about rows 18, 19, 20 and column 20: rows 12 to 26, columns 14 to 26.
-    case = segmentation_case(study(0), cyclic=True, margin_px=4)
+    case = segmentation_study(study(0), cyclic=True, margin_px=4)
     assert case.box == Box(8, 10, 31, 31)
     assert case.classes == 3
     np.testing.assert_array_equal(case.labels, study(0).labels)
-    assert segmentation_case(study(0), cyclic=True, margin_px=0).box == Box(12, 14, 27, 27)
-    assert segmentation_case(study(0), cyclic=True, margin_px=15).box == Box(0, 0, 40, 42)
-    assert segmentation_case(study(0), cyclic=True, margin_px=None).box == whole_image((40, 44))
+    assert segmentation_study(study(0), cyclic=True, margin_px=0).box == Box(12, 14, 27, 27)
+    assert segmentation_study(study(0), cyclic=True, margin_px=15).box == Box(0, 0, 40, 42)
+    assert segmentation_study(study(0), cyclic=True, margin_px=None).box == whole_image((40, 44))
 
 
 def test_segmentation_without_foreground_takes_the_whole_frames():
     empty = study(0)
     empty.labels[:] = 0
-    assert segmentation_case(empty, cyclic=True, margin_px=10).box == whole_image((40, 44))
+    assert segmentation_study(empty, cyclic=True, margin_px=10).box == whole_image((40, 44))
 
 
 def test_jittered_box_moves_and_stays_inside():
-    case = segmentation_case(study(0), cyclic=True, margin_px=10)
+    case = segmentation_study(study(0), cyclic=True, margin_px=10)
     # Two rows from the top and three from the bottom: a shift of 6 px would leave the image.
     assert case.box == Box(2, 4, 37, 37)
     extents = set()
     for number in range(40):
-        prepared = prepare_case(case, PLAIN, jitter_px=6, key=(0, 0, number))
+        prepared = prepare_study(case, PLAIN, jitter_px=6, key=(0, 0, number))
         top, left = prepared.matrix[:, 2]
         rows, columns = prepared.extent
         assert 0 <= top <= 8
@@ -86,19 +86,19 @@ def test_jittered_box_moves_and_stays_inside():
 
 
 def test_whole_frames_are_not_jittered():
-    prepared = prepare_case(object_case(study(0), cyclic=True), PLAIN, jitter_px=6, key=(1,))
+    prepared = prepare_study(localization_study(study(0), cyclic=True), PLAIN, jitter_px=6, key=(1,))
     assert prepared.extent == (40, 44)
 
 
 def test_unlabelled_studies_are_refused():
-    for make in (object_case, lambda *a, **k: segmentation_case(*a, **k, margin_px=3)):
+    for make in (localization_study, lambda *a, **k: segmentation_study(*a, **k, margin_px=3)):
         with pytest.raises(InputError, match="p7_c: no ground truth") as caught:
             make(study(7, labelled=False), cyclic=True)
         assert caught.value.code == "no-labels"
 
 
 def test_crops_smaller_than_the_ssim_window_are_refused():
-    case = segmentation_case(study(3), cyclic=True, margin_px=0)
+    case = segmentation_study(study(3), cyclic=True, margin_px=0)
     require_window([case], PLAIN)
     # 15 × 13 px of 1.5 × 1.2 mm at 2 mm: 11.25 × 7.8 px.
     with pytest.raises(InputError, match=r"p3_c: the crop has 11×8 px.*11-px window") as caught:
@@ -107,7 +107,7 @@ def test_crops_smaller_than_the_ssim_window_are_refused():
 
 
 def test_crops_grow_by_a_random_share_of_their_size():
-    case = segmentation_case(study(0, (1, 1, 200, 200)), cyclic=True, margin_px=30)
+    case = segmentation_study(study(0, (1, 1, 200, 200)), cyclic=True, margin_px=30)
     case = dataclasses.replace(case, box=Box(60, 50, 140, 150))
     grown = [jittered_box(case, 0, (n,), scale=0.2) for n in range(100)]
     rows, columns = np.array([box.shape for box in grown]).T

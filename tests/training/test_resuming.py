@@ -85,9 +85,9 @@ def test_fields_of_another_version_are_passed_over():
 
 
 def test_a_voxel_is_enough():
-    study = cases(1)[0].study
+    study = cases(1)[0].original
     voxels = study.voxels.copy()
     voxels[0, 0, 0, 0] = np.nextafter(voxels[0, 0, 0, 0], np.float32(9))
-    changed = dataclasses.replace(cases(1)[0], study=dataclasses.replace(study, voxels=voxels))
+    changed = dataclasses.replace(cases(1)[0], original=dataclasses.replace(study, voxels=voxels))
     with pytest.raises(InputError, match=r"studies\.training\.p0_c"):
         require_same_training(described(studies=(cases(1), [])), described(studies=([changed], [])), Path("run"))

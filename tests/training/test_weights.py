@@ -22,12 +22,12 @@ from foanet_jax.jobs.export import export_model
 from foanet_jax.measures.quality.calibration import Calibration, fit_calibration
 from foanet_jax.network import probabilities
 from foanet_jax.pipeline import predict_study
-from foanet_jax.settings import stage_settings, with_overrides
+from foanet_jax.settings import network_settings, with_overrides
 from foanet_jax.system.errors import InputError
 from foanet_jax.training import weights
 from foanet_jax.training.checkpoint import Checkpoint
 from foanet_jax.training.loop import initial_variables
-from foanet_jax.training.spec import STAGES
+from foanet_jax.training.spec import NETWORKS
 from foanet_jax.training.weights import Member, Weights, read_weights, write_weights
 from tests.saved_runs import CLASSES, RANGE, save_run
 
@@ -42,7 +42,7 @@ def config(fold=0):
         "prepare.bucket": 64,
         "train.pretrained": f"{SECRET}/vgg16.h5",
     }
-    changes = {f"{stage}.{name}": value for stage in STAGES for name, value in small.items()}
+    changes = {f"{stage}.{name}": value for stage in NETWORKS for name, value in small.items()}
     changes |= {"data.root": SECRET, "data.folds_file": f"{SECRET}/folds.json", "data.fold": fold}
     return with_overrides(phantom.get_config().to_dict(), changes)
 
@@ -139,7 +139,7 @@ def test_several_runs_in_one_file(runs, released, tmp_path):
 
 
 def test_a_training_starts_from_what_fits(released, tmp_path):
-    settings = stage_settings(config(), "segmentation", classes=4)
+    settings = network_settings(config(), "segmentation", classes=4)
     train = dataclasses.replace(settings.train, pretrained=str(released))
     settings = dataclasses.replace(settings, train=train)
     (network,) = load_model(released).segmentation

@@ -17,12 +17,12 @@ from foanet_jax.jobs.experiment.options import memory_bytes, require_choice, tes
 from foanet_jax.jobs.experiment.studies import slice_axis_of
 from foanet_jax.network import NetworkSpec, init_network, on_this_device
 from foanet_jax.pipeline import Model, Network
-from foanet_jax.settings import box_settings, stage_settings, stages_of
+from foanet_jax.settings import box_settings, network_settings, networks_of
 from foanet_jax.system.determinism import single_precision
 from foanet_jax.system.devices import everywhere
 from foanet_jax.system.errors import InputError, printable
 from foanet_jax.training.checkpoint import FOLDER, WHICH, Checkpoint, Which, open_checkpoints
-from foanet_jax.training.spec import STAGES
+from foanet_jax.training.spec import NETWORKS
 from foanet_jax.training.weights import Weights, is_weights, read_weights
 
 LOGGER = logging.getLogger(__name__)
@@ -97,14 +97,14 @@ def load_model(folders: Runs, *, which: Which = "best") -> Model:
             an ensemble.
     """
     require_choice("evaluation.checkpoint", which, WHICH)
-    networks: dict[str, list[Network]] = {stage: [] for stage in STAGES}
+    networks: dict[str, list[Network]] = {network: [] for network in NETWORKS}
     places, descriptions = [], []
     for run in find_runs(folders):
         for stored in read_checkpoints(run, which=which):
             places.append(run)
             descriptions.append(stored["segmentation"].description)
-            for stage, checkpoint in stored.items():
-                networks[stage].append(_network(stage, checkpoint))
+            for network, checkpoint in stored.items():
+                networks[network].append(_network(network, checkpoint))
     _require_alike(places, descriptions)
     config = descriptions[0]["config"]
     box = box_settings(config)
@@ -128,8 +128,8 @@ def _require_alike(runs: Sequence[Path], descriptions: Sequence[Mapping[str, Any
     def shared(description: Mapping[str, Any]) -> dict[str, Any]:
         config = description["config"]
         grids = {
-            f"{stage}.prepare.{field}": config[stage]["prepare"][field]
-            for stage in stages_of(config)
+            f"{network}.prepare.{field}": config[network]["prepare"][field]
+            for network in networks_of(config)
             for field in ("spacing_mm", "bucket")
         }
         return {
@@ -216,8 +216,8 @@ def read_checkpoints(run: Path, *, which: Which = "best") -> list[dict[str, Chec
     """
     if not is_weights(run):
         segmentation = _read(run / "segmentation", which)
-        stages = [stage for stage in stages_of(segmentation.description["config"]) if stage != "segmentation"]
-        return [{**{stage: _read(run / stage, which) for stage in stages}, "segmentation": segmentation}]
+        others = [network for network in networks_of(segmentation.description["config"]) if network != "segmentation"]
+        return [{**{network: _read(run / network, which) for network in others}, "segmentation": segmentation}]
     weights = _weights(run, which)
     LOGGER.info("%s: %s", run, printable(weights.describe()))
     return [dict(member.stages) for member in weights.members]
@@ -238,7 +238,7 @@ def _weights(path: Path, which: Which) -> Weights:
     for member in weights.members:
         for checkpoint in member.stages.values():
             require_description(checkpoint.description, path)
-        if set(member.stages) != set(stages_of(member.stages["segmentation"].description["config"])):
+        if set(member.stages) != set(networks_of(member.stages["segmentation"].description["config"])):
             raise InputError(
                 "damaged-weights", f"{path}: its networks do not match its configuration; copy the file again"
             )
@@ -253,10 +253,10 @@ def _read(place: Path, which: Which) -> Checkpoint:
     return found
 
 
-def _network(stage: str, stored: Checkpoint) -> Network:
+def _network(network: str, stored: Checkpoint) -> Network:
     with readable(stored.folder):
-        classes = 2 if stage == "localization" else len(stored.description["classes"])
-        settings = stage_settings(stored.description["config"], stage, classes=classes)
+        classes = 2 if network == "localization" else len(stored.description["classes"])
+        settings = network_settings(stored.description["config"], network, classes=classes)
         variables = everywhere(stored.variables(_shapes(settings.network)))
     return Network(on_this_device(settings.network), settings.prepare, variables)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from foanet_jax.jobs.experiment.studies import Config
 from foanet_jax.pipeline import MEMORY_BYTES, SYMMETRIES
-from foanet_jax.settings import box_settings, stage_settings, stages_of
+from foanet_jax.settings import box_settings, network_settings, networks_of
 from foanet_jax.system.errors import InputError
 from foanet_jax.training.checkpoint import WHICH
 
@@ -19,8 +19,8 @@ def require_settings(config: Config) -> None:
     Raises:
         InputError: a setting cannot be used; the message names the first one.
     """
-    for stage in stages_of(config):
-        stage_settings(config, stage, classes=2)
+    for network in networks_of(config):
+        network_settings(config, network, classes=2)
     box_settings(config)
     memory_bytes(config)
     test_time_augmentation(config)

@@ -18,7 +18,7 @@ from foanet_jax.jobs.experiment.model import (
 from foanet_jax.measures.quality.calibration import read_calibration
 from foanet_jax.system.errors import InputError
 from foanet_jax.system.overwriting import files_below, identities, require_no_input
-from foanet_jax.training.spec import STAGES
+from foanet_jax.training.spec import NETWORKS
 from foanet_jax.training.weights import Member, Weights, is_weights, read_weights, write_weights
 
 LOGGER = logging.getLogger(__name__)
@@ -76,8 +76,8 @@ def _members(run: Path) -> tuple[Member, ...]:
     config = stored["segmentation"].description["config"]
     ((fold, seen),) = seen_patients(run) or [(config["data"]["fold"], set())]
     stages = {
-        stage: dataclasses.replace(checkpoint, description=_without_paths(checkpoint.description))
-        for stage, checkpoint in stored.items()
+        network: dataclasses.replace(checkpoint, description=_without_paths(checkpoint.description))
+        for network, checkpoint in stored.items()
     }
     return (Member(stages, fold, tuple(sorted(seen)), read_calibration(run)),)
 
@@ -88,7 +88,7 @@ def _without_paths(description: Mapping[str, Any]) -> dict[str, Any]:
     kept["slice_axis"] = describe_run(description).slice_axis
     config = kept["config"] = {name: value for name, value in kept["config"].items() if name not in ("rows", "table")}
     config["data"] |= {"root": "", "folds_file": ""}
-    for stage in STAGES:
-        if train := config[stage].get("train"):
+    for network in NETWORKS:
+        if train := config[network].get("train"):
             train["pretrained"] = Path(train["pretrained"]).name
     return kept

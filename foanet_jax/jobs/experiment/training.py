@@ -11,12 +11,12 @@ from foanet_jax.jobs.experiment.record import save_run
 from foanet_jax.jobs.experiment.studies import Config, list_studies, load_studies, open_folds, slice_axis_of
 from foanet_jax.measures.quality.picture import training_range
 from foanet_jax.pages.drawing import draw_learning_curves
-from foanet_jax.settings import box_settings, stage_settings, stages_of
+from foanet_jax.settings import box_settings, network_settings, networks_of
 from foanet_jax.system import distributed
-from foanet_jax.training.examples import Case, object_case, segmentation_case
+from foanet_jax.training.examples import TrainingStudy, localization_study, segmentation_study
 from foanet_jax.training.loop import train_network
 from foanet_jax.training.runlog import read_log
-from foanet_jax.training.spec import STAGES
+from foanet_jax.training.spec import NETWORKS
 
 CURVES = "curves.png"
 
@@ -28,7 +28,7 @@ def train(
     resume: bool,
     tensorboard: bool,
     command: Sequence[str],
-    stages: Sequence[str] | None = None,
+    networks: Sequence[str] | None = None,
     refs: Sequence[StudyRef] | None = None,
 ) -> None:
     """Trains the localization network, if the configuration has one, and then the segmentation network.
@@ -41,7 +41,7 @@ def train(
         resume: continue from the last checkpoints.
         tensorboard: also write TensorBoard events.
         command: the user's command line, for the record.
-        stages: train only these networks; None: all.
+        networks: train only these networks; None: all.
         refs: the studies of the configured data set, if they have been listed already.
 
     Raises:
@@ -62,28 +62,28 @@ def train(
         save_folds(folds, workdir / FOLDS)
         save_run(config, workdir, command)
 
-    for stage in stages or stages_of(config):
+    for network in networks or networks_of(config):
         trained = train_network(
-            stage,
-            _cases(training, stage, config),
-            _cases(validation, stage, config),
-            stage_settings(config, stage, classes=2 if stage == "localization" else len(classes)),
-            workdir / stage,
+            network,
+            _training_studies(training, network, config),
+            _training_studies(validation, network, config),
+            network_settings(config, network, classes=2 if network == "localization" else len(classes)),
+            workdir / network,
             description={
-                "stage": stage,
+                "stage": network,
                 "classes": list(classes),
                 "slice_axis": slice_axis_of(config),
                 "training_range": seen,
                 "config": dict(config),
             },
-            seed=config["seed"] + STAGES.index(stage),
+            seed=config["seed"] + NETWORKS.index(network),
             memory_bytes=budget,
             resume=resume,
             tensorboard=tensorboard,
             on_start=record,
         )
         if distributed.is_first():  # Only the first process has the log.
-            _draw_curves(workdir / stage, redraw=trained)
+            _draw_curves(workdir / network, redraw=trained)
 
 
 def _draw_curves(folder: Path, *, redraw: bool) -> None:
@@ -92,9 +92,9 @@ def _draw_curves(folder: Path, *, redraw: bool) -> None:
         draw_learning_curves(read_log(folder), folder / CURVES)
 
 
-def _cases(studies: Sequence[Study], stage: str, config: Config) -> list[Case]:
+def _training_studies(studies: Sequence[Study], network: str, config: Config) -> list[TrainingStudy]:
     cyclic = config["data"]["cyclic"]
-    if stage == "localization":
-        return [object_case(study, cyclic=cyclic) for study in studies]
+    if network == "localization":
+        return [localization_study(study, cyclic=cyclic) for study in studies]
     margin = box_settings(config).margin_px if config["localization"]["enabled"] else None
-    return [segmentation_case(study, cyclic=cyclic, margin_px=margin) for study in studies]
+    return [segmentation_study(study, cyclic=cyclic, margin_px=margin) for study in studies]

@@ -21,7 +21,7 @@ from foanet_jax.system.atomic import atomic_path
 from foanet_jax.system.errors import InputError
 from foanet_jax.system.nesting import dotted, nested
 from foanet_jax.system.overwriting import files_below, identities, require_no_input
-from foanet_jax.training.spec import STAGES
+from foanet_jax.training.spec import NETWORKS
 
 LOGGER = logging.getLogger(__name__)
 FORMATS = ("stablehlo", "onnx")
@@ -53,8 +53,9 @@ def export_model(run: Path, output: Path, *, kind: str = "stablehlo", overwrite:
             f"--format={kind} needs {package}, which is not installed; run pip install -r {requirements}",
         )
     runs = find_runs(run)
-    stages = [f"{stage}.{ending}" for stage in STAGES for ending in ((kind,) if kind == "onnx" else (kind, "npz"))]
-    outputs = [output / name for name in ("model.json", RUNTIME, *stages)]
+    endings = (kind,) if kind == "onnx" else (kind, "npz")
+    files = [f"{network}.{ending}" for network in NETWORKS for ending in endings]
+    outputs = [output / name for name in ("model.json", RUNTIME, *files)]
     require_no_input(outputs, identities(files_below(runs, but=outputs)), "choose another --output")
     there = [path for path in outputs if path.exists()]
     if there and not overwrite:
@@ -83,14 +84,14 @@ def export_model(run: Path, output: Path, *, kind: str = "stablehlo", overwrite:
         "passes": model.passes,
         "cyclic": model.cyclic,
         "slice_axis": describe_run(load_description(runs[0])).slice_axis,
-        "stages": {name: _write_stage(name, networks[name], output, kind) for name in sorted(networks)},
+        "stages": {name: _write_network(name, networks[name], output, kind) for name in sorted(networks)},
     }
     _write(output / RUNTIME, (Path(__file__).parent / "runtime.py").read_bytes())
     write_json(output / "model.json", facts)
     LOGGER.info("networks and %s are in %s", RUNTIME, output)
 
 
-def _write_stage(name: str, network: Network, output: Path, kind: str) -> dict[str, Any]:
+def _write_network(name: str, network: Network, output: Path, kind: str) -> dict[str, Any]:
     """Writes a network and returns its entry for `model.json`."""
     files = {"network": f"{name}.{kind}"}
     if kind == "onnx":

@@ -15,13 +15,13 @@ from foanet_jax.settings import with_overrides
 from foanet_jax.system.errors import InputError
 from foanet_jax.system.nesting import dotted
 from foanet_jax.training.resuming import FREE
-from foanet_jax.training.spec import STAGES
+from foanet_jax.training.spec import NETWORKS
 
 # Fields that may differ between the machines that share a sweep: the paths of the data, when a training is saved, and
 # the memory of predictions.
 ELSEWHERE = (
     *("data.root", "data.fold", "data.folds_file", "prediction.memory_mb", "evaluation.overlays"),
-    *(f"{stage}.{field}" for stage in STAGES for field in FREE),
+    *(f"{network}.{field}" for network in NETWORKS for field in FREE),
 )
 
 

@@ -189,7 +189,7 @@ def run(plan: Plan, job: Job, folder: Path, refs: Sequence[StudyRef], command: S
             write_text(place / FOLDS, (folder / FOLDS).read_text(encoding="utf-8"))
             if config["localization"]["enabled"]:
                 _share_localization(config, folder, place, refs, command)
-            train(config, place, resume=True, tensorboard=False, command=command, stages=("segmentation",), refs=refs)
+            train(config, place, resume=True, tensorboard=False, command=command, networks=("segmentation",), refs=refs)
             evaluate(config, place, place, refs=refs)
         except Exception as error:  # Any error: the other runs must continue.
             _note_failure(place, error)
@@ -216,7 +216,7 @@ def _share_localization(
     with locked(shared):
         if not (shared / DONE).exists():
             write_text(shared / FOLDS, (folder / FOLDS).read_text(encoding="utf-8"))
-            train(config, shared, resume=True, tensorboard=False, command=command, stages=(LOCALIZATION,), refs=refs)
+            train(config, shared, resume=True, tensorboard=False, command=command, networks=(LOCALIZATION,), refs=refs)
             write_json(shared / DONE, {})
     link = place / LOCALIZATION
     if not link.is_symlink():

@@ -27,7 +27,7 @@ from foanet_jax.pages.report.results import RowResult, RunResult, SweepResult, r
 from foanet_jax.pages.report.table import Table, cell_parts
 from foanet_jax.pages.report.tables import HEADINGS
 from foanet_jax.system.nesting import dotted
-from foanet_jax.training.spec import STAGES
+from foanet_jax.training.spec import NETWORKS
 
 _EXTREMES = 5
 _BESIDE = (
@@ -277,15 +277,15 @@ def _configuration(result: SweepResult) -> Html:
             for row in result.rows
         ]
         parts.append(titled_table("What each row changes", ["Row", "Name", "Changes"], changes, long=[2]))
-    stages = {name: dotted(result.config[name]) for name in STAGES if name in result.config}
-    settings = dict.fromkeys(name for stage in stages.values() for name in stage)
+    networks = {name: dotted(result.config[name]) for name in NETWORKS if name in result.config}
+    settings = dict.fromkeys(name for network in networks.values() for name in network)
     # "rows" and "table" describe the experiment; they are not settings of a run.
-    others = {name: value for name, value in result.config.items() if name not in (*stages, "rows", "table")}
+    others = {name: value for name, value in result.config.items() if name not in (*networks, "rows", "table")}
     blocks = [
         titled_table(
             "The two networks",
-            ["Setting", *stages],
-            [[name, *(_value(stage.get(name, "–")) for stage in stages.values())] for name in settings],
+            ["Setting", *networks],
+            [[name, *(_value(network.get(name, "–")) for network in networks.values())] for name in settings],
         ),
         titled_table(
             "Other settings",

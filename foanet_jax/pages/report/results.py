@@ -26,7 +26,7 @@ from foanet_jax.pages.gallery import Plane, load_gallery
 from foanet_jax.pages.report.rows import require_names
 from foanet_jax.system.errors import InputError
 from foanet_jax.training.runlog import read_log, training_seconds
-from foanet_jax.training.spec import STAGES
+from foanet_jax.training.spec import NETWORKS
 
 SWEEP, RUN, DONE, FAILED, EVALUATION = "sweep.json", "run.json", "done.json", "failed.json", "evaluation"
 
@@ -286,7 +286,7 @@ def _read_run(folder: Path, fold: int) -> RunResult:
         scores=tuple(scores),
         sizes=tuple(read_sizes(evaluation)),
         flags=read_json(evaluation / "flags.json"),
-        logs={stage: read_log(folder / stage) for stage in STAGES},
+        logs={network: read_log(folder / network) for network in NETWORKS},
         indices=tuple(read_pairs(evaluation / "indices.csv")),
         quality=tuple(read_quality(evaluation)),
         acquisitions=tuple(read_acquisitions(evaluation)),
@@ -294,8 +294,8 @@ def _read_run(folder: Path, fold: int) -> RunResult:
 
 
 def _timings(folder: Path) -> dict[str, float]:
-    trained = {stage: training_seconds(folder / stage) for stage in STAGES}
-    timings = {stage: seconds for stage, seconds in trained.items() if seconds is not None}
+    trained = {network: training_seconds(folder / network) for network in NETWORKS}
+    timings = {network: seconds for network, seconds in trained.items() if seconds is not None}
     path = folder / EVALUATION / "timing.json"
     if path.exists():
         timing = read_json(path)
