@@ -248,7 +248,7 @@ def _review_and_write(ref: StudyRef, study: Study, prediction: Prediction, entry
             write_lv_indices({case: review.indices.slices}, place(f"{case}_indices.csv"), **timed)
         if review.indices.volumes_ml:
             write_volumes(review.indices.volumes_ml, place(f"{case}_volumes.csv"), **timed)
-        draw_prediction(study, prediction, place(f"{case}.png"))
+        draw_prediction(study, prediction, place(f"{case}.png"), review.indices.view)
         if writing.pages:
             told = {"remark": "; ".join(study.remarks)} if study.remarks else {}
             result = study_result(study, prediction, review, {"file": study.name, **told, **writing.provenance})

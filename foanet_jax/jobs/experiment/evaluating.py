@@ -25,6 +25,7 @@ from foanet_jax.jobs.experiment.reviewing import (
 from foanet_jax.jobs.experiment.studies import Config, list_studies, load_studies, open_folds, with_classes_of
 from foanet_jax.measures.evaluation import Summary, format_table, summarise, write_scores
 from foanet_jax.measures.indices.compare import score_pairs
+from foanet_jax.measures.indices.position import View
 from foanet_jax.measures.indices.study import measure_study
 from foanet_jax.measures.metrics import score_case
 from foanet_jax.measures.quality.review import review_study
@@ -125,7 +126,9 @@ def evaluate(
             exclude_empty=options["exclude_empty"],
         )
         scores += scored
-        true = truths[study.case] = measure_study(study.labels, classes=study.classes, spacing_mm=study.spacing_mm)
+        true = truths[study.case] = measure_study(
+            study.labels, classes=study.classes, spacing_mm=study.spacing_mm, affine=study.affine
+        )
         pairs += pair_study(study, review, true)
         if prediction.confidence is not None:
             reasons = [finding.code for finding in review.findings]
@@ -139,7 +142,7 @@ def evaluate(
         sizes += measure_sizes(prediction.mask, study.labels, **described)
         planes += choose_planes(study, prediction, model, several=study is studies[0])
         if study.case in overlays:
-            draw_prediction(study, prediction, folder / "overlays" / f"{study.case}.png")
+            draw_prediction(study, prediction, folder / "overlays" / f"{study.case}.png", review.indices.view)
     indices = {case: review.indices for case, review in reviews.items()}
     pairs = [*pair_patients(indices, truths, model.classes), *pairs]
     index_scores = score_pairs(pairs)
@@ -161,15 +164,28 @@ def evaluate(
     return summary
 
 
-def draw_prediction(study: Study, prediction: Prediction, path: Path) -> None:
-    """Draws an overlay of a study's prediction and, if the study has labels, of the ground truth."""
+def draw_prediction(study: Study, prediction: Prediction, path: Path, view: View | None = None) -> None:
+    """Draws an overlay of a study's prediction and, if the study has labels, of the ground truth.
+
+    Args:
+        study: the study as it was read.
+        prediction: the prediction of the study.
+        path: the picture to write.
+        view: how to look at the slices; None to draw them as they are stored.
+    """
+    boxes = [] if prediction.object_box is None else [prediction.object_box, prediction.box]
+    voxels, mask, labels, spacing_mm = study.voxels, prediction.mask, study.labels, study.spacing_mm
+    if view is not None:
+        boxes = [view.box(box, voxels.shape[2:]) for box in boxes]
+        voxels, mask, spacing_mm = view.planes(voxels), view.planes(mask), view.spacing(spacing_mm)
+        labels = None if labels is None else view.planes(labels)
     draw_overlay(
-        study.voxels,
-        prediction.mask,
-        study.labels,
-        spacing_mm=study.spacing_mm,
+        voxels,
+        mask,
+        labels,
+        spacing_mm=spacing_mm,
         classes=study.classes,
-        boxes=[prediction.object_box, prediction.box] if prediction.object_box is not None else None,
+        boxes=boxes,
         title=study.case,
         path=path,
     )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from foanet_jax.data.study import Study
+from foanet_jax.image.boxes import Box
 from foanet_jax.jobs.check.thumbnail import thumbnail_of
 from foanet_jax.measures.quality.finding import summed_up
 from foanet_jax.measures.quality.review import Review
@@ -23,16 +24,28 @@ def study_result(study: Study, prediction: Prediction, review: Review, provenanc
         review: the review of the prediction.
         provenance: how the prediction was made: names and values, such as the checkpoint and the version.
     """
-    boxes = () if prediction.object_box is None else (prediction.object_box, prediction.box)
+    boxes: tuple[Box, ...] = () if prediction.object_box is None else (prediction.object_box, prediction.box)
+    mask, view, shown = prediction.mask, review.indices.view, study
+    if view is not None:
+        boxes = tuple(view.box(box, study.voxels.shape[2:]) for box in boxes)
+        mask = view.planes(mask)
+        shown = dataclasses.replace(
+            study,
+            voxels=view.planes(study.voxels),
+            labels=None if study.labels is None else view.planes(study.labels),
+            spacing_mm=view.spacing(study.spacing_mm),
+        )
     confidence = None
     if prediction.confidence is not None and np.isfinite(prediction.confidence.foreground):
         confidence = prediction.confidence.foreground
     return StudyResult(
-        study=study,
-        mask=prediction.mask,
+        study=shown,
+        mask=mask,
         boxes=boxes,
         indices=review.indices.slices,
         septum_degrees=review.indices.septum_degrees,
+        view=view,
+        base_first=review.indices.base_first,
         ventricle=review.indices.ventricles,
         volumes_ml=review.indices.volumes_ml,
         flags=summed_up(review.findings),

@@ -2,8 +2,8 @@
 
 Angles are in degrees clockwise from the image's top around the cavity's centroid, in mm, so that pixels need not be
 square. The six sectors are those of a heart with its right ventricle at 270° (on the left, anterior on top, as
-slices are seen from the apex); they turn with the septum. A mirrored image has anterior and inferior swapped, which
-no angle can tell.
+slices are seen from the apex); they turn with the septum. A mirrored image has anterior and inferior wall exchanged,
+which no angle can show; see `position`.
 """
 
 import dataclasses
@@ -36,6 +36,9 @@ OFF_CENTRE = "centroid outside the cavity"
 PIECES = "several components"
 NO_SEPTUM = "no septum angle"
 
+# Whether the walls have their anatomical names, or anterior and inferior may be exchanged.
+KNOWN, UNKNOWN = "known", "unknown"
+
 _RAYS_PER_SECTOR = 60
 
 
@@ -49,6 +52,8 @@ class LvIndices:
         rwt_mm: (T, Z, 6) regional wall thicknesses in the order of SECTORS.
         phase: (T,) 1 in systole, 0 in diastole, from the cavity's area over all slices; NaN where unknown.
         flags: (T, Z) str, "" or what is wrong, joined by "; ".
+        wall_directions: KNOWN if the sectors have their anatomical names; UNKNOWN if anterior and inferior may be
+            exchanged, because the position of the images in the patient or the septum is not known.
     """
 
     cavity_area_mm2: np.ndarray
@@ -57,6 +62,7 @@ class LvIndices:
     rwt_mm: np.ndarray
     phase: np.ndarray
     flags: np.ndarray
+    wall_directions: str = UNKNOWN
 
     def columns(self) -> dict[str, np.ndarray]:
         """Each index by its name with its unit, (T, Z), and the phase, (T,)."""

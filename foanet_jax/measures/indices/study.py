@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from foanet_jax.measures.indices.labels import LV_CAVITY, MYOCARDIUM, RV_CAVITY
-from foanet_jax.measures.indices.short_axis import CANONICAL_SEPTUM, LvIndices, lv_indices, septum_angle
+from foanet_jax.measures.indices.position import View, contradicts, find_view
+from foanet_jax.measures.indices.segments import base_comes_first
+from foanet_jax.measures.indices.short_axis import CANONICAL_SEPTUM, KNOWN, LvIndices, lv_indices, septum_angle
 from foanet_jax.measures.indices.ventricle import VentricleIndices, structure_volumes, ventricle_of_volumes
 
 # What ACDC calls the frames of a patient that it has as files of their own.
@@ -23,13 +25,19 @@ class StudyIndices:
         ventricles: of a stack over time; None of single slices, of a single frame, which is neither end diastole nor
             end systole for certain, and of classes without an LV.
         volumes_ml: (T,) of each foreground class; empty of single slices.
-        septum_degrees: (Z,) direction of the septum that the slices were measured with; None where it is not known.
+        septum_degrees: (Z,) direction of the septum that the slices were measured with, in the view; None where it is
+            not known.
+        view: the view from the apex, in which the slices were measured. None if the position in the patient is not
+            known; then they were measured as stored.
+        base_first: whether the first slice is nearer to the base than the last one; None without slices.
     """
 
     slices: LvIndices | None
     ventricles: VentricleIndices | None
     volumes_ml: Mapping[str, np.ndarray]
     septum_degrees: np.ndarray | None = None
+    view: View | None = None
+    base_first: bool | None = None
 
 
 def is_short_axis(classes: Sequence[str]) -> bool:
@@ -37,30 +45,54 @@ def is_short_axis(classes: Sequence[str]) -> bool:
     return MYOCARDIUM in classes and "cavity" in classes
 
 
-def measure_study(mask: np.ndarray, *, classes: Sequence[str], spacing_mm: Sequence[float]) -> StudyIndices:
+def measure_study(
+    mask: np.ndarray,
+    *,
+    classes: Sequence[str],
+    spacing_mm: tuple[float, float, float],
+    affine: np.ndarray | None = None,
+) -> StudyIndices:
     """The indices of a mask.
 
-    Sectors turn with the septum where the right ventricle is labelled; elsewhere the image is taken to be in canonical
-    orientation.
+    The walls have their anatomical names if the affine tells the position in the patient: the indices are the same for
+    every order in which slices, rows and columns may be stored. Otherwise the image is measured as it is stored, and
+    anterior and inferior wall may be exchanged. Sectors turn with the septum if the right ventricle is labelled.
 
     Args:
         mask: (T, Z, H, W) class indices.
         classes: names by index, background first.
         spacing_mm: of slices, rows and columns.
+        affine: (4, 4) from (column, row, slice) indices to RAS+ world mm; None if it is not known.
 
     Raises:
         InputError: the mask or the spacing cannot be used.
     """
-    grid = {"classes": classes, "spacing_mm": spacing_mm}
-    slices, septum = None, None
-    if is_short_axis(classes):
-        if any(name in RV_CAVITY for name in classes):
-            septum = septum_angle(mask, **grid)  # type: ignore[arg-type]
-        direction = CANONICAL_SEPTUM if septum is None else septum
-        slices = lv_indices(mask, septum_degrees=direction, **grid)  # type: ignore[arg-type]
-    volumes = structure_volumes(mask, **grid) if mask.shape[1] > 1 else {}  # type: ignore[arg-type]
+    volumes = structure_volumes(mask, classes=classes, spacing_mm=spacing_mm) if mask.shape[1] > 1 else {}
     beats = _has_ventricle(classes) and mask.shape[0] > 1 and bool(volumes)
-    return StudyIndices(slices, ventricle_of_volumes(volumes, classes=classes) if beats else None, volumes, septum)
+    ventricles = ventricle_of_volumes(volumes, classes=classes) if beats else None
+    if not is_short_axis(classes):
+        return StudyIndices(None, ventricles, volumes)
+    view = find_view(affine)
+    slices, septum = _measure_slices(mask, classes, spacing_mm, view)
+    if view is not None and septum is not None and contradicts(view, septum, slices.cavity_area_mm2):
+        view = None
+        slices, septum = _measure_slices(mask, classes, spacing_mm, view)
+    base_first = base_comes_first(slices.cavity_area_mm2) if view is None else view.base_first
+    return StudyIndices(slices, ventricles, volumes, septum, view, base_first)
+
+
+def _measure_slices(
+    mask: np.ndarray, classes: Sequence[str], spacing_mm: tuple[float, float, float], view: View | None
+) -> tuple[LvIndices, np.ndarray | None]:
+    """The indices of the slices, and the direction of the septum if the right ventricle is a class."""
+    if view is not None:
+        mask, spacing_mm = view.planes(mask), view.spacing(spacing_mm)
+    if not any(name in RV_CAVITY for name in classes):
+        return lv_indices(mask, classes=classes, spacing_mm=spacing_mm, septum_degrees=CANONICAL_SEPTUM), None
+    septum = septum_angle(mask, classes=classes, spacing_mm=spacing_mm)
+    slices = lv_indices(mask, classes=classes, spacing_mm=spacing_mm, septum_degrees=septum)
+    is_known = view is not None and bool(np.isfinite(septum).any())
+    return dataclasses.replace(slices, wall_directions=KNOWN) if is_known else slices, septum
 
 
 def patient_of_frame(case: str) -> str | None:

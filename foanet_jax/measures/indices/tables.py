@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from foanet_jax.measures.indices.short_axis import DIMENSIONS, SECTORS, LvIndices
+from foanet_jax.measures.indices.short_axis import DIMENSIONS, KNOWN, SECTORS, UNKNOWN, LvIndices
 from foanet_jax.measures.indices.study import volume_column
 from foanet_jax.measures.indices.ventricle import VentricleIndices, chamber
 from foanet_jax.system.atomic import atomic_path
@@ -36,7 +36,8 @@ def write_lv_indices(
         for t, z in np.ndindex(measured.flags.shape):
             values = {name: float(column[t, z]) for name, column in columns.items()}
             place = {"case": to_cell(case), "frame": t, **_time(t, frame_seconds), "slice": z}
-            rows.append({**place, **values, "flags": str(measured.flags[t, z])})
+            walls = {"wall_directions": measured.wall_directions}
+            rows.append({**place, **values, **walls, "flags": str(measured.flags[t, z])})
     _write(rows, Path(path))
 
 
@@ -126,6 +127,8 @@ def _lv_indices(rows: list[dict[str, str]]) -> LvIndices:
         rwt_mm=np.stack([column(f"rwt_{name}_mm") for name in SECTORS], -1),
         phase=column("phase")[:, 0],
         flags=np.array([row["flags"] for row in rows]).reshape(shape),
+        # Tables of earlier versions do not have this column.
+        wall_directions=KNOWN if all(row.get("wall_directions") == KNOWN for row in rows) else UNKNOWN,
     )
 
 

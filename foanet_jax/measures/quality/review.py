@@ -70,7 +70,7 @@ def review_study(study: Study, prediction: Prediction, expected: Expectations) -
         expected: the expectations of the run that segmented it.
     """
     grid: dict[str, Any] = {"classes": study.classes, "spacing_mm": study.spacing_mm}
-    indices = measure_study(prediction.mask, **grid)
+    indices = measure_study(prediction.mask, affine=study.affine, **grid)
     findings = []
     short_axis = indices.ventricles is not None or indices.slices is not None
     if short_axis and np.ptp(study.voxels):
@@ -112,9 +112,10 @@ def _code_of(flag: str) -> str:
 
 def describe(review: Review, prediction: Prediction) -> dict[str, Any]:
     """Returns the review for JSON, without numbers that could not be measured."""
-    confidence = prediction.confidence
+    confidence, slices = prediction.confidence, review.indices.slices
     return {
         "indices": headline(review.indices),
+        **({} if slices is None else {"wall_directions": slices.wall_directions}),
         "quality": {
             "verdict": review.verdict,
             "findings": [dataclasses.asdict(finding) for finding in review.findings],

@@ -19,6 +19,7 @@ from foanet_jax.pages.drawing.style import DPI
 _SIDE, _HEIGHT = 600, 690
 _RIM, _HUB = 1.0, 0.22
 _UNKNOWN = "orientation unknown: angles from the top of the image"
+_MIRRORED = "position unknown: anterior and inferior may be exchanged"
 
 
 def draw_bullseye(
@@ -29,6 +30,7 @@ def draw_bullseye(
     limits: tuple[float, float],
     path: str | Path,
     oriented: bool = True,
+    mirrored: bool = False,
 ) -> None:
     """Draws one value for each segment, as colour and number. Unknown values are grey with a dash.
 
@@ -39,6 +41,7 @@ def draw_bullseye(
         limits: values of the first and the last colour. Values outside have the colour of the nearer limit.
         path: the picture to write.
         oriented: whether the orientation is known. If not, angles are written in place of names.
+        mirrored: whether anterior and inferior may be exchanged; the picture then says so.
 
     Raises:
         ValueError: there is no ring, or a ring has another number of segments.
@@ -98,8 +101,9 @@ def draw_bullseye(
     )
     bar.set_label(unit, fontsize=12)
     bar.ax.tick_params(labelsize=11)
-    if not oriented:
-        figure.text(0.5, 0.015, _UNKNOWN, fontsize=12, ha="center", va="bottom", color="#8c1d18")
+    if mirrored or not oriented:
+        doubt = _MIRRORED if oriented else _UNKNOWN
+        figure.text(0.5, 0.015, doubt, fontsize=12, ha="center", va="bottom", color="#8c1d18")
     style.save(figure, path)
 
 

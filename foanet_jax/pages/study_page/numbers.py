@@ -82,7 +82,7 @@ def frame_table(result: StudyResult) -> tuple[list[str], list[list[str]]]:
     if result.indices is not None and result.mask.shape[1] == 1:
         columns |= slice_columns(result, 0)
     elif result.indices is not None:
-        columns |= {f"{name} wall (mm)": curve for name, curve in thickness_curves(result.indices).items()}
+        columns |= {f"{name} wall (mm)": curve for name, curve in thickness_curves(result).items()}
     ed, es = result.end_frames
     marks = {ed: " ED", es: " ES"}
     seconds = result.frame_seconds

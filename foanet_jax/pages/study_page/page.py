@@ -113,14 +113,21 @@ def _wall(result: StudyResult) -> Html:
         "mid and the apical third of the slices that show the cavity in this frame. Segment 17, the apex, is not "
         "measured, because no slice shows it. A dash marks a sector without a closed wall. "
     )
-    text += (
-        "The directions are derived from the position of the right ventricle. If the image is mirrored, anterior and "
-        "inferior are exchanged."
-        if result.oriented
-        else "The orientation is unknown, because no right ventricle was segmented. Angles run clockwise from the top "
-        "of the image."
-    )
-    return join([tag("p", text), tag("div", *drawn, class_="thirds")])
+    return join([tag("p", text + _directions(result)), tag("div", *drawn, class_="thirds")])
+
+
+def _directions(result: StudyResult) -> str:
+    if not result.oriented:
+        return (
+            "The orientation is unknown, because no right ventricle was segmented. Angles run clockwise from the top "
+            "of the image."
+        )
+    if result.may_be_mirrored:
+        return (
+            "The septum is where the right ventricle was segmented. The file does not tell the position of the images "
+            "in the patient: anterior and inferior may be exchanged."
+        )
+    return "The directions follow from the position of the images in the patient and of the right ventricle."
 
 
 def _curves(result: StudyResult) -> Html:
@@ -162,6 +169,7 @@ def _provenance(result: StudyResult) -> Html:
         "frames × slices × rows × columns": " × ".join(map(str, study.voxels.shape)),
         "spacing (mm)": f"{row:.4g} × {column:.4g} in the plane, {depth:.4g} between slices",
         "time between frames": "unknown" if result.frame_seconds is None else f"{1000 * result.frame_seconds:.1f} ms",
+        "seen": "as stored" if result.view is None else result.view.describe(),
         "classes": ", ".join(study.classes[1:]),
         "voxels of each class": ", ".join(map(str, np.bincount(result.mask.ravel(), minlength=len(study.classes))[1:])),
         **result.provenance,

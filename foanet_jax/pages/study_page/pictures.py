@@ -16,7 +16,6 @@ from foanet_jax.measures.indices.segments import (
     segment_thickness,
     slice_thirds,
 )
-from foanet_jax.measures.indices.short_axis import LvIndices
 from foanet_jax.pages.drawing.beat import MOST_SLICES, draw_beat
 from foanet_jax.pages.drawing.bullseye import draw_bullseye
 from foanet_jax.pages.drawing.contours import draw_contours
@@ -69,7 +68,7 @@ def contours(result: StudyResult) -> Picture:
     return _drawn(
         "contours",
         "Contours",
-        "Only the region of the heart is shown. The slices are in the order of the file.",
+        f"Only the region of the heart is shown, {_seen(result)}. The slices are in the order of the file.",
         lambda path: draw_contours(
             result.study.voxels,
             result.mask,
@@ -111,7 +110,7 @@ def bullseyes(result: StudyResult) -> Iterator[Picture]:
     """
     if result.indices is None:
         return
-    diastole, systole = (_rings(result.indices, frame) for frame in result.end_frames)
+    diastole, systole = (_rings(result, frame) for frame in result.end_frames)
     thickening = None
     if diastole is not None and systole is not None:
         thickening = [100 * (late / early - 1) for early, late in zip(diastole, systole, strict=True)]
@@ -137,9 +136,7 @@ def time_curves(result: StudyResult) -> Iterator[Picture]:
             "myocardium": result.indices.myocardium_area_mm2[:, 0],
         }
         yield from _curves(result, "areas", "Areas", "area (mm²)", areas)
-    yield from _curves(
-        result, "thickness", "Wall thickness", "wall thickness (mm)", thickness_curves(result.indices, result.oriented)
-    )
+    yield from _curves(result, "thickness", "Wall thickness", "wall thickness (mm)", thickness_curves(result))
 
 
 def volume_curves(result: StudyResult) -> dict[str, np.ndarray]:
@@ -150,12 +147,14 @@ def volume_curves(result: StudyResult) -> dict[str, np.ndarray]:
     return dict(result.volumes_ml)
 
 
-def thickness_curves(indices: LvIndices, oriented: bool = True) -> dict[str, np.ndarray]:
+def thickness_curves(result: StudyResult) -> dict[str, np.ndarray]:
     """Returns mean wall thickness over the frames, each (T,): of the sectors of a slice, or the thirds of a stack."""
+    indices = result.indices
+    assert indices is not None
     if indices.flags.shape[1] == 1:
-        names = RING_NAMES if oriented else [f"{-60 * number % 360}°" for number in range(6)]
+        names = RING_NAMES if result.oriented else [f"{-60 * number % 360}°" for number in range(6)]
         return dict(zip(names, ring_thickness(indices.rwt_mm[:, 0]).T, strict=True))
-    base_first = base_comes_first(indices.cavity_area_mm2)
+    base_first = _base_first(result)
     means = np.full((len(THIRDS), len(indices.flags)), np.nan)
     for t, areas in enumerate(indices.cavity_area_mm2):
         thirds = slice_thirds(areas, base_first=base_first)
@@ -164,15 +163,25 @@ def thickness_curves(indices: LvIndices, oriented: bool = True) -> dict[str, np.
     return dict(zip(THIRDS, means, strict=True))
 
 
-def _rings(indices: LvIndices | None, frame: int | None) -> list[np.ndarray] | None:
+def _base_first(result: StudyResult) -> bool:
+    """Whether the first slice is nearer to the base than the last one."""
+    assert result.indices is not None
+    return base_comes_first(result.indices.cavity_area_mm2) if result.base_first is None else result.base_first
+
+
+def _seen(result: StudyResult) -> str:
+    return "seen from the apex" if result.view is not None else "as it is stored in the file"
+
+
+def _rings(result: StudyResult, frame: int | None) -> list[np.ndarray] | None:
     """Returns the rings of the bull's-eye at a frame: basal, mid and apical; only one for a single slice."""
+    indices = result.indices
     if indices is None or frame is None:
         return None
     if indices.flags.shape[1] == 1:
         return [ring_thickness(indices.rwt_mm[frame, 0])]
     # The thirds are those of this frame, because the base moves down in systole.
-    base_first = base_comes_first(indices.cavity_area_mm2)
-    thirds = slice_thirds(indices.cavity_area_mm2[frame], base_first=base_first)
+    thirds = slice_thirds(indices.cavity_area_mm2[frame], base_first=_base_first(result))
     return np.split(segment_thickness(indices.rwt_mm[frame], thirds), (6, 12))
 
 
@@ -191,7 +200,13 @@ def _bullseye(
             title,
             caption,
             lambda path: draw_bullseye(
-                rings, title=title, unit=unit, limits=limits, path=path, oriented=result.oriented
+                rings,
+                title=title,
+                unit=unit,
+                limits=limits,
+                path=path,
+                oriented=result.oriented,
+                mirrored=result.may_be_mirrored,
             ),
         )
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from foanet_jax.data.study import Study
 from foanet_jax.image.boxes import Box
-from foanet_jax.measures.indices.short_axis import LvIndices
+from foanet_jax.measures.indices.position import View
+from foanet_jax.measures.indices.short_axis import KNOWN, LvIndices
 from foanet_jax.measures.indices.ventricle import VentricleIndices
 from foanet_jax.measures.quality.finding import CHECK, GOOD, REJECT
 from foanet_jax.system.errors import InputError
@@ -40,12 +41,15 @@ class StudyResult:
     """One study, its segmentation and its measurements.
 
     Attributes:
-        study: the study as it was read.
-        mask: (T, Z, H, W) uint8 class indices on the grid of the study.
+        study: the study as it was read, with its images as they are seen in the view.
+        mask: (T, Z, H, W) uint8 class indices on the grid of these images.
         boxes: the box of the heart and the box with its margin; empty if there are none.
         indices: areas, dimensions and wall thicknesses of short-axis slices; None for other studies.
         septum_degrees: the direction of the septum with which the indices were measured, one or (Z,). None if it is
             not known; the indices were then measured with CANONICAL_SEPTUM, and angles start at the top of the image.
+        view: the view from the apex in which the images are seen; None if they are seen as they are stored.
+        base_first: whether the first slice is nearer to the base than the last one; None: the larger half of the
+            cavity is at the base.
         ventricle: the volumes over the heartbeat; None for single slices.
         volumes_ml: the volume of each class in ml, (T,), from `structure_volumes`; empty for single slices.
         flags: the findings of the checks, the most important first.
@@ -60,6 +64,8 @@ class StudyResult:
     boxes: Sequence[Box] = ()
     indices: LvIndices | None = None
     septum_degrees: float | np.ndarray | None = None
+    view: View | None = None
+    base_first: bool | None = None
     ventricle: VentricleIndices | None = None
     volumes_ml: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     flags: Sequence[tuple[str, str, str]] = ()
@@ -87,6 +93,11 @@ class StudyResult:
     def oriented(self) -> bool:
         """Whether the direction of the septum is known, so that the segments have names."""
         return self.septum_degrees is not None and bool(np.isfinite(self.septum_degrees).any())
+
+    @property
+    def may_be_mirrored(self) -> bool:
+        """Whether anterior and inferior wall may be exchanged, because the position in the patient is not known."""
+        return self.indices is not None and self.indices.wall_directions != KNOWN
 
 
 def require_result(result: StudyResult) -> StudyResult:

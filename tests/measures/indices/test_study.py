@@ -156,7 +156,7 @@ class TestTables:
         header = (tmp_path / "new" / "lv.csv").read_text().splitlines()[0]
         assert header == (
             "case,frame,slice,cavity_area_mm2,myocardium_area_mm2,dim_is_al_mm,dim_i_a_mm,dim_il_as_mm,"
-            "rwt_is_mm,rwt_i_mm,rwt_il_mm,rwt_al_mm,rwt_a_mm,rwt_as_mm,phase,flags"
+            "rwt_is_mm,rwt_i_mm,rwt_il_mm,rwt_al_mm,rwt_a_mm,rwt_as_mm,phase,wall_directions,flags"
         )
 
     def test_ventricles_come_back(self, tmp_path):

@@ -174,7 +174,8 @@ def test_thickness_of_thirds():
         rwt_mm=np.array([[[4.0] * 6, [6.0] * 6, [7.0, 9.0, *[np.nan] * 4]]]),
         flags=np.full((1, 3), ""),
     )
-    found = thickness_curves(indices)
+    study = short_axis_stack(1, size=64, slices=3)
+    found = thickness_curves(StudyResult(study, study.labels, indices=indices))
     assert {name: curve.tolist() for name, curve in found.items()} == {"basal": [8], "mid": [6], "apical": [4]}
 
 
