@@ -297,11 +297,16 @@ def _described(study: Study, prediction: Prediction) -> Entry:
 def _write_tables(report: dict[str, Entry], writing: _Writing, classes: Sequence[str]) -> None:
     """Writes what there is of all studies together."""
     output = writing.output
+    patients = joined_patients(writing.reviews, classes)
+    for patient in patients:
+        if patient.apart:
+            LOGGER.warning("%s: not joined to a heartbeat, because %s", patient.patient, patient.apart)
+            for case in patient.frames:
+                report[case].setdefault("remarks", []).append(f"no ejection fraction, because {patient.apart}")
     write_json(output / REPORT, report)
     if not any("voxels" in entry for entry in report.values()):
         return
     label_files.write_label_files(classes, output)
-    patients = joined_patients(writing.reviews, classes)
     if writing.reviews:
         write_summary(writing.reviews, patients, output / SUMMARY, sources=writing.sources)
     if writing.listed:

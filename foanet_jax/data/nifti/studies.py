@@ -1,11 +1,11 @@
 """Studies of what NIfTI files hold."""
 
-import itertools
 import os
 from collections.abc import Mapping
 
 import numpy as np
 
+from foanet_jax.data.frames import corners_off_mm, is_same_place, is_same_spacing
 from foanet_jax.data.layout import has_frames_for_slices, has_oblong_pixels, is_cut_across, shown_sides
 from foanet_jax.data.nifti.file import NiftiVolume, read_nifti
 from foanet_jax.data.nifti.header import ThirdAxis
@@ -139,16 +139,13 @@ def require_same_grid(image: NiftiVolume, labels: NiftiVolume) -> None:
             "shape-mismatch",
             f"{labels.path}: labels {labels.data.shape}, but {image.path} is {image.data.shape} (T, Z, H, W); {remedy}",
         )
-    if not np.allclose(image.spacing_mm, labels.spacing_mm, rtol=1e-3, atol=0):
+    if not is_same_spacing(image.spacing_mm, labels.spacing_mm):
         raise InputError(
             "spacing-mismatch",
             f"{labels.path}: spacing {labels.spacing_mm} mm, but {image.path} has {image.spacing_mm}; {remedy}",
         )
-    last = np.array(image.data.shape[:0:-1]) - 1
-    corners = np.array([[*(last * corner), 1] for corner in itertools.product((0, 1), repeat=3)])
-    off = np.linalg.norm(corners @ (image.affine - labels.affine).T, axis=1).max()
-    smallest = np.linalg.norm(image.affine[:3, :3], axis=0).min()
-    if off > 0.1 * smallest:
+    if not is_same_place(image.data.shape, image.affine, labels.affine):
+        off = corners_off_mm(image.data.shape, image.affine, labels.affine)
         raise InputError(
             "affine-mismatch",
             f"{labels.path}: its affine puts a corner of the volume {off:.3g} mm away from where {image.path} "

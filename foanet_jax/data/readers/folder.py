@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from foanet_jax.data.frames import patient_of_frame
 from foanet_jax.data.nifti.file import read_nifti
 from foanet_jax.data.nifti.header import ThirdAxis
 from foanet_jax.data.nifti.orientation import SliceAxis, to_canonical
@@ -42,7 +43,8 @@ class Layout:
         index_of: class index of each value in the label files.
         third_axis: meaning of the third axis of 3D files.
         slice_axis: world axis along which volumes are reoriented and sliced; None: they are not reoriented.
-        patient: regular expression whose group finds the patient in a case's id; None: each case is a patient.
+        patient: regular expression whose group finds the patient in a case's id; None: cases called PATIENT_frameNN
+            belong to PATIENT, and each other case is a patient.
         groups: clinical group of each patient, if known.
     """
 
@@ -78,7 +80,7 @@ class Layout:
             InputError: "patient", if the pattern does not match the name.
         """
         if self.patient is None:
-            return name
+            return patient_of_frame(name) or name
         match = self.patient.fullmatch(name)
         if match is None or not match[1]:
             raise InputError(

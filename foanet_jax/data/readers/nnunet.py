@@ -29,8 +29,9 @@ _CHANNEL = re.compile(r"(.+)_(\d{4})")
 def list_nnunet(root: str | os.PathLike[str], *, problems: list[str] | None = None) -> list[StudyRef]:
     """Lists the training studies of a data set in nnU-Net's layout, a folder DatasetXXX_NAME or TaskXXX_NAME.
 
-    nnU-Net has no patients. Each case counts as a patient, unless dataset.json has an object "foanet" with this
-    project's fields third_axis, slice_axis, patient and groups (docs/formats.md), which nnU-Net ignores.
+    nnU-Net has no patients. Cases called PATIENT_frameNN belong to PATIENT, as in prediction; each other case counts as
+    a patient, unless dataset.json has an object "foanet" with this project's fields third_axis, slice_axis, patient
+    and groups (docs/formats.md), which nnU-Net ignores.
 
     Args:
         root: the folder with dataset.json, imagesTr and labelsTr.

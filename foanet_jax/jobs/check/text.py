@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from foanet_jax.data.frames import patient_of_frame
 from foanet_jax.jobs.check.facts import CheckReport, volumes
 from foanet_jax.system.atomic import atomic_path
 from foanet_jax.system.escaping import markdown as escape_markdown
@@ -28,6 +29,8 @@ def format_check(report: CheckReport, *, markdown: bool = False) -> str:
         f"{_number(errors, 'error')}, {_number(warnings, 'warning')}",
         "",
     ]
+    if grouping := _grouping(report):
+        lines += [grouping, ""]
     if report.studies:
         lines += _table(["", "smallest", "median", "largest"], _range_rows(report), markdown)
         lines.append("")
@@ -67,6 +70,19 @@ def write_check(report: CheckReport, folder: str | os.PathLike[str]) -> None:
         with atomic_path(Path(folder) / file) as temporary:
             # File names can contain bytes that are not UTF-8.
             Path(temporary).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def _grouping(report: CheckReport) -> str:
+    """How many patients the images belong to, and by what; folds keep the images of a patient together."""
+    count, patients = len(report.patient_of), len(set(report.patient_of.values()))
+    if not count:
+        return ""
+    if count == patients:
+        return f"Folds: each of the {count} images is a patient of its own."
+    by_name = all(patient_of_frame(case) in (patient, None) for case, patient in report.patient_of.items())
+    by_name = by_name and any(patient_of_frame(case) for case in report.patient_of)
+    by = "NAME_frameNN" if by_name else "the data set's layout or its dataset.json"
+    return f"Folds: {_number(patients, 'patient')} in {count} images, grouped by {by}."
 
 
 def _range_rows(report: CheckReport) -> list[list[str]]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from foanet_jax.data.acquisition import acquisition_of, write_acquisitions
+from foanet_jax.data.frames import place_of
 from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import Study
 from foanet_jax.jobs.experiment.model import Runs, find_runs, load_description, load_model, require_unseen
@@ -144,7 +145,8 @@ def evaluate(
         if study.case in overlays:
             draw_prediction(study, prediction, folder / "overlays" / f"{study.case}.png", review.indices.view)
     indices = {case: review.indices for case, review in reviews.items()}
-    pairs = [*pair_patients(indices, truths, model.classes), *pairs]
+    places = {study.case: place_of(study) for study in studies}
+    pairs = [*pair_patients(indices, truths, model.classes, places=places), *pairs]
     index_scores = score_pairs(pairs)
     summary = summarise(scores)
     write_scores(scores, summary, folder)

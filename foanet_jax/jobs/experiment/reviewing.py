@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from foanet_jax.data.frames import Place, frames_apart, patient_of_frame
 from foanet_jax.data.shifts import degraded
 from foanet_jax.data.study import Study
 from foanet_jax.jobs.experiment.record import write_json
 from foanet_jax.measures.evaluation import json_ready
 from foanet_jax.measures.indices.compare import IndexPair, IndexScore, format_scores, pair_indices, write_pairs
-from foanet_jax.measures.indices.study import StudyIndices, join_frames, patient_of_frame, volume_column
+from foanet_jax.measures.indices.study import StudyIndices, join_frames, volume_column
 from foanet_jax.measures.metrics import FOREGROUND, score_case
 from foanet_jax.measures.quality.calibration import FEWEST, NAME, Calibration, fit_calibration, read_calibration
 from foanet_jax.measures.quality.finding import REASONS, first_of_each
@@ -141,18 +142,26 @@ def pair_study(study: Study, review: Review, true: StudyIndices) -> list[IndexPa
 
 
 def pair_patients(
-    predicted: Mapping[str, StudyIndices], true: Mapping[str, StudyIndices], classes: Sequence[str]
+    predicted: Mapping[str, StudyIndices],
+    true: Mapping[str, StudyIndices],
+    classes: Sequence[str],
+    *,
+    places: Mapping[str, Place],
 ) -> list[IndexPair]:
     """Pairs predicted and true ventricular indices of patients whose frames are separate cases.
 
     Args:
         predicted, true: indices by case.
         classes: class names by index.
+        places: where the cases lie. Patients whose frames lie on different grids are left out, with a warning.
     """
-    found = join_frames(predicted, classes)
+    apart = frames_apart(places)
+    for patient, difference in apart.items():
+        LOGGER.warning("%s: not joined to a heartbeat, because %s", patient, difference)
+    found = join_frames(predicted, classes, apart=apart)
     return [
         pair
-        for patient, indices in join_frames(true, classes).items()
+        for patient, indices in join_frames(true, classes, apart=apart).items()
         for pair in pair_indices(found[patient], indices, patient=patient, case=patient)
     ]
 

@@ -1,19 +1,16 @@
 """All indices of one study, whatever its kind: single slices, stacks, cines of stacks, whole hearts."""
 
 import dataclasses
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 
+from foanet_jax.data.frames import number_of_frame, patient_of_frame
 from foanet_jax.measures.indices.labels import LV_CAVITY, MYOCARDIUM, RV_CAVITY
 from foanet_jax.measures.indices.position import View, contradicts, find_view
 from foanet_jax.measures.indices.segments import base_comes_first
 from foanet_jax.measures.indices.short_axis import CANONICAL_SEPTUM, KNOWN, LvIndices, lv_indices, septum_angle
 from foanet_jax.measures.indices.ventricle import VentricleIndices, structure_volumes, ventricle_of_volumes
-
-# What ACDC calls the frames of a patient that it has as files of their own.
-_FRAME_OF = re.compile(r"(.+)_frame([0-9]+)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,18 +92,15 @@ def _measure_slices(
     return dataclasses.replace(slices, wall_directions=KNOWN) if is_known else slices, septum
 
 
-def patient_of_frame(case: str) -> str | None:
-    """Whose frame a case is, "patient001" of "patient001_frame01"; None of a case that is not called so."""
-    match = _FRAME_OF.fullmatch(case)
-    return match[1] if match else None
-
-
-def join_frames(studies: Mapping[str, StudyIndices], classes: Sequence[str]) -> dict[str, VentricleIndices]:
+def join_frames(
+    studies: Mapping[str, StudyIndices], classes: Sequence[str], *, apart: Container[str] = ()
+) -> dict[str, VentricleIndices]:
     """The ventricles of each patient whose frames are cases of their own, as ACDC has end diastole and end systole.
 
     Args:
         studies: by case; cases called PATIENT_frameNN with one frame each belong together.
         classes: names by index.
+        apart: patients who are left out, because their frames do not belong together; see `data.frames.frames_apart`.
 
     Returns:
         By patient, of those with at least two frames; curves are in the order of the frames' numbers. Which of them is
@@ -116,9 +110,11 @@ def join_frames(studies: Mapping[str, StudyIndices], classes: Sequence[str]) -> 
         return {}
     frames: dict[str, list[tuple[int, StudyIndices]]] = {}
     for case, indices in studies.items():
-        match = _FRAME_OF.fullmatch(case)
-        if match and all(len(volumes) == 1 for volumes in indices.volumes_ml.values()) and indices.volumes_ml:
-            frames.setdefault(match[1], []).append((int(match[2]), indices))
+        patient = patient_of_frame(case)
+        if patient is None or patient in apart:
+            continue
+        if all(len(volumes) == 1 for volumes in indices.volumes_ml.values()) and indices.volumes_ml:
+            frames.setdefault(patient, []).append((number_of_frame(case), indices))
     joined = {}
     for patient, numbered in frames.items():
         if len(numbered) > 1:

@@ -24,6 +24,7 @@ REASONS = {
     "out-of-range": "the image is unlike the training images",
     "incomplete-input": "slices or frames are missing",
     "not-short-axis": "the images do not seem to be short-axis slices",
+    "frames-differ": "the frames of the patient lie on different grids",
     "low-confidence": "the expected Dice is low",
 }
 # With one of these, the study is rejected: nothing in its mask can be used.

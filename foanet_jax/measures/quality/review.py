@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from foanet_jax.data.frames import Place, place_of
 from foanet_jax.data.study import Study
 from foanet_jax.measures.indices.study import StudyIndices, headline, measure_study
 from foanet_jax.measures.quality.calibration import Calibration
@@ -48,12 +49,14 @@ class Review:
         findings: everything that is wrong or unusual, in no order of importance.
         expected_dice: for the foreground, from the network's confidence; None if it is not known.
         drawn: number of slices, over all frames, on which anything was segmented.
+        place: where the study lies.
     """
 
     indices: StudyIndices
     findings: tuple[Finding, ...]
     expected_dice: float | None
     drawn: int
+    place: Place | None = None
 
     @property
     def verdict(self) -> str:
@@ -95,7 +98,7 @@ def review_study(study: Study, prediction: Prediction, expected: Expectations) -
         elif dice < LOW_DICE:
             findings.append(Finding("low-confidence", f"the expected Dice is only {dice:.2f}"))
     drawn = int(prediction.mask.any(axis=(2, 3)).sum())
-    return Review(indices, tuple(findings), dice, drawn)
+    return Review(indices, tuple(findings), dice, drawn, place_of(study))
 
 
 def _code_of(flag: str) -> str:

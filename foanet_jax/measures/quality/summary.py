@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from foanet_jax.measures.indices.study import headline, join_frames, patient_of_frame
-from foanet_jax.measures.quality.finding import verdict, worst
+from foanet_jax.data.frames import frames_apart, patient_of_frame
+from foanet_jax.measures.indices.study import headline, join_frames
+from foanet_jax.measures.quality.finding import CHECK, verdict, worst
 from foanet_jax.measures.quality.plausible import check_ventricles
 from foanet_jax.measures.quality.review import Review
 from foanet_jax.system.atomic import atomic_path
@@ -26,6 +27,7 @@ class JoinedPatient:
         verdict: the worst of the studies' verdicts and of the verdict on the patient's volumes and ejection fraction.
         codes: the codes of all findings.
         measured: the indices of the ventricles by name with unit, without those that could not be measured.
+        apart: why the frames are not one heartbeat, so that nothing is measured; empty if they are.
     """
 
     patient: str
@@ -33,6 +35,7 @@ class JoinedPatient:
     verdict: str
     codes: tuple[str, ...]
     measured: Mapping[str, float]
+    apart: str = ""
 
 
 def summary_rows(
@@ -68,9 +71,15 @@ def joined_patients(reviews: Mapping[str, Review], classes: Sequence[str]) -> li
         reviews: by case.
         classes: names by index, background first.
     """
+    apart = frames_apart({case: review.place for case, review in reviews.items() if review.place is not None})
+    indices = {case: review.indices for case, review in reviews.items()}
     joined = []
-    for patient, ventricles in join_frames({case: r.indices for case, r in reviews.items()}, classes).items():
+    for patient, ventricles in join_frames(indices, classes).items():
         frames = {case: review for case, review in reviews.items() if patient_of_frame(case) == patient}
+        if patient in apart:
+            told = worst([*(review.verdict for review in frames.values()), CHECK])
+            joined.append(JoinedPatient(patient, tuple(sorted(frames)), told, ("frames-differ",), {}, apart[patient]))
+            continue
         own = check_ventricles(ventricles)
         codes = [finding.code for findings in (*(r.findings for r in frames.values()), own) for finding in findings]
         told = worst([*(review.verdict for review in frames.values()), verdict(own)])

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from foanet_jax.data.catalogue import open_catalogue
+from foanet_jax.data.folds import make_folds
 from foanet_jax.data.nifti.write import write_nifti
 from foanet_jax.data.readers.nnunet import list_nnunet
+from foanet_jax.jobs.check.reading import check_data_set
+from foanet_jax.jobs.check.text import format_check
 from foanet_jax.system.errors import InputError
 
 V2 = {
@@ -48,6 +51,27 @@ def error_of(call, *args, **options):
     with pytest.raises(InputError) as caught:
         call(*args, **options)
     return caught.value.code, str(caught.value)
+
+
+def test_frames_of_a_patient_stay_together(tmp_path):
+    """As ACDC is distributed in this layout: end diastole and end systole of a patient are never in two parts."""
+    cases = [f"patient{number:03d}_frame{frame}" for number in range(1, 7) for frame in ("01", "12")]
+    write(tmp_path, cases=cases, numTraining=12)
+    refs = open_catalogue("nnunet", tmp_path)
+    assert [ref.patient for ref in refs] == [case.partition("_")[0] for case in cases]
+    for fold in make_folds(refs, count=3, seed=0, validation_fraction=0.25).folds:
+        parts = {patient: part for part in ("train", "validation", "test") for patient in getattr(fold, part)}
+        assert len(parts) == 6
+        assert len(fold.test) == 2
+    checked = format_check(check_data_set(refs))
+    assert "Folds: 6 patients in 12 images, grouped by NAME_frameNN." in checked
+    write(tmp_path, cases=cases, numTraining=12, foanet={"patient": "(.+)"})
+    refs = open_catalogue("nnunet", tmp_path)
+    assert [ref.patient for ref in refs] == cases
+    assert "Folds: each of the 12 images is a patient of its own." in format_check(check_data_set(refs))
+    write(tmp_path, cases=cases, numTraining=12, foanet={"patient": "patient(...)_frame.+"})
+    checked = format_check(check_data_set(open_catalogue("nnunet", tmp_path)))
+    assert "Folds: 6 patients in 12 images, grouped by the data set's layout or its dataset.json." in checked
 
 
 @pytest.mark.parametrize("description", [V2, V1, {**V2, "file_ending": ".nii"}])
