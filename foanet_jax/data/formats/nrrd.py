@@ -83,7 +83,7 @@ def describe_nrrd(path: Path) -> Description:
     if steps is not None:
         directions = np.stack([step for step in steps[:place_axes] if step is not None], axis=1)
         affine = _affine(directions, origin, fields, path)
-        spacing = [float(side) for side in np.linalg.norm(directions, axis=0)]
+        spacing = _told_spacing(fields, [float(side) for side in np.linalg.norm(directions, axis=0)], dimension)
     if place_axes == 2:
         sizes = [*sizes[:2], 1, *sizes[2:]] if dimension > 2 else sizes
         spacing = [*spacing[:2], 1.0]
@@ -149,6 +149,19 @@ def _grid(
         return None, [*spacing, 0.0][:3], None
     steps: list[np.ndarray | None] = [step * side for step, side in zip(np.eye(sides), spacing, strict=False)]
     return [*steps, *[None] * (dimension - sides)], [*spacing, 1.0][:3], np.zeros(sides)
+
+
+def _told_spacing(fields: Mapping[str, str], sides: list[float], dimension: int) -> list[float]:
+    """The field `spacings` where the file has it beside its directions, so that the two can be compared."""
+    words = fields.get("spacings", "").split()
+    if "spacedirections" not in fields or len(words) != dimension:
+        return sides
+    try:
+        told = [float(word) for word in words]
+    except ValueError:
+        return sides
+    # Not-a-number says that the directions count.
+    return [mine if np.isfinite(mine) and mine > 0 else side for mine, side in zip(told, sides, strict=False)]
 
 
 def _steps(

@@ -21,6 +21,7 @@ HEADERS = (".hdr", ".hdr.gz")
 IMAGES = (".img", ".img.gz")
 _GZIP_MAGIC = b"\x1f\x8b"
 _LONGEST_OFFSET = 16 * 2**20
+_OTHER_UNITS = (b"m", b"cm", b"um", b"in", b"inch")  # No unit, and any other word, is mm.
 _ANALYZE_TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
 
 
@@ -122,6 +123,9 @@ def _from_analyze(content: bytes, order: Literal["<", ">"], path: Path) -> nib.N
     code = int(header["datatype"])
     if code not in _ANALYZE_TYPES:
         raise InputError("dtype", f"{path}: data type {code}; only real numbers of 8 to 64 bit can be read: convert it")
+    unit = bytes(header["vox_units"]).split(b"\0")[0].strip().lower()
+    if unit in _OTHER_UNITS:
+        raise InputError("spacing", f"{path}: its lengths are in {unit.decode()}; convert the image to NIfTI, in mm")
     spacing = [float(side) for side in header["pixdim"][1:4]]
     if count == 2 and not (math.isfinite(spacing[2]) and spacing[2] > 0):
         spacing[2] = 1.0

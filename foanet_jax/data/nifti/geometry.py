@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
+from foanet_jax.data.formats import is_other_format
 from foanet_jax.data.layout import require_possible_field, shown_sides
 from foanet_jax.data.nifti.header import SPACING_RANGE_MM, ThirdAxis
 from foanet_jax.system.errors import InputError
@@ -22,7 +23,10 @@ _CONTRADICTION = 0.01  # relative
 # What a spacing in pixdim has to be if it counts more than an affine with sides of 1 mm.
 _IN_PLANE_MM = (0.3, 4.0)
 _SLICE_MM = (0.3, 20.0)
-_REMEDY = "give the true distances of slices, rows and columns: --spacing_mm=Z,Y,X, in Python spacing_mm=(Z, Y, X)"
+_REMEDY = (
+    "for prediction, give the true distances of slices, rows and columns: --spacing_mm=Z,Y,X, in Python "
+    "spacing_mm=(Z, Y, X)"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,11 +169,13 @@ def _settle(
     is_unit = np.allclose(sides[:axes], 1, rtol=0, atol=1e-3)
     if is_unit and not has_qform and _is_plausible(told, axes):
         return told, (UNIT_AFFINE,)
-    other = tuple(sides[::-1])
+    first, second = ("pixdim and qform have" if has_qform else "pixdim has"), "sform"
+    if is_other_format(path):
+        first, second = "its spacing has", "matrix of directions"
     raise InputError(
         "spacing-contradicts",
-        f"{path}: the header contradicts itself: {'pixdim and qform have' if has_qform else 'pixdim has'} voxels of "
-        f"{shown_sides(told)}, the sform of {shown_sides(other)}; correct the header, or {_REMEDY}",
+        f"{path}: the header contradicts itself: {first} voxels of {shown_sides(told)}, the {second} of "
+        f"{shown_sides(tuple(sides[::-1]))}; correct the header, or {_REMEDY}",
     )
 
 
