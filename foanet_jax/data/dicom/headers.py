@@ -216,6 +216,8 @@ def _headers(path: Path) -> list[DicomImage] | str:
     syntax = readable_syntax(meta, path)
     tags = read_header(path, syntax, _TAGS)
     kind = str(tags.get("SOPClassUID") or "")
+    if not kind or (stored in _IMAGES and kind not in uids.UID_dictionary):
+        raise InputError("missing-tag", f"{path}: no SOPClassUID that is known; the file is damaged: copy it again")
     if kind not in _IMAGES:
         return f"{path}: {_class_name(kind)}, no MR image"
     count = int(tags.get("NumberOfFrames") or 1)

@@ -57,6 +57,17 @@ def test_a_damaged_file_fails_alone(tmp_path, flat):
     assert outcomes(folder) == {names[0]: (3, 2), names[1]: (3, 2), failed: "missing-tag"}
 
 
+@pytest.mark.parametrize("length", [132, 140, 200, 340, 400, 440, 500])
+def test_a_file_that_was_cut_off_anywhere_fails(tmp_path, length):
+    """It is no object of another kind, which would be passed over."""
+    (paths,) = patient(tmp_path / "eva", "eva", 1, flat=True)
+    shutil.copy(paths[0], paths[0].with_name("lost"))
+    paths[0].with_name("lost").write_bytes(paths[0].read_bytes()[:length])
+    found = outcomes(tmp_path / "eva")
+    assert len(found) == 2 - (found["eva"] != (3, 2))
+    assert any(isinstance(value, str) for value in found.values())
+
+
 def test_a_damaged_file_that_a_slice_lacks_fails_with_its_series(tmp_path):
     first, _ = patient(tmp_path / "eva", "eva", 1, 2, flat=True)
     without_header(first[4])
