@@ -147,7 +147,10 @@ class Segmenter:
             dicom=dicom,
         )
         if len(refs) != 1:
-            raise InputError("several-studies", f"{path}: has {len(refs)} studies; pass one, or use --mode predict")
+            raise InputError(
+                "several-studies",
+                f"{path}: has {len(refs)} studies; pass one, name a DICOM series, or use --mode predict",
+            )
         return refs[0].load()
 
 

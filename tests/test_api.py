@@ -1,5 +1,6 @@
 """`foanet_jax.load(RUN).predict(FILE_OR_ARRAY)` around a network whose answer is known."""
 
+import shutil
 import subprocess
 import sys
 
@@ -17,6 +18,8 @@ from foanet_jax.image.prepare import PrepareSpec
 from foanet_jax.network import NetworkSpec
 from foanet_jax.pipeline import Model, Network
 from foanet_jax.system.errors import InputError
+from tests.data.dicom import export
+from tests.data.dicom.test_dicom import edit
 
 SPACING = (8.0, 1.37, 1.25)
 
@@ -31,6 +34,38 @@ def segmenter(monkeypatch):
     monkeypatch.setattr(pipeline, "probabilities", bright)
     network = Network(NetworkSpec("net2", 3), PrepareSpec(), {})
     return Segmenter(Model(LV_CLASSES, (), (network,), margin_px=0, cyclic=True))
+
+
+@pytest.fixture(scope="module")
+def eva(tmp_path_factory):
+    """A patient with a short-axis cine, of which a slice was acquired twice and a frame is missing, and a long axis."""
+    folder = tmp_path_factory.mktemp("dicom")
+    export.series(folder, "eva", 2, export.FOUR_CHAMBERS, (6, 1, 8, 9))
+    cine = export.series(folder, "eva", 4, AcquisitionTime="120000")
+    again = export.series(folder / "again", "eva", 4, seed=9, AcquisitionTime="130000")
+    for n, path in enumerate(again[6:12]):
+        edit(path, SOPInstanceUID=f"2.999.9.{n}", InstanceNumber=90 + n)
+        path.rename(cine[0].with_name(f"again{n}"))
+    cine[30].unlink()
+    shutil.rmtree(folder / "again")
+    return folder
+
+
+def test_series_repeats_and_incomplete_stacks_of_dicom(segmenter, eva):
+    with pytest.raises(InputError, match="5 images at slice 6 of 6") as caught:
+        segmenter.predict(eva)
+    assert caught.value.code == "frame-count"
+    last = segmenter.predict(eva, incomplete=True)
+    assert last.mask.shape == (6, 6, 8, 9)
+    assert "slice 2 was acquired twice: the last acquisition is used" in last.remarks[0]
+    first = segmenter.predict(eva, incomplete=True, repeats="first")
+    assert not np.array_equal(first.study.voxels[:, 1], last.study.voxels[:, 1])
+    np.testing.assert_array_equal(first.study.voxels[:, 2:], last.study.voxels[:, 2:])
+    assert segmenter.predict(eva, series=2).mask.shape == (6, 1, 8, 9)
+    with pytest.raises(InputError, match=r"2 \(long-axis cine\), 4 \(short-axis cine\)"):
+        segmenter.predict(eva, series="3")
+    with pytest.raises(InputError, match="choose 'last' or 'first'"):
+        segmenter.predict(eva, repeats="middle")
 
 
 def square(*leading):
