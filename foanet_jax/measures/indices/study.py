@@ -1,4 +1,4 @@
-"""All indices of one study, whatever its kind: single slices, stacks, cines of stacks, whole hearts."""
+"""All indices of one study of any kind: single slices, stacks, cines of stacks, whole hearts."""
 
 import dataclasses
 from collections.abc import Container, Mapping, Sequence
@@ -38,7 +38,7 @@ class StudyIndices:
 
 
 def is_short_axis(classes: Sequence[str]) -> bool:
-    """Whether the classes are those of a heart cut across: a whole heart calls its cavity "left ventricle"."""
+    """Returns whether the classes are those of a short-axis heart. In a whole heart, the cavity is "left ventricle"."""
     return MYOCARDIUM in classes and "cavity" in classes
 
 
@@ -125,10 +125,10 @@ def join_frames(
 
 
 def headline(indices: StudyIndices) -> dict[str, float]:
-    """A few numbers that stand for a study, by name with unit, without those that could not be measured.
+    """Returns the main numbers of a study, by name with unit, without those that could not be measured.
 
-    Of a stack over time its ventricles' indices; of a single frame its volumes; of a cine of one slice the largest and
-    the smallest cavity and the mean wall at the largest.
+    They are the indices of the ventricles for a stack over time, the volumes for a single frame, and, for a cine of one
+    slice, the largest and the smallest cavity and the mean wall thickness at the largest.
     """
     found: dict[str, float] = {}
     if indices.ventricles is not None:
@@ -148,7 +148,7 @@ def headline(indices: StudyIndices) -> dict[str, float]:
 
 
 def volume_column(class_name: str) -> str:
-    """The name of a column of volumes: "left_atrium_ml"."""
+    """Returns the name of a column of volumes, such as "left_atrium_ml"."""
     return f"{class_name.replace(' ', '_')}_ml"
 
 

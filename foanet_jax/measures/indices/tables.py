@@ -1,4 +1,4 @@
-"""Indices as CSV files, units in the names of the columns; each file is whole or not there."""
+"""Indices as CSV files, with units in the names of the columns. Each file is written whole or not at all."""
 
 import csv
 import os
@@ -22,12 +22,12 @@ def write_lv_indices(
     """Writes a row for each slice of each frame of each case: case, frame, slice, the indices, flags.
 
     Args:
-        indices: by case.
-        path: of the file.
-        frame_seconds: time from frame to frame of all cases, for a column `time_ms`; None: there is no such column.
+        indices: the indices by case.
+        path: the file to write.
+        frame_seconds: time between frames in s, for a column `time_ms`; None: no such column.
 
     Raises:
-        InputError: there are none.
+        InputError: there are no indices.
     """
     rows = []
     for case, measured in indices.items():
@@ -42,10 +42,10 @@ def write_lv_indices(
 
 
 def read_lv_indices(path: str | os.PathLike[str]) -> dict[str, LvIndices]:
-    """What `write_lv_indices` wrote, by case; rows may be in any order.
+    """Reads what `write_lv_indices` wrote, by case. The rows may be in any order.
 
     Raises:
-        InputError: the file is no such table, or rows of a case are absent or there twice.
+        InputError: the file is not such a table, or a row of a case is missing or occurs twice.
     """
     try:
         by_case: dict[str, list[dict[str, str]]] = {}
@@ -59,10 +59,10 @@ def read_lv_indices(path: str | os.PathLike[str]) -> dict[str, LvIndices]:
 def write_ventricles(indices: Mapping[str, VentricleIndices], path: str | os.PathLike[str]) -> None:
     """Writes a row for each case: case, frames ed and es, the indices, flags, and both volume–time curves.
 
-    A curve is one column, lv_curve_ml or rv_curve_ml, with its frames' volumes separated by spaces.
+    A curve is one column, lv_curve_ml or rv_curve_ml, with the volumes of the frames separated by spaces.
 
     Raises:
-        InputError: there are none.
+        InputError: there are no indices.
     """
     rows = [
         {
@@ -80,10 +80,10 @@ def write_ventricles(indices: Mapping[str, VentricleIndices], path: str | os.Pat
 
 
 def read_ventricles(path: str | os.PathLike[str]) -> dict[str, VentricleIndices]:
-    """What `write_ventricles` wrote, by case; EDV, ESV, SV and EF follow from the curves and the two frames.
+    """Reads what `write_ventricles` wrote, by case. EDV, ESV, SV and EF are computed from the curves and two frames.
 
     Raises:
-        InputError: the file is no such table.
+        InputError: the file is not such a table.
     """
     try:
         return {from_cell(row["case"]): _ventricle(row) for row in _read(path)}
@@ -94,7 +94,7 @@ def read_ventricles(path: str | os.PathLike[str]) -> dict[str, VentricleIndices]
 def write_volumes(
     volumes_ml: Mapping[str, np.ndarray], path: str | os.PathLike[str], *, frame_seconds: float | None = None
 ) -> None:
-    """Writes a row for each frame of a stack: frame, `time_ms` if known, each class's volume, "left_atrium_ml"."""
+    """Writes a row for each frame: frame, `time_ms` if known, the volume of each class, such as "left_atrium_ml"."""
     columns = {volume_column(name): volumes for name, volumes in volumes_ml.items()}
     frames = len(next(iter(columns.values()), []))
     _write(
@@ -107,7 +107,7 @@ def write_volumes(
 
 
 def _time(frame: int, frame_seconds: float | None) -> dict[str, float]:
-    """A row's time after the first frame; nothing where it is not known."""
+    """Returns the time of a frame after the first frame; empty if it is not known."""
     return {} if frame_seconds is None else {"time_ms": round(1000 * frame_seconds * frame, 3)}
 
 
