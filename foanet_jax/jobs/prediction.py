@@ -57,17 +57,17 @@ _LARGEST_REPORT = 2**28  # bytes
 
 @dataclasses.dataclass(frozen=True)
 class _Writing:
-    """How studies are written, and what is kept of them for the tables of all.
+    """The settings for writing studies, and what is collected for the tables of all studies.
 
     Attributes:
-        output: folder, or the file of the one mask.
+        output: the folder, or the file of a single mask.
         found: the input.
-        expected: what the run knows of studies.
+        expected: the expectations of the run, for the quality control.
         provenance: what made the masks, by name.
         dicom_seg, pages: see `predict`.
-        reviews: of the studies written, by case.
-        sources: their files or folders, by case.
-        listed: their lines in the index of pages, by case.
+        reviews: the reviews of the written studies, by case.
+        sources: the files or folders of these studies, by case.
+        listed: their rows in the index of pages, by case.
     """
 
     output: Path
@@ -95,7 +95,7 @@ def predict(
     spacing_mm: Sequence[float] | None = None,
     dicom: Wanted = DEFAULT,
 ) -> int:
-    """Segments the studies in files and folders; returns how many could not be segmented.
+    """Segments the studies in files and folders; returns the number of studies that could not be segmented.
 
     Leaves in `output` for each study: `CASE_seg.nii.gz`, the mask on the input's grid; `CASE.png`; of short-axis hearts
     `CASE_indices.csv`; of stacks `CASE_volumes.csv`; of DICOM input `CASE.nii.gz`, the image that the mask lies on, and
@@ -104,19 +104,19 @@ def predict(
     `summary.csv`, a row for each study; `labels.txt` and `labels.ctbl`, the classes' names and colours for ITK-SNAP and
     3D Slicer; with `pages` `index.html`.
 
-    A study that cannot be read or written is reported, and the others go on. While a study is segmented, the next is
-    read and the one before it is written: three are in memory.
+    A study that cannot be read or written is reported; the other studies are segmented. While a study is segmented, the
+    next one is read and the previous one is written, so three studies are in memory.
 
-    No file of the input is replaced, whatever the options are. A file that lies in the input folder is replaced only
-    with `overwrite`, and only where the `predictions.json` there names it as one that an earlier prediction wrote.
+    No file of the input is replaced, whatever the options are. Another file in the input folder is replaced only with
+    `overwrite`, and only if the `predictions.json` there lists it as written by an earlier prediction.
 
     Args:
         checkpoint: a weights file, the workdir of a training, or several that predict together; see `find_runs`.
         source: files, folders or patterns; see `find_studies`.
         output: folder for what is written; or, for one study, the mask's file (.nii, .nii.gz), and then nothing else
             is written.
-        third_axis: "slice" or "time", what the third axis of 3D files is.
-        overwrite: replace results that are there.
+        third_axis: "slice" or "time", the meaning of the third axis of 3D files.
+        overwrite: replace existing results.
         dicom_seg: write the masks of DICOM input as DICOM segmentations as well.
         memory_mb: MiB for a forward pass; by default what the (first) training's configuration says.
         pages: write a page of each study.
@@ -211,7 +211,7 @@ def predict(
 
 
 def _read_ahead(refs: Iterable[StudyRef], reader: Executor) -> Iterator[tuple[StudyRef, Future[Study]]]:
-    """Each study, the one after it being read meanwhile."""
+    """Yields each study while the next one is being read."""
     reading: deque[tuple[StudyRef, Future[Study]]] = deque()
     for ref in refs:
         reading.append((ref, reader.submit(ref.load)))
@@ -221,7 +221,7 @@ def _read_ahead(refs: Iterable[StudyRef], reader: Executor) -> Iterator[tuple[St
 
 
 def _review_and_write(ref: StudyRef, study: Study, prediction: Prediction, entry: Entry, writing: _Writing) -> None:
-    """Writes a study's mask, pictures and indices; what is to be reported goes into its entry, errors too."""
+    """Writes mask, pictures and indices of a study; results and errors are added to its entry in the report."""
     output, case = writing.output, study.case
     files: list[str] = []
 
@@ -283,7 +283,7 @@ def _write_mask_alone(ref: StudyRef, study: Study, prediction: Prediction, entry
 
 
 def _described(study: Study, prediction: Prediction) -> Entry:
-    """What the report says of a mask."""
+    """Returns the entry of a mask in the report."""
     counts = np.bincount(prediction.mask.ravel(), minlength=len(study.classes))
     return {
         "source": study.name,
@@ -295,7 +295,7 @@ def _described(study: Study, prediction: Prediction) -> Entry:
 
 
 def _write_tables(report: dict[str, Entry], writing: _Writing, classes: Sequence[str]) -> None:
-    """Writes what there is of all studies together."""
+    """Writes the tables and files for all studies together."""
     output = writing.output
     patients = joined_patients(writing.reviews, classes)
     for patient in patients:
@@ -315,7 +315,7 @@ def _write_tables(report: dict[str, Entry], writing: _Writing, classes: Sequence
 
 
 def _told(writing: _Writing) -> str:
-    """How many studies have which verdict, and where to look."""
+    """Returns the number of studies with each verdict, and the place of the results, as text."""
     counts = Counter(review.verdict for review in writing.reviews.values())
     verdicts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
     place = writing.output / INDEX if writing.listed else writing.output
@@ -333,10 +333,10 @@ def _note(error: InputError | str, code: str, entry: Entry) -> None:
 
 
 def _is_mask_file(output: Path) -> bool:
-    """Whether `--output` is the file of one mask rather than a folder.
+    """Returns whether `--output` is the file of one mask, not a folder.
 
     Raises:
-        InputError: "suffix" where it is called as an image of another format.
+        InputError: "suffix" if it has the suffix of another image format.
     """
     if output.is_dir():
         return False
@@ -353,7 +353,7 @@ def _outputs(output: Path, found: Found, *, pages: bool) -> list[Path]:
         if ref.case in found.dicom:
             endings.append(".nii.gz")
         names += [f"{ref.case}{ending}" for ending in endings]
-        # They are removed once there are new ones.
+        # These are removed when the new ones have been written.
         earlier = _segmentations(output / f"{ref.case}_dicom_seg", ref.case)
         names += [f"{path.parent.name}/{path.name}" for path in sorted(earlier)]
     return [output / name for name in names]
@@ -362,11 +362,11 @@ def _outputs(output: Path, found: Found, *, pages: bool) -> list[Path]:
 def _require_free(
     outputs: Iterable[Path], folder: Path, found: Found, runs: Sequence[Path], *, overwrite: bool
 ) -> None:
-    """Checks that nothing of the user's would be replaced.
+    """Checks that no file of the user would be replaced.
 
     Raises:
-        InputError: "output-is-input" of a file of the input or of the checkpoint, or of another file in the input
-            folder that no earlier prediction wrote; "output-exists" without `overwrite`.
+        InputError: "output-is-input" for a file of the input or the checkpoint, or for another file in the input folder
+            that no earlier prediction wrote; "output-exists" without `overwrite`.
     """
     outputs = [path for path in outputs if os.path.lexists(path)]
     require_no_input(outputs, found.read | identities(files_below(runs, but=outputs)), "choose another --output")
@@ -382,7 +382,7 @@ def _require_free(
 
 
 def _written_before(folder: Path) -> set[str]:
-    """The files in a folder that an earlier prediction wrote, by their names in its report."""
+    """Returns the files that an earlier prediction wrote to a folder, by the names in its report."""
     try:
         with open(folder / REPORT, "rb") as file:
             content = json.loads(file.read(_LARGEST_REPORT))
@@ -403,9 +403,9 @@ def _require_dicom_seg(output: Path, *, alone: bool) -> None:
 
 
 def _write_dicom_seg(mask: np.ndarray, study: Study, folder: Path, *, wanted: bool) -> list[Path]:
-    """Writes `folder/CASE.dcm`, or one file for each frame of a cine; none where nothing was segmented or wanted.
+    """Writes `folder/CASE.dcm`, or one file for each frame of a cine; no file if nothing was segmented or wanted.
 
-    Those of an earlier prediction are removed once the new ones are there.
+    The files of an earlier prediction are removed when the new ones have been written.
     """
     written = []
     if wanted and mask.any():
@@ -417,5 +417,5 @@ def _write_dicom_seg(mask: np.ndarray, study: Study, folder: Path, *, wanted: bo
 
 
 def _segmentations(folder: Path, case: str) -> set[Path]:
-    """The DICOM segmentations of a study that are in a folder."""
+    """Returns the DICOM segmentations of a study in a folder."""
     return set(folder.glob(f"{glob.escape(case)}*.dcm"))

@@ -15,7 +15,7 @@ from foanet_jax.measures.indices.ventricle import VentricleIndices, structure_vo
 
 @dataclasses.dataclass(frozen=True)
 class StudyIndices:
-    """What a study's mask allows to measure.
+    """The indices that can be measured on the mask of a study.
 
     Attributes:
         slices: of each frame and slice; None where the classes are not those of a short-axis heart.
