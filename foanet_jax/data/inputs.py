@@ -11,7 +11,7 @@ from pathlib import Path
 
 from foanet_jax.data.dicom import DicomSource, find_dicom, is_dicom
 from foanet_jax.data.dicom.files import MOST_FILES
-from foanet_jax.data.dicom.selection import LeftOut
+from foanet_jax.data.dicom.stacks.selection import LeftOut
 from foanet_jax.data.dicom.wanted import DEFAULT, Wanted
 from foanet_jax.data.formats import SUFFIXES as OTHER_SUFFIXES
 from foanet_jax.data.formats import data_files, is_other_format

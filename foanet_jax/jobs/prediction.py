@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from foanet_jax.data.dicom import write_mask_dicom_seg
-from foanet_jax.data.dicom.selection import LeftOut
+from foanet_jax.data.dicom.stacks.selection import LeftOut
 from foanet_jax.data.dicom.wanted import DEFAULT, Wanted
 from foanet_jax.data.inputs import SUFFIXES, Found, Paths, find_studies, source_of
 from foanet_jax.data.nifti.write import write_image, write_mask

@@ -14,10 +14,10 @@ from foanet_jax.data.dicom.directory import is_directory_file, listed_images
 from foanet_jax.data.dicom.files import guarded, is_dicom, quiet_pydicom, read_header, read_meta, walk
 from foanet_jax.data.dicom.headers import DicomImage, counted, frames_by_file, read_headers, together
 from foanet_jax.data.dicom.reader import read_dicom_series
-from foanet_jax.data.dicom.selection import LeftOut, select
 from foanet_jax.data.dicom.stacks.assembly import assemble
 from foanet_jax.data.dicom.stacks.grouping import group_stacks
-from foanet_jax.data.dicom.views import SHORT_AXIS, by_patient
+from foanet_jax.data.dicom.stacks.selection import LeftOut, select
+from foanet_jax.data.dicom.stacks.views import SHORT_AXIS, by_patient
 from foanet_jax.data.dicom.wanted import ALL, DEFAULT, Wanted
 from foanet_jax.data.refs import StudyRef, empty_root, safe_case
 from foanet_jax.data.study import LV_CLASSES, Study

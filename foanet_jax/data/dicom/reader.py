@@ -12,7 +12,7 @@ from foanet_jax.data.dicom.headers import DicomImage, read_headers
 from foanet_jax.data.dicom.pixels import read_pixels
 from foanet_jax.data.dicom.stacks.assembly import assemble
 from foanet_jax.data.dicom.stacks.grid import frame_seconds
-from foanet_jax.data.dicom.views import not_short_axis, view_of
+from foanet_jax.data.dicom.stacks.views import not_short_axis, view_of
 from foanet_jax.data.dicom.wanted import DEFAULT, Wanted
 from foanet_jax.data.nifti.file import DEFAULT_BUDGET_BYTES
 from foanet_jax.data.refs import safe_case

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from foanet_jax.data.dicom import find_dicom
+from foanet_jax.data.dicom.stacks.views import View, not_short_axis, short_axis_cines
 from foanet_jax.data.dicom.technique import Technique, same_technique, seconds_of_day
-from foanet_jax.data.dicom.views import View, not_short_axis, short_axis_cines
 from foanet_jax.data.dicom.wanted import Wanted
 from tests.data.dicom.export import AXIAL, AXIS, FOUR_CHAMBERS, SAGITTAL, TWO_CHAMBERS, patient, series
 from tests.data.dicom.test_dicom import edit, edit_all

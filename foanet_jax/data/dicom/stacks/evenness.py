@@ -11,6 +11,7 @@ from foanet_jax.data.dicom.stacks.grid import SAME_PLACE_MM
 from foanet_jax.system.errors import InputError
 
 _TOLERANCE = 0.05  # of the distance of slices
+_MOST_APART = 6  # times the smallest distance: slices farther apart belong to another stack
 _WIDEST_GAP = 2  # slices that can be filled between two neighbours
 _FEWEST_IN_ROW = 0.6  # of the distances: as many are those of neighbours in a stack that lacks a slice or two
 
@@ -78,7 +79,7 @@ def _numbers(slices: Sequence[DicomImage], gaps: Sequence[float]) -> np.ndarray:
     numbers = np.concatenate([[0], counts.cumsum()])
     unit = sum(gaps) / numbers[-1]
     off = np.abs(np.concatenate([[0], np.cumsum(gaps)]) - numbers * unit)
-    if off.max() > max(_TOLERANCE * unit, 2 * SAME_PLACE_MM):
+    if counts.max() > _MOST_APART or off.max() > max(_TOLERANCE * unit, 2 * SAME_PLACE_MM):
         worst = int(off.argmax())
         raise InputError(
             "slice-gap",

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from foanet_jax.data.dicom.headers import DicomImage
-from foanet_jax.data.dicom.views import seems, short_axis_cines, turned_in_series, view_of
+from foanet_jax.data.dicom.stacks.views import seems, short_axis_cines, turned_in_series, view_of
 from foanet_jax.data.dicom.wanted import ALL
 
 
