@@ -1,6 +1,7 @@
 """One reading of a data set finds everything that is wrong with it."""
 
 import dataclasses
+import itertools
 import json
 import os
 from pathlib import Path
@@ -282,6 +283,20 @@ def test_a_class_that_no_study_has(tmp_path):
     draw_check(report, tmp_path / "check.png")
     messages = found(report)
     assert "class 'right ventricle': in none of the 1 labelled studies" in messages["error", "absent-class"][0]
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations((1, 2, 3))])
+def test_label_values_in_another_order(order):
+    """M&Ms has 1 cavity, 2 myocardium, 3 right ventricle; in the layout of ACDC that would be read in silence."""
+    study = list_stack_phantom(1, size=128, seed=0)[0].load()
+    labels = np.array([0, *order], np.uint8)[study.labels]
+    messages = found(check_data_set([StudyRef("p", "p", None, lambda: dataclasses.replace(study, labels=labels))]))
+    if order == (1, 2, 3):
+        assert ("error", "exchanged-classes") not in messages
+        return
+    (message,) = messages["error", "exchanged-classes"]
+    inner, outer = study.classes[order[2]], study.classes[order[1]]  # where cavity and myocardium are
+    assert f"what is labelled {inner} lies inside what is labelled {outer}" in message
 
 
 def test_labels_that_were_saved_for_two_images():

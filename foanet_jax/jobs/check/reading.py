@@ -12,12 +12,14 @@ from foanet_jax.jobs.check.facts import CheckReport, Finding, StudyFacts, facts_
 from foanet_jax.jobs.check.rules import (
     blank_findings,
     duplicate_findings,
+    exchanged_findings,
     fold_findings,
     geometry_findings,
     label_findings,
     list_findings,
 )
 from foanet_jax.jobs.check.thumbnail import thumbnail_of
+from foanet_jax.measures.quality.shape import exchanged_classes
 from foanet_jax.pages.drawing.sheet import evenly
 from foanet_jax.system.errors import InputError
 from foanet_jax.system.progress import over
@@ -57,6 +59,7 @@ def check_data_set(listing: Listing, *, name: str = "data set", folds: int = 0) 
     affine_off: list[str] = []
     directions: list[np.ndarray] = []
     blank: dict[str, int] = {}
+    exchanged: dict[str, tuple[str, str]] = {}
     classes: tuple[str, ...] = ()
     for ref in over(refs, desc=f"checking {name}", unit="study"):
         try:
@@ -74,6 +77,8 @@ def check_data_set(listing: Listing, *, name: str = "data set", folds: int = 0) 
         studies.append(facts_of(study))
         directions.append(study.affine[:3, :3] / np.linalg.norm(study.affine[:3, :3], axis=0))
         voxels_of[voxel_digest(study.voxels)].append(ref)
+        if study.labels is not None and (pair := exchanged_classes(study.labels, study.classes)):
+            exchanged[ref.case] = pair
         if study.labels is not None and study.labels.any():
             labels_of[voxel_digest(study.labels)].append(ref)
         if _affine_differs(study):
@@ -93,6 +98,7 @@ def check_data_set(listing: Listing, *, name: str = "data set", folds: int = 0) 
     findings += fold_findings(refs, studies, folds)
     findings += duplicate_findings(voxels_of, labels_of)
     findings += label_findings(studies, classes)
+    findings += exchanged_findings(exchanged)
     findings += geometry_findings(studies, directions, affine_off)
     findings += blank_findings(blank)
     findings.sort(key=lambda finding: finding.severity)  # "error" before "warning"; otherwise the order stays the same.

@@ -122,6 +122,28 @@ def label_findings(studies: Sequence[StudyFacts], classes: tuple[str, ...]) -> l
     return findings
 
 
+def exchanged_findings(exchanged: Mapping[str, tuple[str, str]]) -> list[Finding]:
+    """Finds studies whose label values have another order than the classes.
+
+    Args:
+        exchanged: by case, the classes that lie where the cavity and the myocardium should be.
+    """
+    cases_of: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for case, pair in exchanged.items():
+        cases_of[pair].append(case)
+    return [
+        Finding(
+            "error",
+            "exchanged-classes",
+            f"{_some(cases)}: what is labelled {inner} lies inside what is labelled {outer}, as a cavity inside the "
+            "myocardium: the label values have another order; give each class its value in the classes of dataset.json "
+            "(in the layout of ACDC: 1 right ventricle, 2 myocardium, 3 cavity)",
+            tuple(cases),
+        )
+        for (inner, outer), cases in cases_of.items()
+    ]
+
+
 def geometry_findings(
     studies: Sequence[StudyFacts], directions: Sequence[np.ndarray], affine_off: Sequence[str]
 ) -> list[Finding]:

@@ -1,5 +1,6 @@
 """Findings about the shapes in a mask: structures that are missing, in pieces, open or with holes."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -17,6 +18,8 @@ HOLE_MM2 = 10.0
 OPEN_SHARE = 0.1
 # The outflow tract or the plane of the valve may cut the first and the last slice with a cavity.
 OPEN_SHARE_AT_ENDS = 0.5
+# The median over the slices, above which the cavity has no ring of myocardium at all.
+EXCHANGED_SHARE = 0.5
 
 _WITH_CORNERS = np.ones((3, 3), bool)
 
@@ -62,6 +65,37 @@ def open_shares(cavity: np.ndarray, wall: np.ndarray) -> np.ndarray:
             outline += beside.sum((-2, -1))
             walled += (beside & wall).sum((-2, -1))
     return np.divide(outline - walled, outline, out=np.full(outline.shape, np.nan), where=outline > 0)
+
+
+def exchanged_classes(labels: np.ndarray, classes: Sequence[str]) -> tuple[str, str] | None:
+    """Returns the names of the classes that lie where the cavity and the myocardium should be; None if they do.
+
+    In a short-axis heart, the myocardium surrounds the cavity. If it does not, but another pair of classes has this
+    shape, the label values of the file have another order than its classes.
+
+    Args:
+        labels: (T, Z, H, W) class indices.
+        classes: names by index, background first.
+    """
+    if not is_short_axis(classes):
+        return None
+    box = bounding_box(np.any(labels > 0, axis=(0, 1)))
+    if box is None:
+        return None
+    labels = labels[(..., *box.slices)]
+
+    def share(inner: str, outer: str) -> float:
+        shares = open_shares(labels == classes.index(inner), labels == classes.index(outer))
+        known = shares[np.isfinite(shares)]
+        return float(np.median(known)) if len(known) else 1.0
+
+    # The median of ACDC's ground truth is 0 in every study; that of exchanged classes is at least 0.5.
+    if share("cavity", MYOCARDIUM) < EXCHANGED_SHARE:
+        return None
+    return next(
+        (pair for pair in itertools.permutations(classes[1:], 2) if share(*pair) < OPEN_SHARE),
+        None,
+    )
 
 
 def _absent(present: np.ndarray, classes: Sequence[str]) -> Iterator[Finding]:
