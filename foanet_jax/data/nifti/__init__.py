@@ -1,1 +1,1 @@
-"""NIfTI files: headers checked before they are believed, voxels read with limits, masks written on the input's grid."""
+"""NIfTI files: checks headers, reads voxels with limits on their size, and writes masks on the grid of the input."""

@@ -1,4 +1,7 @@
-"""The voxels of a NIfTI file, read from a stream that may end, go on or decompress without measure."""
+"""Reads the voxels of a NIfTI file.
+
+The file is not trusted: it may end too early, be too long, or decompress to far more bytes than its header declares.
+"""
 
 import contextlib
 import dataclasses
@@ -37,20 +40,20 @@ _DEFLATE_LIMIT = 1032  # bytes that one byte of a gzip file can hold at most
 
 @dataclasses.dataclass(frozen=True)
 class NiftiVolume:
-    """The voxels of one NIfTI file and where they lie.
+    """The voxels of one NIfTI file and their place in the world.
 
     Attributes:
-        data: (T, Z, H, W) float32, finite: the file's axes in reverse order, its scaling applied.
-        spacing_mm: (slice, row, column), see `geometry.read_geometry`. Where the third axis is time, or the header
-            says nothing of slices, the slice distance is 1.
-        affine: (4, 4) float64, from (column, row, slice) to RAS+ world mm, as the file has it: ACDC's
-            files have true spacing in pixdim and 1 in the affine.
-        header: the nibabel header, as read, with `spacing_mm` as its pixdim.
+        data: (T, Z, H, W) float32, finite. The axes of the file are reversed, and its scaling is applied.
+        spacing_mm: (slice, row, column), see `geometry.read_geometry`. The slice distance is 1 if the third axis is
+            time or if the header has no slice distance.
+        affine: (4, 4) float64, from (column, row, slice) to RAS+ world mm, unchanged from the file. In ACDC's files,
+            pixdim has the true spacing and the affine has 1.
+        header: the nibabel header of the file, with `spacing_mm` as its pixdim.
         path: the file.
-        to_source: maps a (T, Z, H, W) array on this grid to the file's own axes; None means that reversing
-            the axes does it.
-        frame_seconds: time from frame to frame; None where neither the header nor the .json beside it tells it.
-        remarks: sentences about what had to be decided when the header was read.
+        to_source: maps a (T, Z, H, W) array on this grid to the file's own axes. None means that the axes only have
+            to be reversed.
+        frame_seconds: time from frame to frame; None if neither the header nor the .json file beside it has it.
+        remarks: one sentence for each decision that the reader had to make about the header.
     """
 
     data: np.ndarray
@@ -70,19 +73,20 @@ def read_nifti(
     spacing_mm: Sequence[float] | None = None,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
 ) -> NiftiVolume:
-    """The volume in a .nii or .nii.gz file of 2, 3 or 4 dimensions: (W, H[, Z][, T]).
+    """Reads the volume in a .nii or .nii.gz file of 2, 3 or 4 dimensions: (W, H[, Z][, T]).
 
-    Files of other formats (`data.formats`: NRRD, MetaImage, pairs of .hdr and .img) are read as the NIfTI file that
-    holds the same image.
+    Files of other formats (`data.formats`: NRRD, MetaImage, pairs of .hdr and .img) are first converted to a NIfTI
+    stream.
 
     Args:
-        path: the file; whether it is compressed is read from its first bytes.
-        third_axis: what the third axis of a 3D file is; the header cannot tell (W, H, Z) from (W, H, T).
-        spacing_mm: the true distances of slices, rows and columns, where those of the header are wrong.
-        budget_bytes: the most that the voxels may take as float32.
+        path: the file. Its first bytes show whether it is compressed.
+        third_axis: the meaning of the third axis of a 3D file. The header does not distinguish (W, H, Z) from
+            (W, H, T).
+        spacing_mm: the true distances of slices, rows and columns, if those of the header are wrong.
+        budget_bytes: the largest memory that the voxels may take as float32.
 
     Raises:
-        InputError: for every file that is not a sound NIfTI image of real numbers, with a code that says why.
+        InputError: the file is not a valid NIfTI image of real numbers. The code of the error says why.
     """
     if third_axis not in ("slice", "time"):
         raise InputError("third-axis", f"third_axis is {third_axis!r}; choose 'slice' or 'time'")
@@ -104,7 +108,7 @@ def read_nifti(
         body_bytes = voxels * dtype.itemsize
         if not compressed and size != offset + body_bytes:
             raise _size_error(path, size - offset, body_bytes)
-        # Before the memory is taken: a few bytes must not claim gigabytes of it.
+        # This check comes before memory is allocated, so that a tiny file cannot claim gigabytes.
         if compressed and body_bytes > _DEFLATE_LIMIT * size:
             raise InputError(
                 "truncated",
@@ -132,10 +136,10 @@ def read_nifti(
 
 
 def read_grid(path: str | os.PathLike[str], *, third_axis: ThirdAxis = "slice") -> Grid:
-    """Shape and spacing of the volume that `read_nifti` would read, from the file's header alone.
+    """Returns the shape and the spacing of the volume that `read_nifti` would read. Only the header is read.
 
     Raises:
-        InputError: as `read_nifti`, for what the header shows.
+        InputError: as `read_nifti`, for the errors that the header shows.
     """
     path = Path(path)
     with _opened(path) as (stream, _, _):
@@ -146,7 +150,7 @@ def read_grid(path: str | os.PathLike[str], *, third_axis: ThirdAxis = "slice") 
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[tuple[BinaryIO, int, bool]]:
-    """The file's uncompressed bytes, its size on disk, and whether it is compressed."""
+    """Yields the file's uncompressed bytes, its size on disk, and whether it is compressed."""
     try:
         if not path.exists():
             raise InputError("missing-file", f"{path}: no such file; check the path")
@@ -187,8 +191,8 @@ def _skip(stream: BinaryIO, count: int, path: Path) -> None:
 
 
 def _read_body(stream: BinaryIO, count: int, path: Path) -> np.ndarray:
-    """Exactly `count` bytes, after which the stream has to end: reading on checks gzip's CRC."""
-    # Grows with what is there, so that a header that lies claims no memory.
+    """Reads exactly `count` bytes. The stream must end after them; reading to the end also checks gzip's CRC."""
+    # The buffer grows with the bytes that exist, so that a false size in the header allocates no memory.
     raw = bytearray()
     while len(raw) < count:
         chunk = stream.read(min(_CHUNK, count - len(raw)))
@@ -214,9 +218,9 @@ def _size_error(path: Path, found: int | None, declared: int) -> InputError:
 
 
 def _to_float32(raw: np.ndarray, slope: float, intercept: float) -> np.ndarray:
-    """Slice by slice, so that the float64 in between stays small."""
+    """Converts and scales slice by slice, so that the temporary float64 array stays small."""
     data = np.empty(raw.shape, np.float32)
-    # Values beyond float32 become infinite here, and are refused with the other infinite ones.
+    # Values outside the range of float32 become infinite here. The caller refuses all infinite values.
     with np.errstate(over="ignore", invalid="ignore"):
         for index in np.ndindex(raw.shape[:2]):
             part = raw[index]

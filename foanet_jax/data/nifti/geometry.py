@@ -1,4 +1,4 @@
-"""Where the voxels of a NIfTI file lie: its shape, its spacing, and its affine, which have to agree."""
+"""The geometry of a NIfTI file: its shape, spacing and affine, which must be consistent."""
 
 import dataclasses
 import math
@@ -16,11 +16,11 @@ from foanet_jax.system.errors import InputError
 
 UNIT_AFFINE = "the affine has sides of 1 mm, so the spacing is that of pixdim"
 
-_MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # metre, micron; every other code is read as mm
+_MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # metre, micron; all other codes are read as mm
 _UNIT_NAMES = {1: "metres", 3: "micrometres"}
-_ROUNDING = 1e-4  # relative; pixdim is the affine's spacing with less rounding up to here
+_ROUNDING = 1e-4  # relative; up to this difference, pixdim is taken as the less rounded spacing of the affine
 _CONTRADICTION = 0.01  # relative
-# What a spacing in pixdim has to be if it counts more than an affine with sides of 1 mm.
+# The plausible spacings: only such a pixdim is preferred to an affine with sides of 1 mm.
 _IN_PLANE_MM = (0.3, 4.0)
 _SLICE_MM = (0.3, 20.0)
 _REMEDY = (
@@ -31,15 +31,15 @@ _REMEDY = (
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
-    """Where voxels lie.
+    """Shape, spacing and affine of the voxels.
 
     Attributes:
         shape: (T, Z, H, W).
-        spacing_mm: (slice, row, column). Where the third axis is time, or the header says nothing of slices, the
-            slice distance is 1.
+        spacing_mm: (slice, row, column). The slice distance is 1 if the third axis is time or if the header has no
+            slice distance.
         affine: (4, 4), from (column, row, slice) to RAS+ mm.
         header: the file's header, with `spacing_mm` as its pixdim.
-        remarks: sentences about what had to be decided.
+        remarks: one sentence for each decision about a header that is unclear.
     """
 
     shape: tuple[int, int, int, int]
@@ -57,22 +57,22 @@ def read_geometry(
     *,
     spacing_mm: Sequence[float] | None = None,
 ) -> Geometry:
-    """The geometry that a header tells.
+    """Reads the geometry from a header.
 
-    The spacing is that of the sform if its code is set, else that of the qform and pixdim, which are the same numbers.
-    A sform with sides of 1 mm beside a plausible pixdim, as in ACDC, is a placeholder: then pixdim counts.
+    The spacing is taken from the sform if its code is set, else from pixdim, which the qform uses too. If the sform has
+    sides of 1 mm and pixdim is plausible, as in ACDC, the sform is a placeholder, and the spacing is that of pixdim.
 
     Args:
         header: of the file.
         dims: the sizes of its 2 to 4 axes.
-        third_axis: what the third axis of a 3D file is.
+        third_axis: the meaning of the third axis of a 3D file.
         path: the file, for messages.
-        spacing_mm: the true distances of slices, rows and columns, which replace those of the header; the directions
-            of the affine stay.
+        spacing_mm: the true distances of slices, rows and columns, which replace those of the header. The directions
+            of the affine do not change.
 
     Raises:
-        InputError: "spacing" where a side of a voxel or of the image cannot be; "affine" where the affine is singular;
-            "spacing-contradicts" where sform and pixdim differ by more than 1 %.
+        InputError: "spacing" if a side of a voxel or of the image is impossible; "affine" if the affine is singular;
+            "spacing-contradicts" if sform and pixdim differ by more than 1 %.
     """
     width, height, third, fourth = (*dims, 1, 1)[:4]
     is_cine = third_axis == "time" and fourth == 1 and len(dims) >= 3
@@ -92,12 +92,12 @@ def read_geometry(
     used: tuple[float, float, float] = told
     remarks: tuple[str, ...] = ()
     if int(header["sform_code"]) > 0:
-        # One slice has no distance to the next.
+        # A single slice has no slice distance.
         axes = 3 if has_slices and third > 1 else 2
         used, remarks = _settle(header, told, np.linalg.norm(affine[:3, :3], axis=0), axes, path)
         if used != told:
             header["pixdim"][1 : axes + 1] = [side / mm for side in used[::-1][:axes]]
-            # As the header has it, so that the mask's spacing is read as the very same numbers.
+            # The header rounds the numbers. The rounded ones are used, so that a mask has exactly the same spacing.
             column, row, slice_ = (*(float(side) * mm for side in header["pixdim"][1 : axes + 1]), *told[::-1][axes:])
             used = (slice_, row, column)
     require_possible_field(
@@ -107,17 +107,17 @@ def read_geometry(
 
 
 def given_spacing(spacing_mm: Sequence[float]) -> tuple[float, float, float]:
-    """A spacing that the user gives: distances of slices, rows and columns in mm.
+    """Checks a spacing that the user gives: distances of slices, rows and columns in mm.
 
     Raises:
-        InputError: "spacing" where these are not three numbers of plausible size.
+        InputError: "spacing" if these are not three numbers of plausible size.
     """
     low, high = SPACING_RANGE_MM
     try:
         values = tuple(float(value) for value in spacing_mm)
     except (TypeError, ValueError):
         values = ()
-    # Not-a-number fails every comparison.
+    # NaN fails every comparison.
     if len(values) != 3 or not all(low <= value <= high for value in values):
         raise InputError(
             "spacing",
@@ -130,7 +130,7 @@ def given_spacing(spacing_mm: Sequence[float]) -> tuple[float, float, float]:
 def _pixdim_mm(
     header: nib.Nifti1Header, mm: float, *, has_slices: bool, unit: str | None, path: Path
 ) -> tuple[float, float, float]:
-    """(slice, row, column) of pixdim in mm; the distance of slices is 1 where there are none."""
+    """Returns the spacing of pixdim in mm, (slice, row, column); the slice distance is 1 if there are no slices."""
     pixdim = [float(size) * mm for size in header["pixdim"][1:4]]
     if not has_slices and not (math.isfinite(pixdim[2]) and pixdim[2] > 0):
         pixdim[2] = 1.0
@@ -149,13 +149,13 @@ def _pixdim_mm(
 def _settle(
     header: nib.Nifti1Header, told: tuple[float, float, float], sides: np.ndarray, axes: int, path: Path
 ) -> tuple[tuple[float, float, float], tuple[str, ...]]:
-    """The spacing of a file with a sform, and what had to be decided.
+    """Returns the spacing of a file with a sform, and remarks about the decisions that were needed.
 
     Args:
         header: of the file.
         told: the spacing of pixdim in mm, (slice, row, column).
         sides: lengths of the sform's columns in mm: column, row, slice.
-        axes: how many of these count.
+        axes: the number of these sides that are compared, from the first.
         path: the file.
     """
     pixdim = np.array(told[::-1])
@@ -188,7 +188,7 @@ def _is_plausible(spacing_mm: tuple[float, float, float], axes: int) -> bool:
 
 
 def _impose(header: nib.Nifti1Header, spacing_mm: tuple[float, float, float], mm: float) -> None:
-    """Writes a spacing into a header: pixdim, from which the qform takes it, and the columns of the sform."""
+    """Writes a spacing into a header: into pixdim, which the qform uses too, and into the columns of the sform."""
     sides = [side / mm for side in reversed(spacing_mm)]
     header["pixdim"][1:4] = sides
     if int(header["sform_code"]) <= 0:
@@ -196,7 +196,7 @@ def _impose(header: nib.Nifti1Header, spacing_mm: tuple[float, float, float], mm
     rows = np.array([header[name] for name in ("srow_x", "srow_y", "srow_z")], np.float64)
     lengths = np.linalg.norm(rows[:, :3], axis=0)
     if not (np.isfinite(rows).all() and (lengths > 0).all()):
-        return  # `_affine` says what is wrong with it.
+        return  # `_affine` raises the error.
     rows[:, :3] *= sides / lengths
     header["srow_x"], header["srow_y"], header["srow_z"] = rows
 
@@ -209,7 +209,8 @@ def _affine(
     path: Path,
 ) -> np.ndarray:
     usable = header.copy()
-    # nibabel refuses what the standard lets pass: a handedness of 0 means 1, and a 2D file needs no third side.
+    # nibabel refuses two headers that the standard allows: a handedness of 0, which means 1, and a 2D file without a
+    # third side.
     if float(usable["pixdim"][0]) not in (-1.0, 1.0):
         usable["pixdim"][0] = 1
     usable["pixdim"][1:4] = [spacing / mm for spacing in reversed(spacing_mm)]
@@ -224,7 +225,7 @@ def _affine(
             affine[:3, 2] = normal / np.linalg.norm(normal)
         sides = np.linalg.norm(affine[:3, :3], axis=0)
         sound = np.isfinite(affine).all() and (sides > 0).all()
-        # Of unit columns: independent of spacing.
+        # The determinant of unit columns does not depend on the spacing.
         sound = sound and abs(np.linalg.det(affine[:3, :3] / sides)) > 1e-4
     if not sound:
         rows = np.array2string(affine[:3], precision=4, separator=", ").replace("\n", "")

@@ -1,4 +1,4 @@
-"""The header of a NIfTI file: nothing in it is believed before it is checked."""
+"""Reads the header of a NIfTI file. Every field is checked before it is used."""
 
 import math
 from pathlib import Path
@@ -38,7 +38,11 @@ _LONGEST_EXTENSION = 16 * 2**20
 
 
 def read_header(stream: BinaryIO, path: Path) -> nib.Nifti1Header:
-    """The header at the start of an uncompressed stream, once its size and magic say that it is one."""
+    """Reads the header at the start of an uncompressed stream, and checks its size and magic.
+
+    Raises:
+        InputError: "not-nifti" or "truncated".
+    """
     block = stream.read(348)
     kinds: dict[bytes, tuple[type[nib.Nifti1Header], str, int]] = {
         (348).to_bytes(4, "little"): (nib.Nifti1Header, "<", 348),
@@ -64,12 +68,12 @@ def read_header(stream: BinaryIO, path: Path) -> nib.Nifti1Header:
 
 
 def header_size(header: nib.Nifti1Header) -> int:
-    """348 bytes for NIfTI-1, 540 for NIfTI-2."""
+    """Returns the size of the header in bytes: 348 for NIfTI-1, 540 for NIfTI-2."""
     return int(header["sizeof_hdr"])
 
 
 def dimensions(header: nib.Nifti1Header, path: Path) -> tuple[int, ...]:
-    """The sizes of the file's 2 to 4 axes; further axes have to be of length 1."""
+    """Returns the sizes of the file's 2 to 4 axes. Further axes must have length 1."""
     ndim = int(header["dim"][0])
     sizes = [int(size) for size in header["dim"][1:]]
     if not 2 <= ndim <= 7 or any(size > 1 for size in sizes[4:ndim]):
@@ -84,7 +88,7 @@ def dimensions(header: nib.Nifti1Header, path: Path) -> tuple[int, ...]:
 
 
 def data_type(header: nib.Nifti1Header, path: Path) -> np.dtype:
-    """The type of the voxels as they are stored, byte order included."""
+    """Returns the data type of the stored voxels, with its byte order."""
     code = int(header["datatype"])
     if code not in _DTYPES:
         name = _REFUSED_DTYPES.get(code, "unknown")
@@ -96,9 +100,9 @@ def data_type(header: nib.Nifti1Header, path: Path) -> np.dtype:
 
 
 def scaling(header: nib.Nifti1Header, path: Path) -> tuple[float, float]:
-    """The slope and intercept that stored values are scaled by; (1, 0) where the header asks for none."""
+    """Returns the slope and the intercept by which stored values are scaled; (1, 0) if they are not scaled."""
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
-    # A slope of 0 means no scaling; NaN is what some writers put in its place.
+    # A slope of 0 means no scaling. Some programs write NaN instead.
     if slope == 0 or not math.isfinite(slope):
         return 1.0, 0.0
     if not math.isfinite(intercept):
@@ -109,7 +113,7 @@ def scaling(header: nib.Nifti1Header, path: Path) -> tuple[float, float]:
 
 
 def body_offset(header: nib.Nifti1Header, path: Path) -> int:
-    """The byte of the uncompressed file at which the voxels start."""
+    """Returns the offset of the voxels in the uncompressed file, in bytes."""
     least = header_size(header) + 4
     offset = float(header["vox_offset"])
     if offset == 0:

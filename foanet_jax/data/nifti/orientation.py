@@ -1,4 +1,4 @@
-"""Volumes with their axes closest to RAS+, and the way back to the file's own axes."""
+"""Reorients volumes so that their axes are closest to RAS+, and maps results back to the axes of the file."""
 
 import dataclasses
 import functools
@@ -21,18 +21,18 @@ _AXES_BY_SLICE_AXIS: dict[str, tuple[int, int, int]] = {
 
 
 def to_canonical(volume: NiftiVolume, slice_axis: SliceAxis) -> NiftiVolume:
-    """The volume with its axes closest to RAS+, sliced along one axis of the world.
+    """Returns the volume with its axes closest to RAS+, sliced along one axis of the world.
 
-    Columns and rows run towards (right, anterior) of axial slices, (right, superior) of coronal ones and
-    (anterior, superior) of sagittal ones. No voxel changes value: axes are only swapped and reversed, and
-    `to_source` of the result undoes it.
+    Columns and rows run towards (right, anterior) in axial slices, (right, superior) in coronal slices and
+    (anterior, superior) in sagittal slices. Axes are only swapped and reversed; no voxel changes its value.
+    `to_source` of the result maps an array back to the axes of the file.
 
     Raises:
-        InputError: for an unknown slice axis.
+        InputError: the slice axis is unknown, or the volume was reoriented before.
     """
     if slice_axis not in _AXES_BY_SLICE_AXIS:
         raise InputError("slice-axis", f"slice_axis is {slice_axis!r}; choose one of {', '.join(_AXES_BY_SLICE_AXIS)}")
-    # A volume that was reoriented before starts again from its file's axes.
+    # `to_source` of the result starts from the axes of the file, so it would lose an earlier reorientation.
     if volume.to_source is not None:
         raise InputError("reoriented", f"{volume.path}: already reoriented; start from what read_nifti gives")
     file_shape = volume.data.shape[:0:-1]
@@ -57,7 +57,7 @@ def to_canonical(volume: NiftiVolume, slice_axis: SliceAxis) -> NiftiVolume:
 
 
 def _undo_canonical(to_ras: np.ndarray, axes: tuple[int, int, int], array: np.ndarray) -> np.ndarray:
-    """(T, Z, H, W) on the canonical grid → (column, row, slice, frame) of the file."""
+    """Maps an array (T, Z, H, W) on the canonical grid to the axes of the file, (column, row, slice, frame)."""
     ras = array.transpose(3, 2, 1, 0).transpose(*np.argsort(axes), 3)
     identity = np.array([[0, 1], [1, 1], [2, 1]])
     return orientations.apply_orientation(ras, orientations.ornt_transform(identity, to_ras))

@@ -1,4 +1,4 @@
-"""Studies of what NIfTI files hold."""
+"""Makes studies from NIfTI volumes."""
 
 import os
 from collections.abc import Mapping
@@ -13,14 +13,17 @@ from foanet_jax.data.nifti.orientation import SliceAxis, to_canonical
 from foanet_jax.data.study import Study, validate_study
 from foanet_jax.system.errors import InputError
 
-# Of label values to the whole number that was meant: programs that resample or scale labels leave 0.9999999.
+# The largest distance of a label value from a whole number. Programs that resample or scale labels leave 0.9999999.
 ROUNDING = 1e-3
 
 
 def read_voxels(
     path: str | os.PathLike[str], *, third_axis: ThirdAxis = "slice", slice_axis: SliceAxis | None = None
 ) -> np.ndarray:
-    """(T, Z, H, W) float32 of a NIfTI file, reoriented and sliced along an axis of the world where one is given."""
+    """Returns the voxels of a NIfTI file, (T, Z, H, W) float32.
+
+    If `slice_axis` is given, the volume is reoriented and sliced along this axis of the world.
+    """
     volume = read_nifti(path, third_axis=third_axis)
     return (volume if slice_axis is None else to_canonical(volume, slice_axis)).data
 
@@ -34,11 +37,11 @@ def study_from_volume(
     labels: np.ndarray | None = None,
     group: str | None = None,
 ) -> Study:
-    """The study on the volume's grid; `labels` is (T, Z, H, W) uint8 or None.
+    """Returns the study on the volume's grid; `labels` is (T, Z, H, W) uint8 or None.
 
     Raises:
-        InputError: where voxels, labels and spacing do not hold together; "axis-order" where the file's axes are in
-            another order than (columns, rows, slices, frames).
+        InputError: voxels, labels and spacing are not consistent; "axis-order" if the file's axes have another order
+            than (columns, rows, slices, frames).
     """
     _require_possible_axes(volume)
     return validate_study(
@@ -61,11 +64,11 @@ def study_from_volume(
 
 
 def _require_possible_axes(volume: NiftiVolume) -> None:
-    """Raises InputError "axis-order" where slices or frames stand where other axes belong."""
+    """Raises InputError "axis-order" if the axes of slices or frames are in the place of other axes."""
     frames, slices, rows, columns = volume.data.shape
     read = f"{columns} columns, {rows} rows, {slices} slices and {frames} frames"
     expected = "expected (columns, rows, slices, frames)"
-    # Where a model reorients volumes, the affine puts axes in order, but not frames.
+    # If a model reorients volumes, the affine sorts the axes of space, but not the axis of frames.
     is_as_stored = volume.to_source is None
     if is_as_stored and is_cut_across(volume.data.shape):
         axis = 0 if columns <= rows else 1
@@ -90,12 +93,12 @@ def _require_possible_axes(volume: NiftiVolume) -> None:
 
 
 def _mended(volume: NiftiVolume, axis: int) -> str:
-    """How to write a file whose slices are along its first or second axis."""
+    """Returns the advice how to rewrite a file whose slices are along its first or second axis."""
     sizes = volume.data.shape[::-1]
     if sizes[3] == 1:
         order = [*(other for other in range(3) if other != axis), axis, 3]
         return f"write it again with np.moveaxis(data, {axis}, 2) and affine[:, {order}]"
-    # The longest axes are taken to be columns and rows, or rows and columns where they come last, as in NumPy's order.
+    # The longest axes are assumed to be columns and rows; if they come last, as in NumPy's order, rows and columns.
     first, second = sorted(sorted(range(4), key=lambda place: -sizes[place])[:2])
     planes = [second, first] if first == 2 else [first, second]
     rest = sorted({0, 1, 2, 3} - set(planes), key=lambda place: sizes[place])
@@ -103,10 +106,10 @@ def _mended(volume: NiftiVolume, axis: int) -> str:
 
 
 def class_indices(labels: NiftiVolume, index_of: Mapping[int, int]) -> np.ndarray:
-    """(T, Z, H, W) uint8 class indices of a file of label values.
+    """Converts the label values of a file to class indices, (T, Z, H, W) uint8.
 
     Raises:
-        InputError: "unknown-label" where a value is further than `ROUNDING` from a whole number, or not in `index_of`.
+        InputError: "unknown-label" if a value is further than `ROUNDING` from a whole number, or not in `index_of`.
     """
     values = np.unique(labels.data)
     whole = np.rint(values)
@@ -129,9 +132,9 @@ def class_indices(labels: NiftiVolume, index_of: Mapping[int, int]) -> np.ndarra
 
 
 def require_same_grid(image: NiftiVolume, labels: NiftiVolume) -> None:
-    """Raises InputError where labels do not lie on the image's voxels: shape, spacing or affine differ.
+    """Raises InputError if the labels have another shape, spacing or affine than the image.
 
-    A corner of the volume may be off by a tenth of the smallest voxel side: files round differently.
+    The corners of the two volumes may differ by a tenth of the smallest voxel side, because files round differently.
     """
     remedy = "use the labels that were drawn on this image"
     if image.data.shape != labels.data.shape:

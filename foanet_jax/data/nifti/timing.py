@@ -1,4 +1,7 @@
-"""The time from frame to frame of a NIfTI file: from its header, or from the .json that dcm2niix writes beside it."""
+"""The time from frame to frame of a NIfTI file.
+
+The header or the .json file that dcm2niix writes beside the image has it.
+"""
 
 import json
 import math
@@ -17,16 +20,16 @@ NO_UNIT = "the header's time from frame to frame has no unit, so the times of fr
 FROM_SIDECAR = "the time from frame to frame is that of the .json file beside the image"
 SIDECAR_REFUSED = "the .json file beside the image cannot be used, so no frame times were taken from it"
 
-_SECONDS_PER_UNIT = {8: 1.0, 16: 1e-3, 24: 1e-6}  # every other code is no time
+_SECONDS_PER_UNIT = {8: 1.0, 16: 1e-3, 24: 1e-6}  # all other codes are no units of time
 _SECOND = 8
-_PLACEHOLDERS = (0.0, 1.0)  # what is written where nobody knows
+_PLACEHOLDERS = (0.0, 1.0)  # the values that programs write if the time is unknown
 _LARGEST_JSON = 2**20
 _UNEVEN = 0.2  # relative
 _SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img")
 
 
 def sidecar(path: Path) -> Path:
-    """The .json file of an image: `p1.json` of `p1.nii.gz`."""
+    """Returns the path of the .json file of an image: `p1.json` for `p1.nii.gz`."""
     ending = next((ending for ending in _SUFFIXES if path.name.lower().endswith(ending)), path.suffix)
     return path.with_name(path.name[: len(path.name) - len(ending)] + ".json")
 
@@ -34,16 +37,16 @@ def sidecar(path: Path) -> Path:
 def frame_times(
     header: nib.Nifti1Header, dims: tuple[int, ...], frames: int, path: Path
 ) -> tuple[float | None, tuple[str, ...]]:
-    """The time from frame to frame in s, None where nobody tells it, and remarks about that.
+    """Returns the time from frame to frame in s, None if it is unknown, and remarks about it.
 
-    A step counts only if `frames` of them are a heartbeat: dcm2niix writes the repetition time of the sequence, a few
-    ms, in the place of the step. Then the file beside the image may tell the times.
+    The header's time step is used only if `frames` steps are as long as a heartbeat. dcm2niix writes the repetition
+    time of the sequence, a few ms, instead of the step. In this case the .json file may have the times.
 
     Args:
-        header: of the file. If the step is that of the file beside it, it is written there.
-        dims: the sizes of the image's axes. A third axis of frames has no time in the header: what stands there may be
-            a distance.
-        frames: how many there are.
+        header: of the file. A step from the .json file is written into it.
+        dims: the sizes of the image's axes. If the third axis is that of frames, the header's value for it is not used,
+            because it may be a distance.
+        frames: the number of frames.
         path: the file.
     """
     if frames < 2:
@@ -65,10 +68,10 @@ def frame_times(
 
 
 def _sidecar_seconds(path: Path, frames: int) -> tuple[float | None, bool]:
-    """The step that a file of dcm2niix tells, and whether there is a file that cannot be used.
+    """Returns the time step from a .json file of dcm2niix, and whether the file exists but cannot be used.
 
-    FrameTimesStart has the start of each frame in s. TriggerDelayTime of a cine is the time from the first trigger
-    delay to the last in ms.
+    FrameTimesStart has the start of each frame in s. For a cine, TriggerDelayTime is the difference between the last
+    and the first trigger delay in ms.
     """
     try:
         if not path.is_file():
@@ -103,10 +106,10 @@ def _number(value: Any) -> float:
 
 
 def _even_step(starts: Any, frames: int) -> float | None:
-    """The mean step of the frames' times in s; None where the steps are uneven or make no heartbeat.
+    """Returns the mean step between the frames' times in s; None if the steps are uneven or make no heartbeat.
 
     Raises:
-        ValueError: these are not so many numbers.
+        ValueError: `starts` is not a list of `frames` numbers.
     """
     if not isinstance(starts, list) or len(starts) != frames:
         raise ValueError("not one time for each frame")

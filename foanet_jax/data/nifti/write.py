@@ -1,4 +1,4 @@
-"""NIfTI files out: masks on the grid of the file they belong to, and volumes made in memory."""
+"""Writes NIfTI files: masks on the grid of their source file, and volumes made in memory."""
 
 import gzip
 import os
@@ -14,18 +14,18 @@ from foanet_jax.system.errors import InputError
 
 
 def write_mask(mask: np.ndarray, study: Study, path: str | os.PathLike[str]) -> None:
-    """Writes a mask on the study's grid as uint8 in the shape, axis order and world of the study's file.
+    """Writes a mask as uint8, with the shape, axis order and world coordinates of the study's file.
 
-    The header is the source's own but for data type, scaling and display range; a study made in memory gets
-    one from its affine and spacing. The file is written whole or not at all.
+    The header is that of the source, except for data type, scaling and display range. For a study made in memory, the
+    header is made from the affine and the spacing. The file is written atomically.
 
     Args:
         mask: (T, Z, H, W) uint8, the shape of `study.voxels`.
-        study: where the mask belongs.
+        study: the study that was segmented.
         path: ends in .nii or .nii.gz.
 
     Raises:
-        InputError: the mask does not fit the study, or the path's suffix is another.
+        InputError: the mask does not fit the study, or the path has another suffix.
     """
     if mask.dtype != np.uint8 or mask.shape != study.voxels.shape:
         raise InputError(
@@ -42,7 +42,7 @@ def write_mask(mask: np.ndarray, study: Study, path: str | os.PathLike[str]) -> 
     file_array = mask.transpose(3, 2, 1, 0) if study.to_source is None else study.to_source(mask)
     ndim = int(header["dim"][0])
     shape = tuple(int(size) for size in header["dim"][1 : ndim + 1])
-    # Axes of length 1 may be there or not; all others have to agree, or reshaping would scramble the mask.
+    # Axes of length 1 may be missing. All other axes must agree, because reshaping would scramble the mask otherwise.
     if [size for size in file_array.shape if size > 1] != [size for size in shape if size > 1]:
         raise InputError(
             "shape-mismatch",
@@ -53,14 +53,14 @@ def write_mask(mask: np.ndarray, study: Study, path: str | os.PathLike[str]) -> 
 
 
 def write_image(study: Study, path: str | os.PathLike[str]) -> None:
-    """Writes a study's voxels as NIfTI on its own grid, as int16 where that holds every value, else as float32.
+    """Writes a study's voxels as NIfTI on its own grid: as int16 if it holds every value, else as float32.
 
     Args:
-        study: what to write.
+        study: the study.
         path: ends in .nii or .nii.gz.
 
     Raises:
-        InputError: the path does not end so.
+        InputError: the path has another suffix.
     """
     voxels = study.voxels
     limits = np.iinfo(np.int16)
@@ -84,15 +84,15 @@ def write_nifti(
 ) -> None:
     """Writes (T, Z, H, W) voxels of float32, int16 or uint8 as (W, H, Z) or, with frames, (W, H, Z, T) in mm.
 
-    The affine is written as sform, and as qform too where its axes stand at right angles and have the spacing's
-    lengths, so that every viewer reads the same place in the world.
+    The affine is written as sform. It is also written as qform if its axes are orthogonal and have the lengths of the
+    spacing, so that every viewer shows the same place in the world.
 
     Args:
         data: the voxels.
         affine: (4, 4), from (column, row, slice) to RAS+ mm.
         spacing_mm: of slices, rows and columns.
         path: ends in .nii or .nii.gz.
-        frame_seconds: time from frame to frame, where it is known.
+        frame_seconds: time from frame to frame, if it is known.
 
     Raises:
         InputError: the path does not end in .nii or .nii.gz.
@@ -105,11 +105,11 @@ def write_nifti(
     header.set_sform(affine, code=2)
     header.set_qform(affine, code=2)
     as_quaternion = np.allclose(header.get_qform(), affine, rtol=0, atol=1e-4 * max(1.0, np.abs(affine).max()))
-    # After the affine, which writes its own lengths there.
+    # This comes after the affine, because `set_qform` writes the lengths of its columns into pixdim.
     header["pixdim"][1:5] = (*reversed(spacing_mm), 1 if frame_seconds is None else frame_seconds)
     if not (as_quaternion and np.allclose(np.linalg.norm(affine[:3, :3], axis=0), spacing_mm[::-1], rtol=1e-4)):
         header.set_qform(None, code=0)
-    # A time that nobody knows has no unit.
+    # An unknown time has no unit.
     header.set_xyzt_units("mm", "unknown" if frame_seconds is None and data.shape[0] > 1 else "sec")
     _write(file_array, header, path)
 
