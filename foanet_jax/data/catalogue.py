@@ -32,16 +32,17 @@ CATALOGUES: dict[str, Callable[..., list[StudyRef]]] = {
 def open_catalogue(
     name: str, root: str | os.PathLike[str], *, problems: list[str] | None = None, **options: Any
 ) -> list[StudyRef]:
-    """The studies of a data set, listed but not loaded.
+    """Lists the studies of a data set without loading them.
 
     Args:
         name: a key of CATALOGUES.
-        root: the folder that the data set was unpacked to.
-        problems: where given, problems of single files are added here instead of raised, and the rest is listed.
-        options: keywords of the data set's own function, such as slice_axis for mmwhs2017.
+        root: the folder to which the data set was unpacked.
+        problems: if given, problems of single files are appended to it instead of being raised, and all other studies
+            are listed.
+        options: keyword arguments of the data set's own function, such as slice_axis for mmwhs2017.
 
     Raises:
-        InputError: the name or an option is unknown, the folder is missing or empty, or files are missing in it.
+        InputError: the name or an option is unknown, the folder is missing or empty, or it lacks files.
     """
     if name not in CATALOGUES:
         raise InputError("unknown-catalogue", f"no data set is called {name!r}; choose one of {', '.join(CATALOGUES)}")
@@ -55,7 +56,7 @@ def open_catalogue(
 
 
 def described_slice_axis(name: str, root: str | os.PathLike[str]) -> SliceAxis | None:
-    """The axis of the world along which a data set with a dataset.json is sliced; None for all others."""
+    """Returns the axis of the world along which a data set with a dataset.json is sliced; None for other data sets."""
     if name == "folder":
         return read_folder_description(Path(root))[0].slice_axis
     if name == "nnunet":

@@ -1,4 +1,4 @@
-"""The studies in files and folders that somebody wants to predict on, and everything that is left out of them."""
+"""Finds the studies in the files and folders of a prediction, and records what is left out."""
 
 import dataclasses
 import functools
@@ -32,11 +32,11 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 SUFFIXES = (".nii", ".nii.gz", ".mat", *OTHER_SUFFIXES)
 LABEL_ENDINGS = ("_gt", "_label", "_seg", "_dseg", ".seg")
 LABEL_FOLDERS = ("labels", "labelstr", "labelsts")
-# The page of all studies is index.html, so that no study can have that page.
+# The page of all studies is index.html, so that no study can have this name.
 _TAKEN = ("index",)
-# Files with these endings are DICOM images, or are damaged.
+# Files with these endings must be DICOM images. If they are not, they are damaged.
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
-# Voxels of a header beside them.
+# Files with these endings hold the voxels that belong to a separate header file.
 _DATA_SUFFIXES = (".raw", ".zraw", ".raw.gz", ".gz")
 
 HIDDEN = "hidden files"
@@ -48,18 +48,18 @@ OTHER = "other kinds of files"
 
 @dataclasses.dataclass
 class Found:
-    """What there is to predict on.
+    """The studies of a prediction, and the files they come from.
 
     Attributes:
-        refs: the studies; loading one that cannot be read raises InputError.
+        refs: the studies. Loading a study that cannot be read raises InputError.
         dicom: the cases that are read from DICOM files.
-        files: all files of the input, by identity: those of studies and those that are passed over.
-        read: of these, the files that studies are read from.
-        passed_over: how many files were left out, by reason.
-        kinds: of `OTHER`, how many by ending.
-        left_out: DICOM series that are not segmented, by the case of their patient; "" where there is none.
-        series: what DICOM series seem to be, by number.
-        matched: the words of --series that name one.
+        files: all files of the input, by identity: the files of studies and the ignored files.
+        read: the subset of `files` that studies are read from.
+        passed_over: number of ignored files, by reason.
+        kinds: number of files by their ending, for the reason `OTHER`.
+        left_out: DICOM series that are not segmented, by the case of their patient; "" if the patient has no case.
+        series: what each DICOM series seems to show, by number.
+        matched: the words of --series that name a series.
     """
 
     refs: list[StudyRef] = dataclasses.field(default_factory=list)
@@ -73,7 +73,7 @@ class Found:
     matched: set[str] = dataclasses.field(default_factory=set)
 
     def describe(self) -> str:
-        """What was passed over and why, on one line; empty where nothing was."""
+        """Returns one line that says what was ignored and why; empty if nothing was ignored."""
         parts = []
         for reason, number in self.passed_over.items():
             kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self.kinds.items()))
@@ -83,7 +83,7 @@ class Found:
 
 @dataclasses.dataclass(frozen=True)
 class _Candidate:
-    """A study before it has its id: the name that the id is made from, and how to load it under that id."""
+    """A study that has no id yet: the name from which the id is made, and a function that loads it with this id."""
 
     stem: str
     load: Callable[[str], Study]
@@ -94,7 +94,7 @@ class _Candidate:
 
 @dataclasses.dataclass(frozen=True)
 class _Reading:
-    """How files are read; see `find_studies`."""
+    """The options for reading files; see `find_studies`."""
 
     third_axis: ThirdAxis
     classes: tuple[str, ...]
@@ -112,7 +112,7 @@ def read_input(
     spacing_mm: Sequence[float] | None = None,
     dicom: Wanted = DEFAULT,
 ) -> list[StudyRef]:
-    """The studies that `find_studies` finds, without what was passed over."""
+    """Returns the studies that `find_studies` finds."""
     found = find_studies(
         path, third_axis=third_axis, classes=classes, slice_axis=slice_axis, spacing_mm=spacing_mm, dicom=dicom
     )
@@ -128,25 +128,27 @@ def find_studies(
     spacing_mm: Sequence[float] | None = None,
     dicom: Wanted = DEFAULT,
 ) -> Found:
-    """The unlabelled studies in files and folders, the folders below included.
+    """Finds the unlabelled studies in files and folders, and in the folders below.
 
-    Files are NIfTI, NRRD, MetaImage, pairs of .hdr and .img, LVQuan19's .mat, or DICOM of any name. A study is called
-    by its file, with the folders below the named one before it, unless the file is called by one of these folders
-    already, as in BIDS. Hidden files, label files and other kinds of files in folders are counted, not read. Everything
-    else that cannot be read becomes a study whose loading raises.
+    The formats are NIfTI, NRRD, MetaImage, pairs of .hdr and .img, LVQuan19's .mat, and DICOM with any file name. The
+    name of a study is the name of its file, with the names of the folders below the given folder in front. If the name
+    of the file starts with the name of one of these folders, as in BIDS, that folder and those below it are left out.
+    In folders, hidden files, label files and files of other kinds are counted, but not read. Any other file that cannot
+    be read becomes a study that raises an error when it is loaded.
 
     Args:
         paths: a file, a folder or a pattern such as `scans/*/cine.nii.gz`, or several of them.
-        third_axis: what the third axis of 3D files is.
+        third_axis: the meaning of the third axis of 3D files.
         classes: the classes that will be predicted.
-        slice_axis: reorient volumes as MM-WHS2017's are and slice them along this axis; None: as they are.
-        spacing_mm: distances of slices, rows and columns, which replace those in the headers of volumes. Loading a
-            study of another kind then raises.
-        dicom: how DICOM input is read.
+        slice_axis: the axis along which volumes are reoriented and sliced, as in MM-WHS2017; None: they are not
+            reoriented.
+        spacing_mm: distances of slices, rows and columns, which replace those in the headers of volumes. With this
+            option, loading a study of another kind raises an error.
+        dicom: the options for DICOM input.
 
     Raises:
-        InputError: `spacing_mm` cannot be used; a path that is named is not there or of another kind, nothing to read
-            is in the folders, or there is no series that `dicom` names.
+        InputError: `spacing_mm` is not valid; a given path does not exist or has an unknown format; the folders contain
+            nothing to read; or a series that `dicom` names does not exist.
     """
     named = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     given = None if spacing_mm is None else given_spacing(spacing_mm)
@@ -178,7 +180,7 @@ def find_studies(
 
 
 def source_of(ref: StudyRef, study: Study, found: Found) -> str:
-    """Where a study came from: its file or folder, relative to the folder that was named."""
+    """Returns the file or folder of a study, relative to the folder that the user named."""
     if ref.case not in found.dicom or study.source is None:
         return ref.source
     try:
@@ -189,7 +191,7 @@ def source_of(ref: StudyRef, study: Study, found: Found) -> str:
 
 
 def files_of(study: Study) -> list[Path]:
-    """The files that a study was read from; none of one made in memory."""
+    """Returns the files that a study was read from; an empty list for a study made in memory."""
     if isinstance(study.header, DicomSource):
         return [file for row in study.header.files for file in row]
     if study.source is None:
@@ -198,7 +200,7 @@ def files_of(study: Study) -> list[Path]:
 
 
 def _case(candidate: _Candidate, taken: set[str]) -> str:
-    """The id of a study. `…_seg` is what masks are called: a DICOM study's image must not have such a name."""
+    """Returns the id of a study. Masks are named `…_seg`, so the image of a DICOM study must not have such a name."""
     stem = candidate.stem
     if candidate.is_dicom and stem.casefold().endswith("_seg"):
         stem += "-study"
@@ -206,7 +208,7 @@ def _case(candidate: _Candidate, taken: set[str]) -> str:
 
 
 def _file(path: Path, found: Found, reading: _Reading) -> list[_Candidate]:
-    """The studies of a file that the user named."""
+    """Returns the studies of a file that the user named."""
     stem, suffix = _split(path.name)
     _note(path, found.files)
     if is_dicom(path):
@@ -220,7 +222,7 @@ def _file(path: Path, found: Found, reading: _Reading) -> list[_Candidate]:
 
 
 def _in_folder(path: Path, found: Found, reading: _Reading, seen: set[str], *, several: bool) -> list[_Candidate]:
-    """The studies of a folder that the user named, those of folders below included."""
+    """Returns the studies of a folder that the user named, and of the folders below it."""
     images: list[_Candidate] = []
     has_dicom = False
     not_dicom: dict[Path, list[str]] = {}
@@ -248,7 +250,7 @@ def _in_folder(path: Path, found: Found, reading: _Reading, seen: set[str], *, s
         elif _is_copy(file):
             found.passed_over[COPIES] += 1
         elif (suffix in IMAGES and partners(file, HEADERS)) or (suffix == ".mat" and _orients_a_pair(file)):
-            continue  # It comes with its header.
+            continue  # This file is read together with its header.
         else:
             images.append(_Candidate(_stem(parts, stem), _loader(file, suffix, found, reading), source))
     for folder, names in not_dicom.items():
@@ -270,9 +272,9 @@ def _in_folder(path: Path, found: Found, reading: _Reading, seen: set[str], *, s
 
 
 def _walk(folder: Path, found: Found) -> Iterator[tuple[Path, InputError | None]]:
-    """The files in a folder and below, in order, and of each that cannot be read what is wrong with it.
+    """Yields the files in a folder and below, in order, each with its error if it cannot be read, else None.
 
-    Hidden files and links to folders are counted, not followed.
+    Hidden files and links to folders are counted, but not followed.
     """
     count = 0
     unreadable: list[OSError] = []
@@ -304,7 +306,7 @@ def _walk(folder: Path, found: Found) -> Iterator[tuple[Path, InputError | None]
 
 
 def _wrong(path: Path) -> InputError | None:
-    """Why a file in a folder cannot be read at all, whatever its format is."""
+    """Returns the error of a file that cannot be read in any format; None if it can be opened."""
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -319,7 +321,7 @@ def _wrong(path: Path) -> InputError | None:
 
 
 def _failing(parts: Sequence[str], problem: InputError, source: str) -> _Candidate:
-    """A study that cannot be read, so that it is reported as one."""
+    """Makes a study that raises `problem` when it is loaded, so that the error is reported for this study."""
 
     def refuse(case: str) -> Study:
         raise problem
@@ -328,10 +330,10 @@ def _failing(parts: Sequence[str], problem: InputError, source: str) -> _Candida
 
 
 def _stem(parts: Sequence[str], stem: str) -> str:
-    """What a study is called by its path below the named folder.
+    """Returns the name of a study from its path below the folder that the user named.
 
-    `sub-01/anat/sub-01_cine.nii.gz` is `sub-01_cine`, because the file is called by its patient; `p1/cine.nii.gz` is
-    `p1_cine`.
+    `p1/cine.nii.gz` becomes `p1_cine`. `sub-01/anat/sub-01_cine.nii.gz` becomes `sub-01_cine`, because the name of the
+    file starts with that of the folder.
     """
     parents = parts[:-1]
     for place, parent in enumerate(parents):
@@ -341,7 +343,7 @@ def _stem(parts: Sequence[str], stem: str) -> str:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """The stem and suffix of a file that can be read; the suffix is empty for any other."""
+    """Returns the stem and the suffix of a file name; the suffix is empty if it is not one of SUFFIXES."""
     for suffix in sorted(SUFFIXES, key=len, reverse=True):
         if name.lower().endswith(suffix):
             return name[: -len(suffix)], suffix
@@ -361,12 +363,12 @@ def _loader(path: Path, suffix: str, found: Found, reading: _Reading) -> Callabl
 
 
 def _orients_a_pair(path: Path) -> bool:
-    """Whether a .mat file lies beside a pair of .hdr and .img of its name, whose orientation SPM keeps in it."""
+    """Whether a .mat file belongs to a .hdr/.img pair of the same name. SPM stores the pair's orientation in it."""
     return bool(partners(path.with_suffix(".hdr"), HEADERS))
 
 
 def _belongs_to_a_header(path: Path) -> bool:
-    """Whether a file holds the voxels of a header beside it, or the times of an image beside it."""
+    """Whether a file belongs to another file in its folder: it has the voxels of a header, or the times of an image."""
     name = path.name
     if name.lower().endswith(".json"):
         stem = name[: -len(".json")]
@@ -379,7 +381,7 @@ def _belongs_to_a_header(path: Path) -> bool:
 
 
 def _is_copy(path: Path) -> bool:
-    """Whether an earlier prediction made a NIfTI file of DICOM images, beside a mask and tables of its own."""
+    """Whether a NIfTI file is a copy of DICOM images from an earlier prediction, with its mask and tables beside it."""
     stem = path.name.removesuffix(".nii.gz")
     if stem == path.name:
         return False
@@ -390,7 +392,7 @@ def _is_copy(path: Path) -> bool:
 
 
 def _beginning(path: Path, most: int = 2**24) -> str:
-    """The first characters of a text, none of a file that is no UTF-8."""
+    """Returns the first `most` bytes of a file as text, without errors for other encodings; "" if it is unreadable."""
     try:
         with open(path, "rb") as file:
             return file.read(most).decode("utf-8", errors="replace")
@@ -430,7 +432,7 @@ def _dicom(path: Path, reading: _Reading, found: Found) -> list[_Candidate]:
 
 
 def _require_series(reading: _Reading, found: Found) -> None:
-    """Checks that each word of --series names a series of one patient at least."""
+    """Checks that each word of --series names a series of at least one patient."""
     missing = [word for word in reading.dicom.series if word not in found.matched]
     if missing:
         there = ", ".join(f"{number} ({what})" for number, what in sorted(found.series.items(), key=_by_number))
@@ -464,7 +466,7 @@ def _load_mat(path: Path, reading: _Reading, case: str) -> Study:
 
 
 def _require_own_spacing(name: str, reading: _Reading) -> None:
-    """Raises InputError where a spacing was given for a study whose file has but one, and that without doubt."""
+    """Raises InputError if the user gave a spacing for a study whose file always has a reliable spacing."""
     if reading.spacing_mm is not None:
         raise InputError(
             "spacing",

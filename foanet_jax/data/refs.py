@@ -31,7 +31,7 @@ class StudyRef:
         load: reads the study; raises InputError if its files cannot be used.
         load_voxels: reads only the voxels, without the labels; None for studies that are computed, not read.
         load_grid: reads only the header; None if the grid is known only after loading.
-        source: of input to predict on, the file or folder as the user named it, or relative to the named folder.
+        source: for input of a prediction, the file or folder as the user named it, or relative to the named folder.
     """
 
     patient: str

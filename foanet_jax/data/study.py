@@ -1,4 +1,4 @@
-"""The in-memory study that every reader makes and every other module takes."""
+"""The study in memory. Every reader returns one, and all other modules work on it."""
 
 import dataclasses
 import math
@@ -21,17 +21,17 @@ WHOLE_HEART_CLASSES = (
     "ascending aorta",
     "pulmonary artery",
 )
-# A heart beats 24 to 240 times a minute. What lies outside is a repetition time, a placeholder, or several beats.
+# A heart beats 24 to 240 times a minute. A value outside is a repetition time, a placeholder, or several beats.
 BEAT_SECONDS_RANGE = (0.25, 2.5)
-# From 1,000 frames a second to four: what lies outside is a placeholder, such as the 1 s of many NIfTI files.
+# From 1,000 to four frames a second. A value outside is a placeholder, such as the 1 s of many NIfTI files.
 FRAME_SECONDS_RANGE = (0.001, 0.25)
-# Of the greatest voxel: far beyond every scanner, and such that sums of squares stay within float32.
+# The range of the greatest voxel. It is far wider than that of any scanner, and sums of squares stay within float32.
 INTENSITY_RANGE = (1e-12, 1e12)
 
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """Where a study's voxels lie, as its header tells: shape (T, Z, H, W), and spacing (slice, row, column) in mm."""
+    """The grid of a study, from its header: shape (T, Z, H, W), and spacing (slice, row, column) in mm."""
 
     shape: tuple[int, int, int, int]
     spacing_mm: tuple[float, float, float]
@@ -46,20 +46,20 @@ class Study:
         case: unique id of the study, safe as a file name (letters, digits, `._-`).
         voxels: (T, Z, H, W) float32, finite. T frames in time, Z slices, H rows, W columns.
         spacing_mm: (slice, row, column) distances between voxel centres in mm, all positive. The slice
-            distance of a single-slice study is its thickness where known, else 1.
+            distance of a single-slice study is its thickness if known, else 1.
         classes: names of the classes by index; 0 is the background.
-        labels: (T, Z, H, W) uint8 of class indices, or None where there is no ground truth.
-        affine: (4, 4) float64, from (column, row, slice) voxel indices to RAS+ world mm as the file has it. ACDC's
-            files leave the spacing out of it: distances come from `spacing_mm` alone.
-        group: clinical group, where the data set knows one (ACDC: DCM, HCM, MINF, NOR, RV).
+        labels: (T, Z, H, W) uint8 of class indices; None if there is no ground truth.
+        affine: (4, 4) float64, from (column, row, slice) voxel indices to RAS+ world mm, unchanged from the file. In
+            ACDC's files, it does not contain the spacing. Distances therefore come only from `spacing_mm`.
+        group: clinical group, if the data set has groups (ACDC: DCM, HCM, MINF, NOR, RV).
         source: the file that the voxels came from, for messages.
-        to_source: maps a (T, Z, H, W) array on this grid back to the axes of the source file; None
-            means (column, row[, slice][, frame]) order, NIfTI's own.
-        header: the source's header, kept by writers; None for studies made in memory.
-        frame_seconds: time from frame to frame; None of a single frame and where the source does not tell it.
-        remarks: sentences about what the reader had to decide, without file names and values, so that those of many
-            studies can be told together.
-        findings: what is odd about the source, as code and sentence, for a review of what was segmented.
+        to_source: maps a (T, Z, H, W) array on this grid back to the axes of the source file. None means NIfTI's own
+            order, (column, row[, slice][, frame]).
+        header: the header of the source, which writers reuse; None for studies made in memory.
+        frame_seconds: time from frame to frame; None for a single frame, or if the source does not have it.
+        remarks: one sentence for each decision that the reader had to make. They contain no file names and no values,
+            so that equal remarks of many studies can be joined.
+        findings: (code, sentence) for each oddity of the source, for the quality control of the prediction.
     """
 
     patient: str
@@ -79,20 +79,20 @@ class Study:
 
     @property
     def is_cine(self) -> bool:
-        """Whether neighbours in the temporal-like image are frames in time rather than slices."""
+        """Whether the neighbours in the temporal-like image are frames; they are slices otherwise."""
         return self.voxels.shape[0] > 1
 
     @property
     def name(self) -> str:
-        """How messages call this study: its file where there is one, else its case."""
+        """The name of the study in messages: its file if there is one, else its case."""
         return str(self.source) if self.source is not None else self.case
 
 
 def joined_remarks(remarks_of: Mapping[str, Sequence[str]]) -> list[str]:
-    """One sentence for each remark that studies have, with the number of studies and the first of them.
+    """Returns each different remark once, with the number of its studies and the first of them.
 
     Args:
-        remarks_of: by case, see `Study.remarks`.
+        remarks_of: the remarks by case, see `Study.remarks`.
     """
     cases_of: dict[str, list[str]] = {}
     for case, remarks in remarks_of.items():
@@ -105,23 +105,23 @@ def joined_remarks(remarks_of: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def believable_frame_seconds(seconds: float) -> float | None:
-    """A time from frame to frame that a header tells, None where no cine has such a one; see FRAME_SECONDS_RANGE."""
+    """Returns the time from frame to frame if a cine can have it, else None; see FRAME_SECONDS_RANGE."""
     low, high = FRAME_SECONDS_RANGE
     return seconds if math.isfinite(seconds) and low <= seconds <= high else None
 
 
 def believable_beat(seconds: float, frames: int) -> bool:
-    """Whether so many frames, each so long after the one before, are a heartbeat; see BEAT_SECONDS_RANGE."""
+    """Whether `frames` frames at steps of `seconds` cover one heartbeat; see BEAT_SECONDS_RANGE."""
     low, high = BEAT_SECONDS_RANGE
     beat = round(seconds * frames, 6) if math.isfinite(seconds) else math.inf
     return believable_frame_seconds(seconds) is not None and low <= beat <= high
 
 
 def validate_study(study: Study) -> Study:
-    """The same study, once its arrays, spacing, labels and affine hold together.
+    """Returns the study unchanged if its arrays, spacing and labels are consistent.
 
     Raises:
-        InputError: naming the file, the offending value and the remedy.
+        InputError: with the file, the wrong value and the remedy.
     """
     name, voxels = study.name, study.voxels
     if voxels.ndim != 4 or min(voxels.shape) < 1:
@@ -162,7 +162,7 @@ def validate_study(study: Study) -> Study:
 
 
 def require_contrast(study: Study) -> None:
-    """Raises InputError where all voxels are equal, so that Gauss normalisation has σ = 0."""
+    """Raises InputError if all voxels are equal, because Gauss normalisation then has σ = 0."""
     if float(study.voxels.std()) == 0:
         value = float(study.voxels.flat[0])
         raise InputError(
