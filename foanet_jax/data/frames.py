@@ -1,4 +1,4 @@
-"""Frames of one patient that are files of their own, such as ACDC's end diastole and end systole."""
+"""Frames of one patient in separate files, such as end diastole and end systole in ACDC."""
 
 import dataclasses
 import itertools
@@ -11,17 +11,17 @@ from foanet_jax.data.study import Study
 
 _FRAME_OF = re.compile(r"(.+)_frame([0-9]+)")
 _SAME_SPACING = 1e-3  # relative
-_SAME_PLACE = 0.1  # of the shortest side of a voxel: files round differently
+_SAME_PLACE = 0.1  # of the shortest side of a voxel, because files round differently
 
 
 def patient_of_frame(case: str) -> str | None:
-    """Whose frame a case is, "patient001" of "patient001_frame01"; None of a case that is not called so."""
+    """Returns the patient of a case, "patient001" for "patient001_frame01"; None if the case has another form."""
     match = _FRAME_OF.fullmatch(case)
     return match[1] if match else None
 
 
 def number_of_frame(case: str) -> int:
-    """The number of a case of which `patient_of_frame` names the patient."""
+    """Returns the frame number of a case for which `patient_of_frame` returns a patient."""
     match = _FRAME_OF.fullmatch(case)
     assert match
     return int(match[2])
@@ -29,7 +29,7 @@ def number_of_frame(case: str) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where a study's frames lie: shape (Z, H, W), spacing (slice, row, column) in mm, and affine to RAS+ mm."""
+    """The grid of a study's frames: shape (Z, H, W), spacing (slice, row, column) in mm, and affine to RAS+ mm."""
 
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
@@ -37,34 +37,39 @@ class Place:
 
 
 def place_of(study: Study) -> Place:
-    """Where a study lies."""
+    """Returns the grid of a study's frames."""
     _, slices, rows, columns = study.voxels.shape
     return Place((slices, rows, columns), study.spacing_mm, study.affine)
 
 
 def corners_off_mm(shape: tuple[int, ...], first: np.ndarray, second: np.ndarray) -> float:
-    """How far two affines put a corner of a volume apart, at most; `shape` ends in (Z, H, W)."""
+    """Returns the largest distance in mm between the corners of a volume under two affines.
+
+    `shape` ends in (Z, H, W).
+    """
     last = np.array(shape[:-4:-1]) - 1
     corners = np.array([[*(last * corner), 1] for corner in itertools.product((0, 1), repeat=3)])
     return float(np.linalg.norm(corners @ (first - second).T, axis=1).max())
 
 
 def is_same_place(shape: tuple[int, ...], first: np.ndarray, second: np.ndarray) -> bool:
-    """Whether two affines put a volume in the same place, to within a tenth of the first one's smallest voxel side."""
+    """Whether the corners of a volume agree under two affines, to a tenth of the first one's smallest voxel side."""
     smallest = float(np.linalg.norm(first[:3, :3], axis=0).min())
     return corners_off_mm(shape, first, second) <= _SAME_PLACE * smallest
 
 
 def is_same_spacing(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
-    """Whether two spacings are the same but for rounding."""
+    """Whether two spacings are the same except for rounding."""
     return bool(np.allclose(first, second, rtol=_SAME_SPACING, atol=0))
 
 
 def frames_apart(places: Mapping[str, Place]) -> dict[str, str]:
-    """The patients whose frames lie on different grids, so that they are no heartbeat, and in what they differ.
+    """Returns the patients whose frames have different grids, each with a text about the difference.
+
+    Such frames cannot be frames of one heartbeat.
 
     Args:
-        places: by case; cases called PATIENT_frameNN belong to PATIENT.
+        places: the grids by case. Cases called PATIENT_frameNN belong to PATIENT; other cases are ignored.
     """
     first_of: dict[str, tuple[str, Place]] = {}
     apart: dict[str, str] = {}
@@ -80,7 +85,7 @@ def frames_apart(places: Mapping[str, Place]) -> dict[str, str]:
 
 
 def _difference(first: Place, other: Place) -> str:
-    """What two places differ in, with both values; empty where they are the same."""
+    """Returns a text about the difference between two grids, with both values; empty if they are the same."""
     if first.shape != other.shape:
         return f"size: {_sides(first.shape)} and {_sides(other.shape)} voxels (slices, rows, columns)"
     if not is_same_spacing(first.spacing_mm, other.spacing_mm):

@@ -77,7 +77,7 @@ def _by_group(
 
 
 def _values(refs: Sequence[StudyRef], split: str) -> dict[str, float]:
-    """Returns each patient's pixel size in mm, or number of pixels of an image, in order of the patients."""
+    """Returns the pixel size in mm, or the number of pixels of an image, of each patient, in order of the patients."""
     found: dict[str, list[float]] = {}
     for ref in over(refs, desc="reading headers", unit="study"):
         grid = grid_of(ref)
@@ -88,7 +88,7 @@ def _values(refs: Sequence[StudyRef], split: str) -> dict[str, float]:
 
 
 def value_of_studies(values: Sequence[float]) -> float:
-    """Returns a patient's value, the mean over the studies, rounded to five decimals, as headers are rounded too."""
+    """Returns the mean over a patient's studies, rounded to five decimals, because headers are rounded too."""
     return round(statistics.fmean(values), 5)
 
 

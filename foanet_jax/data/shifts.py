@@ -17,7 +17,7 @@ Key = tuple[int, ...]
 
 
 def draws(key: Key) -> np.random.Generator:
-    """A random generator that depends only on the integers in `key`."""
+    """Returns a random generator that depends only on the integers in `key`."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
 
 
@@ -51,9 +51,10 @@ def gaussian_noise(study: Study, strength: float, key: Key = ()) -> Study:
 
 
 def rician_noise(study: Study, strength: float, key: Key = ()) -> Study:
-    """Rician noise: the magnitude after adding Gaussian noise of σ = `strength` times the study's σ to both parts.
+    """Adds Rician noise, as in magnitude images (Gudbjartsson and Patz, 1995).
 
-    As in magnitude images (Gudbjartsson and Patz, 1995). Intensities are counted from the lowest in the study.
+    Gaussian noise of σ = `strength` times the study's σ is added to the real and the imaginary part, and the magnitude
+    is taken. The lowest intensity of the study counts as zero.
     """
     low, sigma = float(study.voxels.min()), strength * float(study.voxels.std())
     real, imaginary = sigma * draws(key).standard_normal((2, *study.voxels.shape))
@@ -63,7 +64,8 @@ def rician_noise(study: Study, strength: float, key: Key = ()) -> Study:
 def bias_field(study: Study, strength: float, key: Key = ()) -> Study:
     """Multiplies the intensities by exp(`strength` · f); f is smooth in the image plane and within ±1.
 
-    f is one random sum of half and whole cosine waves along rows and columns for the study, as near a surface coil.
+    f is a random sum of half and whole cosine waves along rows and columns, the same for the whole study. It imitates a
+    surface coil.
     """
     rows, columns = (np.pi * (np.arange(n) + 0.5) / n for n in study.voxels.shape[-2:])
     field = sum(
@@ -81,9 +83,9 @@ def blur(study: Study, strength: float, key: Key = ()) -> Study:
 
 
 def ghost(study: Study, strength: float, key: Key = ()) -> Study:
-    """Adds `strength` times the image, shifted by a quarter of the field of view to both sides, half to each side.
+    """Adds two ghosts: the image times `strength`/2, shifted by a quarter of the field of view to each side.
 
-    Motion during the acquisition leaves such ghosts along the phase encoding direction, which `key` draws here.
+    Motion during the acquisition causes such ghosts along the phase encoding direction. `key` selects the direction.
     """
     axis = int(draws(key).integers(2, 4))
     step = study.voxels.shape[axis] // 4
@@ -93,14 +95,14 @@ def ghost(study: Study, strength: float, key: Key = ()) -> Study:
 
 
 def inversion(study: Study, strength: float, key: Key = ()) -> Study:
-    """Bright and dark exchanged where `strength` is 1."""
+    """Exchanges bright and dark if `strength` is 1."""
     if not strength:
         return study
     return _with_voxels(study, float(study.voxels.max()) + float(study.voxels.min()) - study.voxels)
 
 
 def slice_gain(study: Study, strength: float, key: Key = ()) -> Study:
-    """Each slice times a factor of its own, log-uniform from 1/`strength` to `strength`."""
+    """Multiplies each slice by its own random factor, log-uniform from 1/`strength` to `strength`."""
     bound = math.log(strength)
     gains = np.exp(draws(key).uniform(-bound, bound, study.voxels.shape[1]))
     return _with_voxels(study, study.voxels * gains[:, None, None])
@@ -110,10 +112,10 @@ def slice_gain(study: Study, strength: float, key: Key = ()) -> Study:
 
 
 def resolution(study: Study, strength: float, key: Key = ()) -> Study:
-    """Makes pixels `strength` times as large in the image plane; each is about the mean of the area that it covers."""
+    """Makes pixels `strength` times as large in the image plane. Each is about the mean of the area that it covers."""
     rows, columns = (max(1, round(n / strength)) for n in study.voxels.shape[-2:])
     scale = np.array(study.voxels.shape[-2:]) / (rows, columns)
-    # First a blur that halves the frequencies that the coarse grid cannot hold, to avoid aliasing.
+    # To avoid aliasing, a blur first halves the frequencies that the coarse grid cannot represent.
     smooth = ndimage.gaussian_filter(study.voxels, [0, 0, *np.sqrt(np.maximum(scale**2 - 1, 0)) / 2.355])
     _, row_mm, column_mm = study.spacing_mm
     return _mapped(
@@ -128,8 +130,8 @@ def resolution(study: Study, strength: float, key: Key = ()) -> Study:
 def rotation(study: Study, strength: float, key: Key = ()) -> Study:
     """Rotates by `strength` degrees, counter-clockwise on a screen, around the centre of the image.
 
-    Quarter turns move pixels without interpolation. Other angles keep the grid and interpolate; corners repeat the
-    border.
+    Quarter turns move pixels without interpolation. Other angles keep the grid and interpolate. The corners are filled
+    with the values of the border.
     """
     quarters, rest = divmod(strength, 90)
     if rest == 0:
@@ -145,7 +147,7 @@ def rotation(study: Study, strength: float, key: Key = ()) -> Study:
 
 
 def flip(study: Study, strength: float, key: Key = ()) -> Study:
-    """Mirrors: 1 left and right, 2 top and bottom, 3 both; 0 changes nothing."""
+    """Mirrors the image: 1 exchanges left and right, 2 top and bottom, 3 both; 0 changes nothing."""
     axes = tuple(axis for bit, axis in ((1, 3), (2, 2)) if int(strength) & bit)
     return _everywhere(study, lambda array: np.flip(array, axes))
 
@@ -182,13 +184,13 @@ def field_of_view(study: Study, strength: float, key: Key = ()) -> Study:
 
 
 def heart_size(study: Study, strength: float, key: Key = ()) -> Study:
-    """Multiplies all three spacings by `strength`: a smaller or larger patient with the same pixels."""
+    """Multiplies all three spacings by `strength`, which makes the patient smaller or larger with the same pixels."""
     slice_mm, row_mm, column_mm = study.spacing_mm
     return dataclasses.replace(study, spacing_mm=(strength * slice_mm, strength * row_mm, strength * column_mm))
 
 
 def slice_gap(study: Study, strength: float, key: Key = ()) -> Study:
-    """Keeps every `strength`-th slice, with the slice distance to match."""
+    """Keeps every `strength`-th slice and multiplies the slice distance accordingly."""
     step = int(strength)
     slice_mm, row_mm, column_mm = study.spacing_mm
     kept = _everywhere(study, lambda array: array[:, ::step])
@@ -196,7 +198,7 @@ def slice_gap(study: Study, strength: float, key: Key = ()) -> Study:
 
 
 def single_slice(study: Study, strength: float, key: Key = ()) -> Study:
-    """Keeps only the middle slice if `strength` is 1; it then has no neighbours."""
+    """Keeps only the middle slice if `strength` is 1, so that it has no neighbours."""
     middle = study.voxels.shape[1] // 2
     return _everywhere(study, lambda array: array[:, middle : middle + 1]) if strength else study
 
@@ -204,7 +206,7 @@ def single_slice(study: Study, strength: float, key: Key = ()) -> Study:
 def breath_holds(study: Study, strength: float, key: Key = ()) -> Study:
     """Moves each slice in its plane by whole pixels, σ = `strength` mm along rows and columns, the same in all frames.
 
-    An image repeats its border on the side from which it was moved away.
+    The empty side of a moved image is filled with the values of its border.
     """
     slices = study.voxels.shape[1]
     moves = strength * draws(key).standard_normal((slices, 2)) / np.array(study.spacing_mm[1:])
@@ -228,8 +230,8 @@ class Shift:
         apply: the function of (study, strength, key) that returns the shifted study.
         strengths: strengths in increasing order, without the neutral one.
         neutral: the strength that changes nothing.
-        steps: labels of strengths that are not amounts.
-        own_grid: score on the study's own grid instead of the shifted one.
+        steps: labels of the strengths, if they are not amounts.
+        own_grid: whether the prediction is scored on the study's own grid instead of the shifted one.
     """
 
     name: str
@@ -241,7 +243,7 @@ class Shift:
     own_grid: bool = False
 
     def step(self, strength: float) -> str:
-        """The label of a strength."""
+        """Returns the label of a strength."""
         return self.steps[self.strengths.index(strength)] if self.steps else f"{strength:g}"
 
 
@@ -266,7 +268,7 @@ SHIFTS = (
     Shift("breath", "slices misaligned, σ in mm", breath_holds, (2.0, 4.0, 8.0)),
 )
 
-# What the confidence is calibrated with, beside the studies as they are: from slightly to entirely unusable.
+# The confidence is calibrated with the original studies and with these changes, which range from slight to unusable.
 DEGRADATIONS: tuple[tuple[Callable[[Study, float, Key], Study], float], ...] = (
     (gaussian_noise, 0.5),
     (inversion, 1.0),
@@ -280,12 +282,12 @@ DEGRADATIONS: tuple[tuple[Callable[[Study, float, Key], Study], float], ...] = (
 
 
 def degraded(study: Study, number: int, count: int) -> list[Study]:
-    """`count` degraded copies of a study, by the next ones of DEGRADATIONS after those of the studies before it.
+    """Returns `count` degraded copies of a study. Successive studies take successive entries of DEGRADATIONS.
 
     Args:
         study: the study.
-        number: how many studies came before it; also the key of what is random.
-        count: at most as many as there are DEGRADATIONS.
+        number: the number of studies before this one; it is also part of the random key.
+        count: the number of copies, at most the length of DEGRADATIONS.
     """
     chosen = [DEGRADATIONS[(number * count + place) % len(DEGRADATIONS)] for place in range(count)]
     return [change(study, strength, (number, place)) for place, (change, strength) in enumerate(chosen)]
@@ -314,7 +316,7 @@ def _mapped(
     *,
     spacing_mm: tuple[float, float, float] | None = None,
 ) -> Study:
-    """Samples every plane at matrix · (row, column) + offset: images linearly, labels by linear one-hot maps."""
+    """Samples every plane at matrix · (row, column) + offset; images linearly, labels by their linear one-hot maps."""
     labels = None
     if study.labels is not None:
         labels = _relabelled(study.labels, matrix, offset, shape, len(study.classes))
@@ -338,7 +340,10 @@ def _relabelled(
     *,
     mode: str = "constant",
 ) -> np.ndarray:
-    """Samples labels (T, Z, H, W) at matrix · (row, column) + offset: the class of most weight; background outside."""
+    """Samples labels (T, Z, H, W) at matrix · (row, column) + offset.
+
+    Each pixel gets the class with the largest weight. With the mode "constant", pixels outside become background.
+    """
     maps = [
         _sampled((labels == index).astype(np.float32), matrix, offset, shape, mode=mode, beyond=float(index == 0))
         for index in range(classes)
