@@ -1,1 +1,1 @@
-"""From images to stacks: which belong together, repeated and missing slices, and the grid that they lie on."""
+"""Makes stacks from images: groups them, handles repeated and missing slices, and finds their grid."""

@@ -1,4 +1,4 @@
-"""The images of one stack put together: frames of slices on one even grid, or what keeps them from it."""
+"""Arranges the images of one stack as frames of slices on an even grid."""
 
 import dataclasses
 from collections import Counter
@@ -22,12 +22,12 @@ class Stack:
     """The images of one stack.
 
     Attributes:
-        grid: frames of slices, without those that were not acquired.
-        missing: the slices that were not acquired, by their number in the whole stack, from 0.
+        grid: grid[t][z] is the image of frame t and of slice z of the acquired slices.
+        missing: the numbers of the slices that were not acquired, in the whole stack, from 0.
         spacing_mm: (slice, row, column).
         affine: (4, 4), from (column, row, slice) of the whole stack to RAS+ in mm.
-        remarks: what was decided.
-        incomplete: what is not as it should be.
+        remarks: one sentence for each decision.
+        incomplete: one sentence for each defect of the stack, such as a missing slice.
     """
 
     grid: list[list[DicomImage]]
@@ -39,25 +39,26 @@ class Stack:
 
     @property
     def acquired(self) -> list[int]:
-        """The slices of the grid, by their number in the whole stack."""
+        """The numbers of the acquired slices in the whole stack."""
         return [z for z in range(len(self.grid[0]) + len(self.missing)) if z not in self.missing]
 
     @property
     def nearest(self) -> list[int]:
-        """For each slice of the whole stack, its place in the grid, or that of the slice before it."""
+        """For each slice of the whole stack, its index in the grid; for a missing one, that of the slice before it."""
         acquired = self.acquired
         return [sum(n <= z for n in acquired) - 1 for z in range(len(acquired) + len(self.missing))]
 
 
 def assemble(images: Sequence[DicomImage], wanted: Wanted = DEFAULT) -> Stack:
-    """The images of one stack as frames of slices on an even grid; at least one image.
+    """Arranges the images of one stack as frames of slices on an even grid. There must be at least one image.
 
-    Slices follow each other along the normal of the image, row direction × column direction; frames by trigger time,
-    temporal position, instance number or acquisition time: the first that tells all images at a place apart.
+    Slices are sorted along the normal of the image, row direction × column direction. Frames are sorted by trigger
+    time, temporal position, instance number or acquisition time: by the first of these that differs for all images at
+    each place.
 
     Raises:
-        InputError: they are of several patients or views, or two cannot be told apart; slices or frames are missing,
-            or slices are turned, without `wanted.incomplete`; the slices do not lie on a line.
+        InputError: the images are of several patients or views; two images cannot be distinguished; slices or frames
+            are missing, or slices are turned, without `wanted.incomplete`; or the slices do not lie on a line.
     """
     images, incomplete = _of_one_view(images, wanted)
     places, remarks = without_repeats(places_of(images), wanted.repeats)
@@ -74,9 +75,12 @@ def assemble(images: Sequence[DicomImage], wanted: Wanted = DEFAULT) -> Stack:
 
 
 def _of_one_view(images: Sequence[DicomImage], wanted: Wanted) -> tuple[list[DicomImage], list[str]]:
-    """The images, once they are of one patient and view and no two are the same.
+    """Checks that the images are of one patient and view, and that no two are the same.
 
-    With `wanted.incomplete`, slices that are slightly turned get the orientation of the others; sentences say so.
+    With `wanted.incomplete`, slices that are slightly turned get the orientation of the others.
+
+    Returns:
+        The images, and a sentence about slices that were turned.
     """
     first = images[0]
     instances: dict[tuple[str, int | None], DicomImage] = {}
@@ -124,7 +128,7 @@ def _of_one_view(images: Sequence[DicomImage], wanted: Wanted) -> tuple[list[Dic
 
 
 def _usual_view(images: Sequence[DicomImage]) -> DicomImage:
-    """The first image with the most frequent orientation."""
+    """Returns the first image with the most frequent orientation."""
     counts = Counter(tuple(image.orientation) for image in images)
     (orientation, _), *_ = counts.most_common(1)
     return next(image for image in images if tuple(image.orientation) == orientation)
@@ -142,7 +146,12 @@ def _require_one_line(places: Sequence[Sequence[DicomImage]]) -> None:
 
 
 def _frames(places: Sequence[list[DicomImage]], wanted: Wanted) -> tuple[list[list[DicomImage]], list[str]]:
-    """The frames of slices, and sentences about slices whose frames had to be chosen by their time."""
+    """Sorts the images at each place into frames.
+
+    Returns:
+        The frames of slices, and a sentence about each slice with another number of images, whose frames are chosen by
+        their time.
+    """
     usual = usual_counts(places)[-1]
     odd = [number for number, place in enumerate(places) if len(place) != usual]
     whole = [place for place in places if len(place) == usual]
@@ -199,7 +208,7 @@ def _gap(slices: Sequence[DicomImage], line: Line, *, fillable: bool) -> InputEr
 
 
 def _geometry(slices: Sequence[DicomImage], line: Line) -> tuple[tuple[float, float, float], np.ndarray]:
-    """Spacing (slice, row, column) in mm and the affine from (column, row, slice) to RAS+."""
+    """Returns the spacing (slice, row, column) in mm, and the affine from (column, row, slice) to RAS+ mm."""
     first = slices[0]
     row_mm, column_mm = first.spacing_mm
     slice_mm = float(line.step @ (first.normal / np.linalg.norm(first.normal)))

@@ -1,4 +1,4 @@
-"""Whether slices lie evenly on a line, and what is wrong where they do not."""
+"""Checks whether slices lie evenly on a line, and finds missing slices."""
 
 import dataclasses
 import itertools
@@ -10,21 +10,21 @@ from foanet_jax.data.dicom.headers import DicomImage
 from foanet_jax.data.dicom.stacks.grid import SAME_PLACE_MM
 from foanet_jax.system.errors import InputError
 
-_TOLERANCE = 0.05  # of the distance of slices
-_MOST_APART = 6  # times the smallest distance: slices farther apart belong to another stack
-_WIDEST_GAP = 2  # slices that can be filled between two neighbours
-_FEWEST_IN_ROW = 0.6  # of the distances: as many are those of neighbours in a stack that lacks a slice or two
+_TOLERANCE = 0.05  # relative to the slice distance
+_MOST_APART = 6  # relative to the smallest distance; slices farther apart belong to another stack
+_WIDEST_GAP = 2  # the most missing slices between two acquired ones that can be interpolated
+_FEWEST_IN_ROW = 0.6  # the smallest share of distances without a missing slice in a stack that lacks a slice or two
 
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """The line that the slices of a stack lie on.
+    """The line on which the slices of a stack lie.
 
     Attributes:
-        start: (3,) position of the first one in LPS+, in mm.
-        step: (3,) from slice to slice.
-        gaps_mm: distances of the slices that there are.
-        missing: slices that are not there, by number in the whole stack, from 0.
+        start: (3,) position of the first slice in LPS+, in mm.
+        step: (3,) vector from slice to slice, in mm.
+        gaps_mm: distances between the acquired slices.
+        missing: numbers of the missing slices in the whole stack, from 0.
     """
 
     start: np.ndarray
@@ -34,17 +34,18 @@ class Line:
 
     @property
     def fillable(self) -> bool:
-        """Whether the missing slices have neighbours near enough to stand in for them."""
+        """Whether the missing slices have neighbours that are near enough to interpolate between them."""
         wide = any(all(z + n in self.missing for n in range(_WIDEST_GAP + 1)) for z in self.missing)
         near = sum(gap < 1.5 * float(np.linalg.norm(self.step)) for gap in self.gaps_mm)
         return not wide and near >= _FEWEST_IN_ROW * len(self.gaps_mm)
 
 
 def line_of(slices: Sequence[DicomImage]) -> Line:
-    """The line on which slices lie evenly, up to slices that are missing; of a single slice, its normal.
+    """Returns the line on which slices lie evenly. Slices may be missing. The line of a single slice is its normal.
 
     Raises:
-        InputError: "slice-gap" where distances are no multiples of one another; "geometry" of a slice beside the line.
+        InputError: "slice-gap" if the distances are not multiples of one distance; "geometry" if a slice is not on the
+            line.
     """
     first = slices[0]
     normal = first.normal / np.linalg.norm(first.normal)
@@ -61,7 +62,7 @@ def line_of(slices: Sequence[DicomImage]) -> Line:
 
 
 def place_text(image: DicomImage) -> str:
-    """The file and position of a slice, for messages."""
+    """Returns the file and the position of a slice, for messages."""
     return f"{image.path.name}, at ({', '.join(f'{value:.1f}' for value in image.position)})"
 
 
@@ -72,7 +73,7 @@ def _fits(positions: np.ndarray, numbers: np.ndarray, normal: np.ndarray) -> boo
 
 
 def _numbers(slices: Sequence[DicomImage], gaps: Sequence[float]) -> np.ndarray:
-    """The slices' numbers in a stack of which some may be missing, the first being 0."""
+    """Returns the numbers of the slices in the whole stack, in which slices may be missing. The first number is 0."""
     smallest = min(gaps)
     unit = float(np.median([gap for gap in gaps if gap < 1.5 * smallest]))
     counts = np.rint(np.array(gaps) / unit).astype(int)
@@ -92,7 +93,7 @@ def _numbers(slices: Sequence[DicomImage], gaps: Sequence[float]) -> np.ndarray:
 def _require_beside_none(
     slices: Sequence[DicomImage], positions: np.ndarray, numbers: np.ndarray, normal: np.ndarray
 ) -> None:
-    """Checks that no slice is shifted in its plane against the line on which most of them lie."""
+    """Checks that no slice is shifted in its plane, away from the line on which most slices lie."""
     in_plane = positions - (positions @ normal)[:, None] * normal
     step = np.median(np.diff(in_plane, axis=0) / np.diff(numbers)[:, None], axis=0)
     aside = in_plane - numbers[:, None] * step

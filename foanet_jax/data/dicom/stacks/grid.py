@@ -1,4 +1,4 @@
-"""Views, places and times of images."""
+"""Compares the views of images, and finds their places and times."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,14 @@ import numpy as np
 from foanet_jax.data.dicom.headers import DicomImage
 from foanet_jax.data.study import believable_frame_seconds
 
-_ANGLE_TOLERANCE = 1e-3  # Of direction cosines; scanners write four digits and more.
-_ROUNDED = 0.03  # of direction cosines that were rounded to two digits, or less
+_ANGLE_TOLERANCE = 1e-3  # of direction cosines; scanners write four digits or more
+_ROUNDED = 0.03  # of direction cosines that were rounded to two digits or fewer
 SAME_PLACE_MM = 0.01
-_MOST_UNEVEN = 0.2  # of the mean step between frames, for them to count as evenly spaced in time
+_MOST_UNEVEN = 0.2  # the largest deviation from the mean step between frames, relative to it
 
 
 def same_view(first: DicomImage, second: DicomImage) -> bool:
-    """Whether two images agree in orientation and pixel spacing."""
+    """Whether two images have the same orientation and pixel spacing."""
     return bool(
         np.abs(first.orientation - second.orientation).max() <= _ANGLE_TOLERANCE
         and np.allclose(first.spacing_mm, second.spacing_mm, rtol=1e-4, atol=0)
@@ -22,7 +22,7 @@ def same_view(first: DicomImage, second: DicomImage) -> bool:
 
 
 def near_view(first: DicomImage, second: DicomImage) -> bool:
-    """Whether two images agree in pixel spacing, and in orientation up to what rounding leaves of it."""
+    """Whether two images have the same pixel spacing, and the same orientation except for coarse rounding."""
     return bool(
         np.abs(first.orientation - second.orientation).max() <= _ROUNDED
         and np.allclose(first.spacing_mm, second.spacing_mm, rtol=1e-4, atol=0)
@@ -30,7 +30,10 @@ def near_view(first: DicomImage, second: DicomImage) -> bool:
 
 
 def places_of(images: Sequence[DicomImage]) -> list[list[DicomImage]]:
-    """The images at each position (to 0.01 mm) along the first one's normal, in its direction; at least one image."""
+    """Groups images by their position (to 0.01 mm) along the normal of the first one, sorted in its direction.
+
+    There must be at least one image.
+    """
     normal = images[0].normal
     ordered = sorted(images, key=lambda image: float(normal @ image.position))
     places = [[ordered[0]]]
@@ -43,10 +46,11 @@ def places_of(images: Sequence[DicomImage]) -> list[list[DicomImage]]:
 
 
 def frame_seconds(grid: Sequence[Sequence[DicomImage]]) -> float | None:
-    """The time from frame to frame by TriggerTime, in ms, the mean of all slices, whose heartbeats differ.
+    """Returns the time from frame to frame in s. It is the mean over the slices, because their heartbeats differ.
 
-    Slices in which a frame stands in for another do not count. None of a single frame, where an image lacks the tag,
-    and where frames are not evenly spaced or not in its order.
+    The time is that of TriggerTime, which is in ms. Slices in which one image is used for several frames are ignored.
+    The result is None for a single frame, if an image lacks the tag, or if the times of the frames are uneven or in
+    another order.
     """
     whole = [z for z in range(len(grid[0])) if len({frame[z].identity for frame in grid}) == len(grid)]
     times = np.array([[frame[z].times.get("TriggerTime", np.nan) for z in whole] for frame in grid]) / 1000

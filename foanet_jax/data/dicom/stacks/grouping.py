@@ -1,4 +1,4 @@
-"""Which images belong together as a stack."""
+"""Groups images into stacks."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -13,17 +13,18 @@ from foanet_jax.data.dicom.wanted import Wanted
 from foanet_jax.system.errors import InputError
 
 LOGGER = logging.getLogger(__name__)
-_SERIES_OF_A_STACK = 5  # so many series of one slice each are a stack of which a slice or frame may be missing
-_SAME_SLICE = 0.1  # of a pixel's side
+_SERIES_OF_A_STACK = 5  # at least so many series of one slice each can be a stack with a missing slice or frame
+_SAME_SLICE = 0.1  # the largest distance, relative to a pixel's side
 
 
 def group_stacks(images: Sequence[DicomImage]) -> list[list[DicomImage]]:
-    """The images of each study.
+    """Groups images into stacks; each stack is a study.
 
-    The images of a series that share size, pixel spacing, orientation and image type are a stack; a slice that is
-    slightly turned against a stack of its series belongs to it. Series of one slice each, of one examination, are
-    joined where they make an even stack: those of one frame of reference first, then the others, because anonymised
-    images may have one each. A series of one slice that repeats one of a stack is joined to that stack.
+    The images of a series with the same size, pixel spacing, orientation and image type make a stack. A slice that is
+    slightly turned against a stack of its series belongs to this stack. Series of one slice each, of one examination,
+    are joined if they make an even stack. This is tried first for series with the same frame of reference, then for the
+    others, because each anonymised image may have its own. A series of one slice that repeats a slice of a stack is
+    joined to that stack.
     """
     stacks: list[list[DicomImage]] = []
     for series in _sorted_by(images, lambda image: (image.patient_key, image.study, image.series, *_format(image))):
@@ -50,7 +51,7 @@ def _format(image: DicomImage) -> tuple[object, ...]:
 
 
 def _alike(images: Iterable[DicomImage], same: Callable[[DicomImage, DicomImage], bool]) -> list[list[DicomImage]]:
-    """The images in groups, each of those that are the same as its first one."""
+    """Groups images. All images of a group are the same as its first one, according to `same`."""
     groups: list[list[DicomImage]] = []
     for image in images:
         group = next((group for group in groups if same(group[0], image)), None)
@@ -62,7 +63,7 @@ def _alike(images: Iterable[DicomImage], same: Callable[[DicomImage, DicomImage]
 
 
 def _with_turned_slices(groups: list[list[DicomImage]]) -> list[list[DicomImage]]:
-    """The groups of a series, those of one slice joined to the stack that they are only slightly turned against."""
+    """Joins each group of one slice to a stack of its series if it is only slightly turned against that stack."""
     stacks = [group for group in groups if len(places_of(group)) > 1]
     alone = []
     for group in groups:
@@ -76,7 +77,7 @@ def _with_turned_slices(groups: list[list[DicomImage]]) -> list[list[DicomImage]
 
 
 def _joined(singles: list[list[DicomImage]]) -> list[list[DicomImage]]:
-    """Series of one slice each, joined where that makes a stack."""
+    """Joins series of one slice each if they make a stack."""
     joined, left = _join(singles, lambda stack: {image.frame_of_reference for image in stack})
     more, left = _join(left, lambda _: set())
     return joined + more + left
@@ -85,7 +86,11 @@ def _joined(singles: list[list[DicomImage]]) -> list[list[DicomImage]]:
 def _join(
     singles: list[list[DicomImage]], reference: Callable[[list[DicomImage]], set[str]]
 ) -> tuple[list[list[DicomImage]], list[list[DicomImage]]]:
-    """The stacks that series of one slice make within a frame of reference, and the series that make none."""
+    """Joins series of one slice within a frame of reference.
+
+    Returns:
+        The stacks, and the series that are not part of one.
+    """
     families: list[list[list[DicomImage]]] = []
     left = []
     for single in singles:
@@ -108,7 +113,7 @@ def _join(
             if _lacks_something(together):
                 joined.append(together)
                 continue
-            # Each alone has its own chance, and its own error, when it is loaded.
+            # Each series becomes a study of its own, which may be readable or may have its own error.
             LOGGER.info(
                 "%d series of one slice each make no even stack and are separate studies: %s", len(family), error
             )
@@ -119,7 +124,10 @@ def _join(
 
 
 def _alike_series(first: list[DicomImage], second: list[DicomImage]) -> bool:
-    """Whether two series of one slice can be of one stack: not a still image and a cine, nor two kinds of image."""
+    """Whether two series of one slice can belong to one stack.
+
+    A still image and a cine cannot, nor can images of two kinds.
+    """
     return (
         _format(first[0]) == _format(second[0])
         and (len(first) > 1) == (len(second) > 1)
@@ -129,7 +137,7 @@ def _alike_series(first: list[DicomImage], second: list[DicomImage]) -> bool:
 
 
 def _lacks_something(together: list[DicomImage]) -> bool:
-    """Whether series that make no even stack make one but for something that is missing or slightly turned."""
+    """Whether series would make an even stack if nothing were missing or slightly turned."""
     if len(places_of(together)) < _SERIES_OF_A_STACK:
         return False
     try:
@@ -140,7 +148,7 @@ def _lacks_something(together: list[DicomImage]) -> bool:
 
 
 def _with_repeats(stacks: list[list[DicomImage]]) -> list[list[DicomImage]]:
-    """The stacks, with the series of one slice that repeat one of their slices."""
+    """Joins each series of one slice to the stack of which it repeats a slice."""
     whole = [stack for stack in stacks if len(places_of(stack)) > 1]
     others = []
     for stack in stacks:

@@ -1,4 +1,4 @@
-"""Slices that were acquired more than once."""
+"""Handles slices that were acquired more than once."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from foanet_jax.data.dicom.headers import DicomImage
 from foanet_jax.data.dicom.wanted import Repeats
 
-_TIMES = ("TriggerTime", "TemporalPositionIdentifier")  # of a beat; other tags count on through the acquisitions
+_TIMES = ("TriggerTime", "TemporalPositionIdentifier")  # start again with each acquisition; other tags count on
 
 
 def usual_counts(places: Sequence[Sequence[DicomImage]]) -> list[int]:
-    """How many images most places have; equally frequent numbers in order."""
+    """Returns the most frequent number of images at a place. Equally frequent numbers are all returned, in order."""
     counts = Counter(len(place) for place in places)
     return sorted(count for count in counts if counts[count] == max(counts.values()))
 
@@ -18,22 +18,25 @@ def usual_counts(places: Sequence[Sequence[DicomImage]]) -> list[int]:
 def without_repeats(
     places: Sequence[list[DicomImage]], repeats: Repeats = "last"
 ) -> tuple[list[list[DicomImage]], list[str]]:
-    """The places of a stack with one acquisition of each slice, and a sentence about each slice that has several.
+    """Keeps one acquisition of each slice of a stack.
 
-    A slice was acquired more than once where it has more images than most others, or several of one trigger time.
-    Acquisitions are told apart by their series; within a series, one begins where the time in the beat starts again.
-    Later is what has the later series time, then acquisition time, series number and instance number. An acquisition
-    with fewer images than another one of its slice is not chosen.
+    A slice was acquired more than once if it has more images than most others, or several images with the same trigger
+    time. Acquisitions are distinguished by their series. Within a series, an acquisition begins where the time in the
+    beat starts again. Acquisitions are ordered by series time, then acquisition time, series number and instance
+    number. An incomplete acquisition is not chosen if its slice has one with more images.
 
     Args:
         places: the images at each place.
-        repeats: which one to keep.
+        repeats: whether the last or the first acquisition is kept.
+
+    Returns:
+        The images at each place, and a sentence about each slice that was acquired more than once.
     """
     usual = usual_counts(places)[0]
     kept, told = [], []
     for number, place in enumerate(places, 1):
         acquisitions = _acquisitions(place, usual)
-        # One that was broken off is no better for being the last.
+        # An acquisition that was broken off is not used, even if it is the last one.
         enough = min(usual, max(map(len, acquisitions)))
         whole = [acquisition for acquisition in acquisitions if len(acquisition) >= enough]
         chosen = whole[-1 if repeats == "last" else 0]
@@ -48,7 +51,7 @@ def without_repeats(
 
 
 def _acquisitions(place: list[DicomImage], usual: int) -> list[list[DicomImage]]:
-    """The images at a place by acquisition, the earliest first."""
+    """Groups the images at a place by acquisition, the earliest first."""
     ordered = sorted(place, key=_moment)
     times = _times_in_beat(ordered)
     if len(place) <= usual and len(set(times)) == len(times):
@@ -57,14 +60,14 @@ def _acquisitions(place: list[DicomImage], usual: int) -> list[list[DicomImage]]
     if len(series) > 1:
         return [[image for image in ordered if image.series == one] for one in series]
     starts = [n for n in range(1, len(times)) if times[n] <= times[n - 1]]
-    # Frames that are in no order are no acquisitions.
+    # If the times start again this often, the frames are out of order, and there are no separate acquisitions.
     if len(starts) >= max(2, len(place) // 2):
         return [place]
     return [ordered[start:end] for start, end in zip([0, *starts], [*starts, len(ordered)], strict=True)]
 
 
 def _times_in_beat(images: Sequence[DicomImage]) -> list[float]:
-    """The time of each image in its beat, by a tag that tells images apart; else their numbers in the list."""
+    """Returns the time of each image in its beat, from a tag whose values differ; else the indices of the images."""
     for tag in _TIMES:
         times = [image.times[tag] for image in images if tag in image.times]
         if len(times) == len(images) and len(set(times)) > 1:

@@ -1,4 +1,4 @@
-"""Which of a patient's series are segmented, and why the others are left out."""
+"""Selects the series of a patient that are segmented, and says why the others are left out."""
 
 import dataclasses
 from collections.abc import Collection, Sequence
@@ -14,11 +14,11 @@ class LeftOut:
     """A series that is not segmented.
 
     Attributes:
-        folder: of its first file.
-        series: its number, None where it has none.
-        images: how many there are.
-        seems: what it seems to be.
-        why: what speaks against a short-axis cine.
+        folder: the folder of its first file.
+        series: its number; None if it has none.
+        images: the number of its images.
+        seems: what it seems to show.
+        why: why it is not a short-axis cine.
     """
 
     folder: Path
@@ -34,13 +34,13 @@ class LeftOut:
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """What is segmented of the stacks of one patient.
+    """The stacks of one patient that are segmented, and those that are not.
 
     Attributes:
-        chosen: their numbers.
-        left_out: the series of the others.
-        seems: of each stack, what it seems to be.
-        matched: the words of --series that name one of them.
+        chosen: the indices of the stacks that are segmented.
+        left_out: the series of the other stacks.
+        seems: what each stack seems to show.
+        matched: the words of --series that name one of the stacks.
     """
 
     chosen: list[int]
@@ -50,11 +50,11 @@ class Selection:
 
 
 def select(stacks: Sequence[Sequence[DicomImage]], series: Collection[str] = ()) -> Selection:
-    """Chooses the short-axis cines of one patient, or all stacks where there is none.
+    """Selects the short-axis cines of one patient, or all stacks if there is none.
 
     Args:
-        stacks: of one patient.
-        series: numbers or UIDs of the series to choose instead, or "all".
+        stacks: the stacks of one patient.
+        series: numbers or UIDs of the series to select instead, or "all".
     """
     views = [view_of(stack) for stack in stacks]
     cines, turned = set(short_axis_cines(views)), turned_in_series(stacks)

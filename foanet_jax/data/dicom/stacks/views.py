@@ -1,4 +1,4 @@
-"""What a stack of images seems to show, and which stacks of a patient are the short-axis cines."""
+"""Recognises what a stack of images shows, and finds the short-axis cines of a patient."""
 
 import dataclasses
 import re
@@ -13,17 +13,17 @@ from foanet_jax.data.dicom.stacks.grid import places_of
 SHORT_AXIS = "short-axis cine"
 FEWEST_SLICES = 5
 FEWEST_FRAMES = 5
-# From base to apex in most people, in LPS+: to the left, to the front and down.
+# The direction from base to apex in most people, in LPS+: to the left, to the front and down.
 _TYPICAL_AXIS = np.array([0.65, -0.62, -0.43]) / np.linalg.norm([0.65, -0.62, -0.43])
 _NEAR_DEGREES = 45.0
 _FAR_DEGREES = 60.0
-_PERPENDICULAR_DEGREES = 30.0  # how far planes may be from right angles
+_PERPENDICULAR_DEGREES = 30.0  # the largest deviation from a right angle
 _LONGEST_BEAT_MS = 2500.0
 _SHORTEST_INVERSION_MS = 50.0
-# Words of ImageType, after the first two.
+# Words of ImageType after the first two.
 _OF_PHASE = {"p", "phase", "velocity", "flow", "pca", "phase contrast m", "phase map", "velocity map"}
 _OF_MAPS = {"t1", "t2", "t2_star", "r2", "r2_star", "ecv"}
-# Of what series are called; only a second witness, and of stills the only one.
+# Patterns for the descriptions of series. They confirm other tags; for still images, there may be no other evidence.
 _MAP = r"\bt[12]\*?[ _-]?map|\becv\b|molli"
 _LOCALIZER = r"locali[sz]er|scout|survey"
 _LATE = r"\blge\b|late.?(gad|enh)|delayed.?enh|psir|viab"
@@ -34,11 +34,11 @@ class View:
     """What a stack seems to show.
 
     Attributes:
-        slices: places of its images.
-        frames: images at most of them.
+        slices: number of places of its images.
+        frames: the most frequent number of images at a place.
         beat: whether the frames can be those of one heartbeat.
-        normal: (3,) of its planes, a unit vector in LPS+.
-        content: such as "late enhancement"; "" of images that can be those of a cine.
+        normal: (3,) normal of its planes, a unit vector in LPS+.
+        content: a text such as "late enhancement"; "" if the images can be those of a cine.
     """
 
     slices: int
@@ -54,12 +54,12 @@ class View:
 
     @property
     def degrees(self) -> float:
-        """The angle between its normal and the long axis of most hearts."""
+        """The angle between the normal and the long axis of most hearts, in degrees."""
         return _degrees(self.normal, _TYPICAL_AXIS)
 
 
 def view_of(stack: Sequence[DicomImage]) -> View:
-    """What a stack shows by its headers; at least one image."""
+    """Finds what a stack shows from its headers. It must have at least one image."""
     places = places_of(stack)
     frames = Counter(len(place) for place in places).most_common(1)[0][0]
     normal = stack[0].normal / np.linalg.norm(stack[0].normal)
@@ -68,11 +68,12 @@ def view_of(stack: Sequence[DicomImage]) -> View:
 
 
 def short_axis_cines(views: Sequence[View]) -> list[int]:
-    """Which views of one patient are short-axis cines.
+    """Returns the indices of the short-axis cines among the views of one patient.
 
-    These are cines of five slices or more whose planes are perpendicular to those of a cine of three slices or fewer,
-    where there is one, and to the long axis of most hearts to within 45°. Where no such cine exists, the heart may lie
-    otherwise: then perpendicular planes of two directions are enough.
+    A short-axis cine has five slices or more, and its normal is within 45° of the long axis of most hearts. If the
+    patient has cines of three slices or fewer, its planes are perpendicular to those of at least one of them. If there
+    is no such cine, the heart may have an unusual position. A cine of five slices or more is then accepted if it is
+    perpendicular to at least half of the cines of three slices or fewer, and these have two directions.
     """
     stacks = [number for number, view in enumerate(views) if view.is_cine and view.slices >= FEWEST_SLICES]
     others = [view.normal for view in views if view.is_cine and view.slices <= 3]
@@ -88,12 +89,12 @@ def short_axis_cines(views: Sequence[View]) -> list[int]:
 
 
 def seems(view: View, *, short_axis: bool, turned: bool) -> tuple[str, str]:
-    """What a view seems to be, and why it is no short-axis cine; "" of one that is.
+    """Returns what a view seems to show, and the reason why it is not a short-axis cine; "" if it is one.
 
     Args:
-        view: of a stack.
+        view: the view of a stack.
         short_axis: whether it is a short-axis cine.
-        turned: whether its series has other stacks that are turned against it, as localizers have.
+        turned: whether its series has other stacks that are turned against it, as in localizers.
     """
     frames, slices = _plural(view.frames, "frame"), _plural(view.slices, "slice")
     if short_axis:
@@ -114,7 +115,7 @@ def seems(view: View, *, short_axis: bool, turned: bool) -> tuple[str, str]:
 
 
 def not_short_axis(view: View) -> str:
-    """Why a stack must not pass for a short axis, as a sentence; "" where nothing says so."""
+    """Returns a sentence that says why a stack cannot be a short-axis stack; "" if there is no reason."""
     if view.content:
         return f"the images seem to be of another kind ({view.content})"
     if view.degrees > _FAR_DEGREES:
@@ -123,7 +124,7 @@ def not_short_axis(view: View) -> str:
 
 
 def turned_in_series(stacks: Sequence[Sequence[DicomImage]]) -> set[int]:
-    """The stacks whose series has another stack at more than 30° to them."""
+    """Returns the indices of the stacks whose series has another stack that is turned by more than 30°."""
     by_series: dict[str, list[int]] = {}
     for number, stack in enumerate(stacks):
         by_series.setdefault(stack[0].series, []).append(number)
@@ -136,7 +137,7 @@ def turned_in_series(stacks: Sequence[Sequence[DicomImage]]) -> set[int]:
 
 
 def by_patient(stacks: Iterable[Sequence[DicomImage]]) -> Mapping[tuple[str, str], list[int]]:
-    """The numbers of each patient's stacks."""
+    """Returns the indices of the stacks of each patient."""
     numbers: dict[tuple[str, str], list[int]] = {}
     for number, stack in enumerate(stacks):
         numbers.setdefault(stack[0].patient_key, []).append(number)
@@ -158,12 +159,12 @@ def _content(image: DicomImage, frames: int) -> str:
 
 
 def _is_of_one_beat(place: Sequence[DicomImage]) -> bool:
-    """Whether the images at a place can be those of one heartbeat, by trigger times and by when they were acquired."""
+    """Whether the images at a place can be those of one heartbeat, by their trigger times and acquisition times."""
     triggers = {image.times["TriggerTime"] for image in place if "TriggerTime" in image.times}
     if triggers and max(triggers) - min(triggers) > _LONGEST_BEAT_MS:
         return False
     moments = {image.technique.acquired[1] for image in place}
-    # The frames of a cine were acquired together; those of a series over beats, one after the other.
+    # The frames of a cine are acquired together. Those of a series over several beats are acquired one after the other.
     return min(moments) < 0 or len(moments) < len(place) or max(moments) - min(moments) <= _LONGEST_BEAT_MS / 1000
 
 
@@ -172,7 +173,7 @@ def _crosses(first: np.ndarray, second: np.ndarray) -> bool:
 
 
 def _degrees(first: np.ndarray, second: np.ndarray) -> float:
-    """The angle between two directions, whichever way they point: 0 to 90."""
+    """Returns the angle between two lines in degrees, from 0 to 90. The signs of the directions do not matter."""
     cosine = abs(float(first @ second)) / float(np.linalg.norm(first) * np.linalg.norm(second))
     return float(np.degrees(np.arccos(min(cosine, 1.0))))
 
