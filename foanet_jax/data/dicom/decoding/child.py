@@ -2,8 +2,8 @@
 
 It is started as a script and imports only NumPy, pydicom and GDCM, so that it starts fast and takes little memory.
 
-A request is a line of JSON, {"bytes": n} and the arguments of decode_frame, and then the n bytes of the codestream. An
-answer is one byte and, if that is OK, the pixels. More requests may follow, whatever the answer was.
+A request is a line of JSON with {"bytes": n} and the arguments of decode_frame, followed by the n bytes of the
+codestream. An answer is one byte, followed by the pixels if this byte is OK. More requests may follow after any answer.
 """
 
 import json
@@ -17,16 +17,16 @@ SECONDS = 60
 
 
 def decode_frame(codestream: bytes, *, plugin: str, syntax: str, dtype: str, bits: int, rows: int, columns: int) -> Any:
-    """(rows, columns) stored values of a compressed frame, in the given dtype.
+    """Decodes a compressed frame to its stored values, (rows, columns) in the given dtype.
 
     Args:
         codestream: the compressed frame.
-        plugin: which of pydicom's decoders to use, "gdcm" or "pydicom".
+        plugin: the decoder of pydicom, "gdcm" or "pydicom".
         syntax: UID of the transfer syntax.
-        dtype: of the result.
-        bits: how many of a pixel's bits count.
-        rows: of the image.
-        columns: of the image.
+        dtype: data type of the result.
+        bits: number of bits of a pixel that are used.
+        rows: number of rows of the image.
+        columns: number of columns of the image.
 
     Raises:
         Exception: of any kind, if the frame is damaged.
@@ -59,12 +59,12 @@ def decode_frame(codestream: bytes, *, plugin: str, syntax: str, dtype: str, bit
 def main() -> None:
     """Answers requests on standard input until it ends."""
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # What the library prints must not get between the answers.
+    os.dup2(2, 1)  # Output of the library must not get between the answers.
     import gdcm
 
     gdcm.Trace.WarningOff()
     gdcm.Trace.ErrorOff()
-    import pydicom.pixels  # noqa: F401 - loads NumPy and all else that decoding takes, before memory is limited
+    import pydicom.pixels  # noqa: F401 - loads NumPy and all other modules for decoding before memory is limited
 
     _limit()
     _answer(answers, READY)
@@ -77,7 +77,7 @@ def main() -> None:
         except MemoryError:
             _answer(answers, NO_MEMORY)
         except Exception:
-            # Of a library that raises anything; its texts may quote the file.
+            # The library may raise any error. Its text is not sent, because it may quote the file.
             _answer(answers, FAILED)
         else:
             _answer(answers, OK + pixels)
@@ -89,7 +89,7 @@ def _answer(answers: BinaryIO, content: bytes) -> None:
 
 
 def _limit() -> None:
-    """Limits memory, and forbids files and core dumps, where the system can do that."""
+    """Limits memory, and forbids files and core dumps, if the system supports it."""
     try:
         import resource
     except ImportError:
@@ -108,7 +108,7 @@ def _limit() -> None:
 
 
 def _limit_seconds() -> None:
-    """Ends this process after SECONDS more of processor time, even if no one waits for it any longer."""
+    """Ends this process after SECONDS more of processor time, even if the parent no longer waits for it."""
     try:
         import resource
     except ImportError:

@@ -1,15 +1,15 @@
-"""What a compressed image says about itself, read before a decoder gets to see it."""
+"""Reads the size of a compressed image from its codestream, before a decoder reads it."""
 
 import struct
 
 _START = b"\xff\xd8"  # SOI of JPEG and JPEG-LS
 _START_2000 = b"\xff\x4f\xff\x51"  # SOC and SIZ of JPEG 2000
-# SOF of JPEG (all but DHT, JPG and DAC, which lie between them), and of JPEG-LS.
+# The SOF markers of JPEG (without DHT, JPG and DAC, whose codes lie between them) and of JPEG-LS.
 _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 
 
 def codestream_shape(codestream: bytes) -> tuple[int, int, int] | None:
-    """Rows, columns and samples a pixel of a JPEG, JPEG-LS or JPEG 2000 codestream; None if it is none of them."""
+    """Returns rows, columns and samples per pixel of a JPEG, JPEG-LS or JPEG 2000 codestream; None for other data."""
     try:
         if codestream.startswith(_START_2000):
             return _shape_2000(codestream)
@@ -32,7 +32,7 @@ def _shape(codestream: bytes) -> tuple[int, int, int] | None:
         lead, marker, length = struct.unpack_from(">BBH", codestream, at)
         if lead != 0xFF:
             return None
-        if marker == 0xFF:  # Any number of these may stand before a marker.
+        if marker == 0xFF:  # Any number of fill bytes may precede a marker.
             at += 1
         elif marker in _FRAMES:
             rows, columns, samples = struct.unpack_from(">HHB", codestream, at + 5)

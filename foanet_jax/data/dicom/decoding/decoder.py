@@ -1,4 +1,4 @@
-"""The parent's side: sends compressed images to the child process and reads the pixels that come back."""
+"""The parent process: sends compressed images to the child process and reads the decoded pixels."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ _START_SECONDS = 120.0  # A slow disk may take this long to load the libraries.
 
 
 def frame_format(image: DicomImage) -> dict[str, Any]:
-    """What decode_frame has to know about an image."""
+    """Returns the arguments of `decode_frame` that describe an image."""
     rows, columns = image.shape
     return {
         "syntax": image.syntax,
@@ -35,10 +35,10 @@ def frame_format(image: DicomImage) -> dict[str, Any]:
 
 
 class Decoder:
-    """One child process for many images, started at the first one and ended on leaving the context.
+    """A child process that decodes many images. It starts with the first image and ends when the context is left.
 
-    A file cannot harm the program by what it makes the decoder do: the child has limits of memory and time, and the
-    parent takes nothing from it but as many bytes as the image has.
+    A malicious file cannot harm the program through the decoder: memory and time of the child are limited, and the
+    parent reads only as many bytes from it as the image has.
     """
 
     def __init__(self, *, seconds: float = child.SECONDS):
@@ -65,11 +65,11 @@ class Decoder:
                     pipe.close()
 
     def decode(self, codestream: bytes, image: DicomImage) -> np.ndarray:
-        """(H, W) stored values, in the image's dtype.
+        """Decodes an image to its stored values, (H, W) in the image's dtype.
 
         Raises:
-            InputError: "size-mismatch" or "corrupt" where the codestream is another image than the header describes,
-                or none; "decoder" where decoding takes too much memory or time, or ends the child.
+            InputError: "size-mismatch" if the codestream does not have the size in the header; "corrupt" if it is not
+                a valid image; "decoder" if decoding takes too much memory or time, or ends the child.
         """
         rows, columns = image.shape
         shape = codestream_shape(codestream)
@@ -96,7 +96,7 @@ class Decoder:
         return np.frombuffer(answer, image.dtype).reshape(rows, columns)
 
     def _ask(self, request: dict[str, Any], codestream: bytes, expected: int) -> bytes:
-        """The pixels, or nothing where the codestream cannot be decoded."""
+        """Returns the bytes of the pixels; b"" if the codestream cannot be decoded."""
         process = self._process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -108,8 +108,8 @@ class Decoder:
         return _read(process.stdout, expected, until) if kind == child.OK else b""
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # One thread: threads of a linear algebra library would only take address space. -P: the folder of the script is
-        # no place to import from.
+        # Linear algebra gets one thread, because more would only take address space. With -P, no module can be imported
+        # from the folder of the script.
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         process = subprocess.Popen(
             [sys.executable, "-P", str(Path(child.__file__))],
@@ -118,7 +118,7 @@ class Decoder:
             stderr=subprocess.DEVNULL,
             bufsize=0,
             env=environment,
-            start_new_session=True,  # Ctrl-C is for the parent, which finishes its study.
+            start_new_session=True,  # Ctrl-C must reach only the parent, which finishes its study.
         )
         self._process = process
         assert process.stdin is not None
