@@ -1,4 +1,4 @@
-"""Cine MR in DICOM files: nothing in a file is believed before it is checked, and nothing names the patient."""
+"""Cine MR in DICOM files. All values are checked before they are used, and no output names the patient."""
 
 from foanet_jax.data.dicom.files import holds_dicom, is_dicom
 from foanet_jax.data.dicom.listing import find_dicom, list_dicom

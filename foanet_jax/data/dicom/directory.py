@@ -1,4 +1,4 @@
-"""DICOMDIR: the list of files that comes with an exported medium."""
+"""Reads a DICOMDIR, the list of the files on an exported medium."""
 
 from pathlib import Path
 
@@ -27,10 +27,10 @@ def is_directory_file(path: Path) -> bool:
 
 
 def listed_images(path: Path) -> dict[Path, str]:
-    """The images that a DICOMDIR names, which may be missing, each with the UID of its series ("" where it says none).
+    """Returns the images that a DICOMDIR lists, each with the UID of its series ("" if it has none).
 
-    Names are relative to the folder of the DICOMDIR. Media have them in capitals; other letters fit, too. A name that
-    leads out of the folder is not followed.
+    The files may be missing. Names are relative to the folder of the DICOMDIR. They are in capitals, but files with
+    small letters match too. Names that lead out of the folder are ignored.
 
     Raises:
         InputError: the file is damaged.
@@ -55,14 +55,17 @@ def _images(folder: Path, records: list[Dataset]) -> dict[Path, str]:
 
 
 def _series_of_records(records: list[Dataset]) -> dict[int, str]:
-    """The UID of the series that each record is of, by the record's number; records point to the next by its offset."""
+    """Returns the UID of the series of each record, by the record's number.
+
+    A record refers to the next one by its offset in the file.
+    """
     numbers = {int(record.seq_item_tell): number for number, record in enumerate(records)}
     series: dict[int, str] = {}
     for record in records:
         if record.get("DirectoryRecordType") != "SERIES":
             continue
         offset = int(record.get("OffsetOfReferencedLowerLevelDirectoryEntity") or 0)
-        # Each record is of one series, so that no circle of offsets goes round twice.
+        # A record that already has a series ends the loop, so that a circle of offsets cannot be endless.
         while offset in numbers and numbers[offset] not in series:
             series[numbers[offset]] = str(record.get("SeriesInstanceUID") or "")
             offset = int(records[numbers[offset]].get("OffsetOfTheNextDirectoryRecord") or 0)
@@ -77,7 +80,7 @@ def _parts(record: Dataset) -> list[str]:
 
 
 def _found(folder: Path, parts: list[str], folders: dict[Path, dict[str, str]]) -> Path:
-    """The path of a listed file, with the names as the disk has them."""
+    """Returns the path of a listed file, with upper and lower case as on the disk."""
     for part in parts:
         if folder not in folders:
             names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []

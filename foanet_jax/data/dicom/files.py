@@ -1,4 +1,4 @@
-"""DICOM files on the disk: which there are, and reading them without trust."""
+"""Finds DICOM files on the disk, and reads them safely even if they are damaged."""
 
 import contextlib
 import io
@@ -24,19 +24,19 @@ from foanet_jax.system.errors import InputError
 
 _QUIET = threading.RLock()
 MOST_FILES = 100_000
-# What a file may hold beside its pixels.
+# The largest size of all data in a file except its pixels.
 MOST_BESIDE_PIXELS = 64 * 2**20
 _MOST_HEADER = 16 * 2**20
 _MOST_BEFORE_CLASS = 4096
 
-# These are bytes of pixels as they are, once inflated.
+# In these syntaxes, the pixels are not encoded. A deflated file only has to be inflated.
 NATIVE_SYNTAXES = (
     uids.ImplicitVRLittleEndian,
     uids.ExplicitVRLittleEndian,
     uids.ExplicitVRBigEndian,
     uids.DeflatedExplicitVRLittleEndian,
 )
-# These are decoded by a library in C++, in a child process.
+# A C++ library decodes these syntaxes in a child process.
 COMPRESSED_SYNTAXES = (
     uids.JPEGBaseline8Bit,
     uids.JPEGLossless,
@@ -46,17 +46,17 @@ COMPRESSED_SYNTAXES = (
     uids.JPEG2000Lossless,
     uids.JPEG2000,
 )
-_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # of floats, of doubles, of integers
+_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # the tags of pixels as floats, doubles and integers
 _STORED_OBJECTS = "1.2.840.10008.5.1.4.1.1."
 _EXPLICIT_VR = {str(vr) for vr in EXPLICIT_VR_LENGTH_16 | EXPLICIT_VR_LENGTH_32}
 
 
 def is_dicom(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is DICOM, whatever its name is.
+    """Whether a file is DICOM. Its name does not matter.
 
-    It starts with "DICM" after a preamble of 128 bytes. Or it lacks the preamble and starts with elements of DICOM, in
-    their order, up to a SOPClassUID (or a MediaStorageSOPClassUID) that is a class of stored objects. No text and no
-    other kind of image can have those by accident.
+    A DICOM file has "DICM" after a preamble of 128 bytes. A file without preamble is accepted if it starts with DICOM
+    elements in their order, and its SOPClassUID (or MediaStorageSOPClassUID) is a class of stored objects. No text and
+    no other kind of image can meet this by accident.
     """
     try:
         if not Path(path).is_file():
@@ -70,7 +70,7 @@ def is_dicom(path: str | os.PathLike[str]) -> bool:
 
 def _is_bare(start: bytes) -> bool:
     """Whether the first bytes of a file are those of a stored object without preamble."""
-    # Group 2 or 8, little or big endian: most other files need no parsing.
+    # The first tag must have group 2 or 8, little or big endian. Most other files are therefore not parsed.
     if start[:2] not in (b"\x02\0", b"\x08\0", b"\0\x08"):
         return False
     try:
@@ -93,7 +93,7 @@ def holds_dicom(folder: str | os.PathLike[str]) -> bool:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """The files in a folder and below, in order, without hidden ones; links to folders are not followed.
+    """Yields the files in a folder and below, in order. Hidden files are left out; links to folders are not followed.
 
     Raises:
         InputError: "too-many-files" after MOST_FILES of them.
@@ -112,9 +112,9 @@ def walk(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Keeps pydicom from warning and logging, which it does with the values of tags.
+    """Turns off the warnings and the log of pydicom, because they contain values of tags.
 
-    The switches are the whole process's: of several threads, one at a time is inside.
+    The switches are global, so that only one thread at a time can be in this context.
     """
     with _QUIET:
         logger = logging.getLogger("pydicom")
@@ -129,7 +129,12 @@ def quiet_pydicom() -> Iterator[None]:
 
 
 def guarded(path: Path, read: Callable[[], Any]) -> Any:
-    """What `read` returns; whatever pydicom raises on a damaged file becomes an InputError without its values."""
+    """Calls `read` and returns its result.
+
+    Raises:
+        InputError: `read` raised an error, such as one of pydicom's on a damaged file. The message has no values of
+            the file.
+    """
     try:
         return read()
     except OSError as error:
@@ -137,17 +142,17 @@ def guarded(path: Path, read: Callable[[], Any]) -> Any:
             "unreadable", f"{path}: cannot be read ({error.strerror or 'damaged'}); check its permissions and the disk"
         ) from None
     except Exception as error:
-        # pydicom has no common base of errors, and their texts may quote the patient's tags.
+        # The errors of pydicom have no common base class, and their texts may quote the patient's tags.
         raise InputError(
             "corrupt", f"{path}: damaged DICOM ({type(error).__name__}); copy or export the file again"
         ) from None
 
 
 def read_meta(path: Path) -> FileMetaDataset:
-    """The file's meta information; nothing else is parsed. Where a file has none, its transfer syntax is guessed.
+    """Reads only the meta information of a file. If there is none, the transfer syntax is guessed.
 
     Raises:
-        InputError: there is no such file, or it is no DICOM or damaged.
+        InputError: the file is missing, not DICOM, or damaged.
     """
     if not is_dicom(path):
         if not path.exists():
@@ -164,9 +169,9 @@ def read_meta(path: Path) -> FileMetaDataset:
 
 
 def _read_start(file: BinaryIO) -> FileMetaDataset:
-    """The meta information at the start of a file, which is left where the data set starts.
+    """Reads the meta information at the start of a file. The file is then positioned at the start of the data set.
 
-    A file that has neither preamble nor TransferSyntaxUID is uncompressed: its first element shows how it is encoded.
+    A file that has neither preamble nor TransferSyntaxUID is uncompressed. Its first element shows its encoding.
     """
     has_preamble = file.read(132)[128:] == b"DICM"
     file.seek(132 if has_preamble else 0)
@@ -207,10 +212,10 @@ def _parse(
 
 
 def readable_syntax(meta: FileMetaDataset, path: Path) -> uids.UID:
-    """The file's transfer syntax, once it is one that can be read.
+    """Returns the transfer syntax of a file if it can be read.
 
     Raises:
-        InputError: there is none, or there is no decoder for it.
+        InputError: the file has no transfer syntax, or there is no decoder for it.
     """
     syntax = guarded(path, lambda: uids.UID(str(meta.get("TransferSyntaxUID") or "")))
     if not syntax:
@@ -225,12 +230,12 @@ def readable_syntax(meta: FileMetaDataset, path: Path) -> uids.UID:
 
 
 def syntax_name(syntax: str) -> str:
-    """What the standard calls a transfer syntax."""
+    """Returns the name of a transfer syntax in the standard."""
     return uids.UID(syntax).name if syntax in uids.UID_dictionary else "not in the standard"
 
 
 def read_header(path: Path, syntax: uids.UID, tags: Sequence[BaseTag]) -> Dataset:
-    """Those of the tags that stand before the pixels. Of a deflated file no more than 16 MiB are inflated.
+    """Reads those of the tags that are before the pixels. A deflated file is inflated to at most 16 MiB.
 
     Raises:
         InputError: "corrupt" or "unreadable".
@@ -252,16 +257,16 @@ def read_header(path: Path, syntax: uids.UID, tags: Sequence[BaseTag]) -> Datase
 def read_dataset(
     path: Path, *, tags: Sequence[BaseTag] | None = None, most_bytes: int = DEFAULT_BUDGET_BYTES + MOST_BESIDE_PIXELS
 ) -> Dataset:
-    """The whole file, pixels and all, once its transfer syntax is one that can be read.
+    """Reads the whole file with its pixels.
 
     Args:
         path: the file.
-        tags: which elements to keep; by default, all.
-        most_bytes: what a deflated file may take when it is inflated.
+        tags: the elements to keep; by default, all.
+        most_bytes: the largest size of a deflated file after inflation.
 
     Raises:
-        InputError: as read_meta and readable_syntax, "corrupt" or "unreadable", or "too-large" if a deflated file holds
-            more than most_bytes.
+        InputError: the errors of `read_meta` and `readable_syntax`; "corrupt" or "unreadable"; or "too-large" if a
+            deflated file inflates to more than `most_bytes`.
     """
     syntax = readable_syntax(read_meta(path), path)
 
@@ -272,7 +277,7 @@ def read_dataset(
             if syntax == uids.DeflatedExplicitVRLittleEndian:
                 inflater = zlib.decompressobj(-zlib.MAX_WBITS)
                 source = io.BytesIO(inflater.decompress(file.read(), most_bytes))
-                # Before the memory is taken: what is left would make it more.
+                # Only one more byte is inflated to detect a larger file, so that it takes no more memory.
                 if inflater.unconsumed_tail or (not inflater.eof and inflater.decompress(b"", 1)):
                     return None
             dataset = _parse(source, syntax, tags=tags)

@@ -1,4 +1,4 @@
-"""The frames of a multi-frame MR object, each with the tags that a single-frame image of it would have."""
+"""Splits a multi-frame MR object into frames, each with the tags of a single-frame image."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ MULTI_FRAME = (uids.EnhancedMRImageStorage, uids.LegacyConvertedEnhancedMRImageS
 
 # The functional groups that are read.
 _GROUPS = (
-    # Of legacy converted objects: tags of the single images that have no place in the groups below.
+    # Legacy converted objects store tags here that the groups below do not have.
     "UnassignedSharedConvertedAttributesSequence",
     "UnassignedPerFrameConvertedAttributesSequence",
     "PixelMeasuresSequence",
@@ -34,7 +34,7 @@ FRAME_TAGS: list[BaseTag] = [
         "ComplexImageComponent",
     )
 ]
-# The elements in the functional groups that are read: to convert the others would take most of the time.
+# The elements that are read from the functional groups. Converting all others would take most of the time.
 _ELEMENTS = {
     Tag(name)
     for name in (
@@ -56,7 +56,7 @@ _ELEMENTS = {
     )
 }
 _TRIGGER_DELAYS = ("NominalCardiacTriggerDelayTime", "ActualCardiacTriggerDelayTime")
-# Dimensions that order frames in time, also where the frames lack the values themselves.
+# Dimensions that order frames in time. Their indices are used if the frames do not have the values themselves.
 _TIME_DIMENSIONS = [
     Tag(name)
     for name in (
@@ -70,12 +70,13 @@ _TIME_DIMENSIONS = [
 
 
 def single_frames(tags: Dataset, common: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
-    """The values of each frame, by name, as the header of a single-frame image has them.
+    """Yields the values of each frame, by name, as in the header of a single-frame image.
 
     Position, orientation, spacing and rescaling are those of the frame's functional groups, or else of the groups that
     all frames share. TriggerTime is the delay after the R wave, or else the time of the temporal position.
     TemporalPositionIdentifier is TemporalPositionIndex, or else the index of a dimension of time. InstanceNumber
-    counts the frames. ImageType is the frame's type and, if it is not a magnitude, what it is of the complex image.
+    counts the frames. ImageType is the frame's type. If the frame is not a magnitude image, its complex component, such
+    as PHASE, is added.
 
     Args:
         tags: of a multi-frame MR object, with FRAME_TAGS.
@@ -101,7 +102,7 @@ def single_frames(tags: Dataset, common: Mapping[str, Any], where: str) -> Itera
             **{name: value for name, value in values.items() if name in common},
             "TriggerTime": _trigger_ms(values),
             "TemporalPositionIdentifier": _temporal_position(values, dimensions),
-            # Of several objects, the frames of one come before those of the next.
+            # If there are several objects, the frames of one come before those of the next.
             "InstanceNumber": count * int(common.get("InstanceNumber") or 0) + number,
             "AcquisitionTime": None,
             "ImageType": _kind(values, common.get("ImageType")),
@@ -113,7 +114,7 @@ def _first(sequence: Any) -> Dataset:
 
 
 def _values(groups: Dataset) -> dict[str, Any]:
-    """What the elements in the functional groups hold, by name; elements without a value are left out."""
+    """Returns the values of the elements in the functional groups, by name. Elements without a value are left out."""
     items = [_first(groups.get(name)) for name in _GROUPS]
     elements = [item[tag] for item in items for tag in _ELEMENTS.intersection(item.keys())]
     return {element.keyword: element.value for element in elements if not element.is_empty}

@@ -1,4 +1,4 @@
-"""The header of one image: every tag that counts, checked."""
+"""Reads the header of an image and checks all tags that are used."""
 
 import dataclasses
 import math
@@ -48,48 +48,48 @@ _NAMES = (
     "InstanceNumber",
     *TECHNIQUE_TAGS,
 )
-# As numbers, which pydicom finds several times faster than names.
+# Tags are given as numbers, because pydicom finds them several times faster than names.
 _TAGS: list[BaseTag] = [*(Tag(name) for name in _NAMES), *FRAME_TAGS]
-# What orders frames in time, best first.
+# The tags that order frames in time, the best one first.
 TIMES = ("TriggerTime", "TemporalPositionIdentifier", "InstanceNumber", "AcquisitionTime")
 _FURTHEST_MM = 1e5
-# How much larger than its file an image may be: two bytes of an RLE run stand for 128 at most, a compressed image of
-# one colour takes a few hundred bytes, and deflate packs 1032 bytes into one.
+# The largest ratio of an image's size to the size of its file. Two bytes of an RLE run encode at most 128 bytes, a
+# compressed image of one colour takes a few hundred bytes, and deflate packs at most 1032 bytes into one.
 _MOST_RATIO = {uids.RLELossless: 64, uids.DeflatedExplicitVRLittleEndian: 1032}
 _MOST_RATIO |= {syntax: 4096 for syntax in COMPRESSED_SYNTAXES}
 
 
 @dataclasses.dataclass(frozen=True)
 class DicomImage:
-    """One image, as its header has it: that of a single-frame file, or one frame of a multi-frame file.
+    """The header of one image: of a single-frame file, or of one frame of a multi-frame file.
 
-    A multi-frame file gives as many of these as it has frames, and they are used like as many files. `path` and `frame`
-    together tell images apart. Patient, study and series stay in memory.
+    Each frame of a multi-frame file is an image of its own, as if it were a file of its own. `path` and `frame`
+    together identify an image. Patient, study and series are kept in memory only.
 
     Attributes:
         path: the file.
-        frame: number of the frame in a multi-frame file, from 1, as ReferencedFrameNumber has it; None in a
+        frame: number of the frame in a multi-frame file, from 1, as in ReferencedFrameNumber; None for a
             single-frame file.
-        frames_in_file: how many there are; 1 in a single-frame file.
+        frames_in_file: number of frames in the file; 1 for a single-frame file.
         syntax: UID of the transfer syntax.
         instance: UID of the object, the same for all frames of a file.
-        patient: the patient's id, "" where the image is anonymous.
+        patient: the patient's id, "" if the image is anonymous.
         study: UID of the examination.
         series: UID of the series.
-        series_number: where there is one.
-        frame_of_reference: UID, "" where there is none.
+        series_number: number of the series; None if there is none.
+        frame_of_reference: UID, "" if there is none.
         kind: the words of ImageType.
         shape: rows and columns.
-        dtype: of a stored pixel, in the file's byte order.
-        bits: how many of a pixel's bits count.
-        slope: what stored values are multiplied by.
-        intercept: what is added to them then.
+        dtype: data type of a stored pixel, in the file's byte order.
+        bits: number of bits of a pixel that are used.
+        slope: the factor of the stored values.
+        intercept: the number that is added after the multiplication.
         spacing_mm: (row, column).
-        thickness_mm: of the slice, None where the header has none that can be.
+        thickness_mm: thickness of the slice; None if the header has no plausible one.
         orientation: (6,) direction cosines along a row, then down a column, in LPS+.
-        position: (3,) the first pixel's centre in LPS+, in mm.
-        times: those of TIMES that the header has.
-        technique: how it was acquired.
+        position: (3,) centre of the first pixel in LPS+, in mm.
+        times: the values of those TIMES that the header has.
+        technique: the acquisition technique.
     """
 
     path: Path
@@ -117,36 +117,39 @@ class DicomImage:
 
     @property
     def normal(self) -> np.ndarray:
-        """(3,) row direction × column direction, the way that slices follow each other."""
+        """The row direction × the column direction, (3,). Slices are ordered along it."""
         return np.cross(self.orientation[:3], self.orientation[3:])
 
     @property
     def identity(self) -> tuple[str, int | None]:
-        """Equal for copies of one image only."""
+        """A key that is equal only for copies of one image."""
         return (self.instance, self.frame)
 
     @property
     def name(self) -> str:
-        """The file and, in a multi-frame file, the frame, as messages begin."""
+        """The start of messages: the file and, in a multi-frame file, the frame."""
         return str(self.path) if self.frame is None else f"{self.path}: frame {self.frame}"
 
     @property
     def patient_key(self) -> tuple[str, str]:
-        """Equal for images of one patient; anonymous images belong together only within an examination."""
+        """A key that is equal for images of one patient. For anonymous images, it is equal within an examination."""
         return (self.patient, "") if self.patient else ("", self.study)
 
 
 def read_headers(
     paths: Sequence[Path], *, unusable: dict[Path, InputError] | None = None
 ) -> tuple[list[DicomImage], dict[Path, str]]:
-    """The images of the files and, of the others, why they are none.
+    """Reads the headers of files.
 
     Args:
         paths: the files.
-        unusable: where given, the errors of files that cannot be used are added here instead of raised.
+        unusable: if given, the errors of files that cannot be used are added to it instead of being raised.
+
+    Returns:
+        The images; and for each file that has no MR image, the reason.
 
     Raises:
-        InputError: of the one file that cannot be used, or "incomplete" with every such file named.
+        InputError: the error of the only file that cannot be used, or "incomplete", which lists all such files.
     """
     images: list[DicomImage] = []
     notes: dict[Path, str] = {}
@@ -170,7 +173,7 @@ def read_headers(
 
 
 def frames_by_file(images: Sequence[DicomImage]) -> dict[Path, frozenset[int]]:
-    """The numbers of the frames that the images are in each multi-frame file."""
+    """Returns the frame numbers of the images, by multi-frame file."""
     numbers: dict[Path, set[int]] = {}
     for image in images:
         if image.frame is not None:
@@ -179,7 +182,7 @@ def frames_by_file(images: Sequence[DicomImage]) -> dict[Path, frozenset[int]]:
 
 
 def together(problems: Mapping[Path, InputError], count: int) -> InputError:
-    """One error of the problems with some of `count` DICOM files: the one there is, or all of them listed."""
+    """Joins the errors of some of `count` DICOM files into one. A single error is returned as it is."""
     if len(problems) == 1:
         return next(iter(problems.values()))
     listed = "\n".join(f"- {line}" for line in counted({path: str(error) for path, error in problems.items()}))
@@ -187,7 +190,7 @@ def together(problems: Mapping[Path, InputError], count: int) -> InputError:
 
 
 def counted(messages: Mapping[Path, str]) -> list[str]:
-    """A line for each message that files have, such as "a.dcm and 2 more: no Rows"."""
+    """Returns a line for each different message, such as "a.dcm and 2 more: no Rows"."""
     files: dict[str, list[Path]] = {}
     for path, message in messages.items():
         files.setdefault(message.removeprefix(f"{path}: "), []).append(path)
@@ -200,17 +203,17 @@ def _guarded_header(path: Path) -> list[DicomImage] | str:
     except InputError:
         raise
     except Exception as error:
-        # Values are parsed when they are asked for, so that reading a tag can fail like reading the file.
+        # pydicom parses a value when it is accessed, so that each access can fail on a damaged file.
         raise InputError(
             "corrupt", f"{path}: damaged DICOM header ({type(error).__name__}); copy or export the file again"
         ) from None
 
 
 def _headers(path: Path) -> list[DicomImage] | str:
-    """The header of each image in a file, or why the file holds no MR image."""
+    """Returns the header of each image in a file, or the reason why the file has no MR image."""
     meta = read_meta(path)
     stored = str(meta.get("MediaStorageSOPClassUID") or "")
-    # Told from the meta information where that is possible: reports and films may come in any transfer syntax.
+    # The meta information is checked before the transfer syntax, because reports and films may have any syntax.
     if stored and stored not in _IMAGES:
         return f"{path}: {_class_name(stored)}, no MR image"
     syntax = readable_syntax(meta, path)
@@ -239,7 +242,7 @@ def _header(tags: Mapping[str, Any], path: Path, syntax: uids.UID, frame: int | 
     if rows < 1 or columns < 1:
         raise InputError("dimensions", f"{where}: {rows} rows × {columns} columns; export the file again")
     dtype, bits = _pixel_format(tags, where)
-    # Of the file, before the memory is taken.
+    # The size of the file is checked before memory is allocated.
     size, many = path.stat().st_size, "" if frame is None else f"{count} frames of "
     if 4 * count * rows * columns > DEFAULT_BUDGET_BYTES:
         raise InputError("too-large", f"{path}: {many}{rows} rows × {columns} columns; over the budget: crop the image")
@@ -316,7 +319,7 @@ def _class_name(value: str) -> str:
 
 
 def _number(tags: Mapping[str, Any], tag: str, absent: float | None = None) -> float | None:
-    """A finite number; `absent` where the tag is missing or empty, None where it is something else."""
+    """Returns a finite number; `absent` if the tag is missing or empty, None if it is something else."""
     value = tags.get(tag)
     if value is None or value == "":
         return absent
@@ -341,7 +344,7 @@ def _numbers(tags: Mapping[str, Any], tag: str, count: int, where: str) -> np.nd
 
 
 def _pixel_format(tags: Mapping[str, Any], where: str) -> tuple[np.dtype, int]:
-    """The little-endian type of a stored pixel and how many of its bits count."""
+    """Returns the little-endian data type of a stored pixel, and the number of its bits that are used."""
     samples = int(_number(tags, "SamplesPerPixel", 1.0) or 0)
     photometric = str(tags.get("PhotometricInterpretation") or "")
     if samples != 1 or photometric != "MONOCHROME2":

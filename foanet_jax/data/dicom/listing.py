@@ -1,4 +1,4 @@
-"""Which studies there are in DICOM files, what they are called, and which cannot be read."""
+"""Lists the studies in DICOM files with their ids, and those that cannot be read."""
 
 import dataclasses
 import functools
@@ -32,12 +32,12 @@ class Listing:
     """The studies in DICOM files.
 
     Attributes:
-        refs: the studies; loading one that cannot be read raises InputError.
-        failing: of those that cannot be read, by case, what is wrong with which file.
-        left_out: the series that are not segmented, by the first case of their patient; "" where there is none.
-        series: what each series seems to be, by number.
+        refs: the studies. Loading a study that cannot be read raises InputError.
+        failing: the errors of the files, by file, of each case that cannot be read.
+        left_out: the series that are not segmented, by the first case of their patient; "" if the patient has no case.
+        series: what each series seems to show, by number.
         matched: the words of --series that name a series.
-        files: all DICOM files that were looked at.
+        files: all DICOM files that were examined.
     """
 
     refs: list[StudyRef] = dataclasses.field(default_factory=list)
@@ -49,10 +49,10 @@ class Listing:
 
 
 def list_dicom(path: str | os.PathLike[str], *, classes: tuple[str, ...] = LV_CLASSES) -> list[StudyRef]:
-    """All studies of find_dicom, none left out, once one of them can be read.
+    """Returns the studies of all series that `find_dicom` finds.
 
     Raises:
-        InputError: as find_dicom; or, where no study can be read, everything that is wrong with them.
+        InputError: the errors of `find_dicom`; or, if no study can be read, one error that lists all of theirs.
     """
     found = find_dicom(path, classes=classes, wanted=Wanted((ALL,)))
     if len(found.failing) == len(found.refs):
@@ -64,28 +64,28 @@ def list_dicom(path: str | os.PathLike[str], *, classes: tuple[str, ...] = LV_CL
 def find_dicom(
     path: str | os.PathLike[str], *, classes: tuple[str, ...] = LV_CLASSES, wanted: Wanted = DEFAULT
 ) -> Listing:
-    """The unlabelled studies in a DICOM file, in a folder and below it, or in a DICOMDIR: the short-axis cines.
+    """Finds the short-axis cines in a DICOM file, in a folder and below it, or in a DICOMDIR, as unlabelled studies.
 
-    The images of a series that share size, pixel spacing, orientation and image type are a stack, a cine where
-    there are several at each position. Series of one slice each, of the same examination and frame of reference,
-    are joined to one stack where sizes, spacing, orientation and numbers of frames agree and the slices are evenly
-    spaced; where they are not, the reason is logged and each is a study. Of a patient with short-axis cines, all other
-    stacks are left out; see `views`. Files that are no DICOM are passed over, and so are objects that are no
-    MR images, which is logged. Cases are called by the folders of their files: no tag that could name a
-    patient gets into ids, messages or logs.
+    The images of a series with the same size, pixel spacing, orientation and image type make a stack. It is a cine if
+    there are several images at each position. Series of one slice each, of the same examination and frame of reference,
+    are joined to one stack if sizes, spacing, orientation and numbers of frames agree and the slices are evenly spaced.
+    If they are not, the reason is logged, and each series is a study. If a patient has short-axis cines, all other
+    stacks are left out; see `views`. Files that are not DICOM are ignored. Objects that are not MR images are ignored
+    with a message in the log. Cases are named after the folders of their files. No tag that could name a patient is
+    used in ids, messages or logs.
 
-    What cannot be read fails alone, as a study whose loading raises. A file whose header cannot be used belongs to
-    the stack of its series. Where not even the series can be read, it may belong to any stack of its folder that it
-    could be missing from: to one that is not complete, or that has no more frames than there are such files. With
-    `wanted.incomplete`, only the file fails, and stacks are read without it.
+    A study that cannot be read does not affect the others: only loading it raises an error. A file whose header cannot
+    be used belongs to the stack of its series. If its series is unknown too, the file may be missing from a stack of
+    its folder. This stops the reading of each stack that is not complete, or that has at most as many frames as there
+    are such files. With `wanted.incomplete`, only the file fails, and stacks are read without it.
 
     Args:
         path: the file, the folder or the DICOMDIR.
-        classes: of the labels that will be predicted.
-        wanted: which series, and how they are read.
+        classes: the classes that will be predicted.
+        wanted: which series are read, and how.
 
     Raises:
-        InputError: nothing is there, or nothing of this kind.
+        InputError: the path does not exist, or it has no MR images in DICOM.
     """
     path = Path(path)
     if not path.exists():
@@ -144,7 +144,10 @@ def find_dicom(
 def _selected(
     stacks: Sequence[list[DicomImage]], series: Collection[str], found: Listing
 ) -> tuple[list[list[DicomImage]], dict[tuple[str, str], list[LeftOut]]]:
-    """The stacks to segment, in their order, and what is left out of each patient; what they seem to be is logged."""
+    """Returns the stacks to segment, in their order, and the series of each patient that are left out.
+
+    What the stacks seem to show is added to `found`.
+    """
     chosen: set[int] = set()
     left_out = {}
     for key, numbers in by_patient(stacks).items():
@@ -167,7 +170,10 @@ def _selected(
 
 
 def _candidates(path: Path) -> tuple[list[Path], dict[Path, str]]:
-    """The DICOM files in a folder, those that a DICOMDIR names, or the file itself; and the series of listed files."""
+    """Returns the DICOM files in a folder, the files that a DICOMDIR lists, or the file itself.
+
+    The second result is the series of each file that a DICOMDIR lists.
+    """
     files = [file for file in walk(path) if is_dicom(file)] if path.is_dir() else [path]
     listed: dict[Path, str] = {}
     images = []
@@ -180,14 +186,14 @@ def _candidates(path: Path) -> tuple[list[Path], dict[Path, str]]:
         except InputError as error:
             if not path.is_dir():
                 raise
-            LOGGER.warning("passed over %s", error)  # Its files are in the folder all the same.
+            LOGGER.warning("passed over %s", error)  # The files that it lists are found in the folder anyway.
     if not path.is_dir() and listed:
         images = [file for file in listed if is_dicom(file)]
     return images, listed
 
 
 def _missing(listed: Mapping[Path, str], present: set[str]) -> dict[Path, InputError]:
-    """What is wrong with files that a DICOMDIR names and that are not there, of series of which others are there."""
+    """Returns the errors of missing files that a DICOMDIR lists, except those of series that are completely absent."""
     lost = [file for file in listed if not file.exists()]
     elsewhere = [file for file in lost if listed[file] and listed[file] not in present]
     if elsewhere:
@@ -203,7 +209,7 @@ def _refuse(problems: Problems) -> Study:
 
 
 def _mixed_folders(images: Iterable[DicomImage]) -> dict[Path, Problems]:
-    """What is wrong with each folder that has files of several patients."""
+    """Returns the error of each folder that has files of several patients."""
     first_of: dict[Path, DicomImage] = {}
     mixed: dict[Path, Problems] = {}
     for image in images:
@@ -218,7 +224,7 @@ def _mixed_folders(images: Iterable[DicomImage]) -> dict[Path, Problems]:
 def _refused_stacks(
     stacks: Sequence[Sequence[DicomImage]], unusable: Problems, series: Mapping[Path, str]
 ) -> dict[int, Problems]:
-    """By place in `stacks`, the files without which a stack must not be read."""
+    """Returns the unusable files of each stack that must not be read without them, by the stack's index in `stacks`."""
     refused: dict[int, Problems] = {}
     for number, stack in enumerate(stacks):
         own, folders = {image.series for image in stack}, {image.path.parent for image in stack}
@@ -232,9 +238,9 @@ def _refused_stacks(
 
 
 def _frames_of_whole(stack: Sequence[DicomImage]) -> int:
-    """The frames of a stack in which each slice has as many; 0 of one that is not even.
+    """Returns the number of frames of a stack without gaps; 0 if slices or frames are missing.
 
-    A file that is missing from such a stack can only be one of a whole slice that is missing at an end.
+    If a file is missing from a stack without gaps, a whole slice must be missing at one end.
     """
     try:
         return len(assemble(stack).grid)
@@ -243,7 +249,7 @@ def _frames_of_whole(stack: Sequence[DicomImage]) -> int:
 
 
 def _series_of(path: Path) -> str:
-    """UID of the series of a file that cannot be used otherwise; "" where that cannot be told either."""
+    """Returns the UID of the series of a file that cannot be used; "" if the UID cannot be read either."""
     try:
         with quiet_pydicom():
             meta = read_meta(path)
@@ -255,7 +261,7 @@ def _series_of(path: Path) -> str:
 
 
 def _alone(unusable: Problems, explained: set[Path], series: Mapping[Path, str]) -> list[Problems]:
-    """The files that no stack is refused for, those of a series or else of a folder together."""
+    """Returns the unusable files that stop no stack, grouped by series, or by folder if the series is unknown."""
     together_: dict[object, dict[Path, InputError]] = {}
     for file, error in unusable.items():
         if file not in explained:
@@ -264,13 +270,13 @@ def _alone(unusable: Problems, explained: set[Path], series: Mapping[Path, str])
 
 
 def _folder_of(files: Iterable[Path], root: Path) -> tuple[str, ...]:
-    """The folders from the root to the innermost one with all these files."""
+    """Returns the folders from the root to the innermost folder that contains all these files."""
     common = Path(os.path.commonpath([file.resolve().parent for file in files]))
     return common.relative_to(root).parts if common.is_relative_to(root) else ()
 
 
 def _patients(images: Sequence[DicomImage], root: Path | None) -> dict[tuple[str, str], str]:
-    """What each patient is called: by the innermost folder with all the files."""
+    """Returns the id of each patient, made from the innermost folder that contains all the patient's files."""
     taken: set[str] = set()
     names = {}
     for key in dict.fromkeys(image.patient_key for image in images):
@@ -281,9 +287,10 @@ def _patients(images: Sequence[DicomImage], root: Path | None) -> dict[tuple[str
 
 
 class _Names:
-    """Ids of the studies below a root, made from the folders of their own files, so that others do not change them.
+    """Makes the ids of the studies below a root.
 
-    Only where several stacks have their files in one folder does the number of the series tell them apart.
+    An id is made from the folders of the study's own files, so that other studies do not change it. The number of the
+    series is added only if several stacks have their files in one folder.
     """
 
     def __init__(self, root: Path | None, stacks: Sequence[Sequence[DicomImage]]) -> None:
@@ -298,7 +305,7 @@ class _Names:
         return safe_case(stem, self._taken)
 
     def of_failure(self, files: Sequence[Path], images: Iterable[DicomImage]) -> str:
-        """Of files that cannot be read: their folder, and the first one's name where others there can be."""
+        """Returns the id for files that cannot be read: their folder, and the first name if it has readable images."""
         stem = self._stem(files)
         if files[0].parent in {image.path.parent for image in images}:
             stem = f"{stem}_{files[0].stem}"

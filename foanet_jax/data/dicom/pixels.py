@@ -1,4 +1,4 @@
-"""The stored pixels of images."""
+"""Reads the stored pixels of images."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -19,12 +19,12 @@ _PIXEL_TAGS = [Tag(name) for name in ("PixelData", "ExtendedOffsetTable", "Exten
 
 
 def read_pixels(images: Sequence[DicomImage]) -> Iterator[np.ndarray]:
-    """(H, W) float64 of the stored values of each image, not rescaled.
+    """Yields the stored values of each image, (H, W) float64, not rescaled.
 
-    Frames of one file that follow each other are read together. All compressed images are decoded by one child process.
+    Consecutive frames of one file are read together. One child process decodes all compressed images.
 
     Raises:
-        InputError: a file is damaged, or its pixels are more or fewer than its header declares.
+        InputError: a file is damaged, or it has more or fewer pixels than its header declares.
     """
     with Decoder() as decoder:
         for path, of_file in itertools.groupby(images, key=lambda image: image.path):
@@ -51,13 +51,13 @@ def _of_file(path: Path, images: Sequence[DicomImage], decoder: Decoder) -> Iter
         else:
             stored = _decode(_codestream(dataset, image, number), image, decoder)
         stored = stored.astype(image.dtype.newbyteorder("="))
-        # Bits above the stored ones may hold an overlay; shifting back repeats the sign.
+        # Unused high bits may hold an overlay. Shifting left removes them; shifting back restores the sign.
         spare = 8 * image.dtype.itemsize - image.bits
         yield ((stored << spare) >> spare).astype(np.float64)
 
 
 def _native_frames(dataset: Dataset, first: DicomImage, expected: int) -> np.ndarray:
-    """(frames, H, W) of uncompressed pixels."""
+    """Returns the uncompressed pixels of a file, (frames, H, W)."""
     path, (rows, columns), count = first.path, first.shape, first.frames_in_file
     element = guarded(path, lambda: dataset.get(_PIXEL_TAGS[0]))
     if element is not None and element.is_undefined_length:
@@ -68,7 +68,7 @@ def _native_frames(dataset: Dataset, first: DicomImage, expected: int) -> np.nda
         )
     data = b"" if element is None or not isinstance(element.value, bytes) else element.value
     found = len(data)
-    # One byte may pad an odd number of them.
+    # An odd number of bytes may be padded by one byte.
     if found < expected or found > expected + 1:
         many = "" if first.frame is None else f"{count} frames of "
         raise InputError(
@@ -80,7 +80,7 @@ def _native_frames(dataset: Dataset, first: DicomImage, expected: int) -> np.nda
 
 
 def _codestream(dataset: Dataset, image: DicomImage, number: int) -> bytes:
-    """The compressed frame of this number, from 0."""
+    """Returns the compressed data of the frame with this number, from 0."""
 
     def read() -> bytes:
         offsets = dataset.get("ExtendedOffsetTable"), dataset.get("ExtendedOffsetTableLengths")

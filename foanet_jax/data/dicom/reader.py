@@ -1,4 +1,4 @@
-"""One study from its DICOM files."""
+"""Reads a study from its DICOM files."""
 
 import dataclasses
 import itertools
@@ -22,14 +22,14 @@ from foanet_jax.system.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class DicomSource:
-    """The header of a study that was read from DICOM: where its images came from.
+    """The header of a study that was read from DICOM: the sources of its images.
 
     Attributes:
-        files: of frame t and slice z at files[t][z].
-        frame_numbers: in the same places, the number of the frame in a multi-frame file, from 1, and None of a
-            single-frame file; None altogether if all files are single-frame.
-        made: slices, from 0, that no file has: their voxels are means of the neighbours', and their files are those of
-            the slice before.
+        files: files[t][z] is the file of frame t and slice z.
+        frame_numbers: in the same order, the number of the frame in a multi-frame file, from 1, or None for a
+            single-frame file; None if all files are single-frame.
+        made: the slices, from 0, that were interpolated because they are missing. `files` has the files of the slice
+            before in their place.
     """
 
     files: tuple[tuple[Path, ...], ...]
@@ -48,26 +48,26 @@ def read_dicom_series(
     wanted: Wanted = DEFAULT,
     lacking: int = 0,
 ) -> Study:
-    """The study that the images of one stack make, in whatever order their files come.
+    """Reads the images of one stack as a study. The files may be in any order.
 
     See `assemble` for the order of slices and frames.
 
     Args:
-        files: MR images of one patient, as find_dicom groups them.
+        files: MR images of one patient, as `find_dicom` groups them.
         patient: id of the patient; by default, the case.
         case: id of the study; by default, made from the name of the first file's folder.
-        classes: of the labels that will be predicted.
-        budget_bytes: the most that the voxels may take as float32.
-        frames_of: of a multi-frame file, the numbers of the frames that belong to the stack; by default, all.
+        classes: the classes that will be predicted.
+        budget_bytes: the largest memory that the voxels may take as float32.
+        frames_of: for multi-frame files, the numbers of the frames that belong to the stack; by default, all frames.
         wanted: which acquisition of repeated slices is kept, and whether slices or frames may be missing.
-        lacking: how many files may belong to the stack but cannot be read.
+        lacking: the number of files that cannot be read and may belong to the stack.
 
     Returns:
-        Voxels (T, Z, H, W) float32 with the rescaling applied. The slice distance is the one between positions, along
-        the normal; of a single slice, its thickness. The header is a DicomSource.
+        Voxels (T, Z, H, W) float32 with the rescaling applied. The slice distance is that of the positions along the
+        normal; for a single slice, it is its thickness. The header is a DicomSource.
 
     Raises:
-        InputError: a file is no usable MR image, or the images do not make one evenly spaced stack.
+        InputError: a file is not a usable MR image, or the images do not make one evenly spaced stack.
     """
     paths = list(dict.fromkeys(Path(file) for file in files))
     if not paths:
@@ -91,15 +91,15 @@ def read_dicom_series(
             f"float32, over the budget of {budget_bytes / 2**30:.2f} GiB; split the folder or raise the budget",
         )
     odd = not_short_axis(view_of(images))
-    # File by file, so that each is read once.
+    # The images are sorted by file, so that each file is read once.
     places = sorted(np.ndindex(frames, slices), key=lambda place: _in_file(grid[place[0]][place[1]]))
     images = [grid[t][z] for t, z in places]
     pixels = read_pixels(images)
-    # The first image before the memory is taken: a compressed one may declare any size.
+    # The first image is read before memory is allocated, because a compressed image may declare any size.
     pixels = itertools.chain([next(pixels)], pixels)
     voxels = np.empty((frames, slices, height, width), np.float32)
     for place, image, stored in zip(places, images, pixels, strict=True):
-        # Values beyond float32 become infinite, and validate_study refuses those.
+        # Values outside the range of float32 become infinite; validate_study refuses them.
         with np.errstate(over="ignore", invalid="ignore"):
             voxels[place] = stored * image.slope + image.intercept
     for z in stack.missing:
@@ -129,7 +129,7 @@ def _in_file(image: DicomImage) -> tuple[Path, int]:
 
 
 def _interpolate(voxels: np.ndarray, z: int, acquired: Sequence[int]) -> None:
-    """Fills slice z of (T, Z, H, W) voxels linearly between the nearest slices on both sides that were acquired."""
+    """Fills slice z of (T, Z, H, W) voxels linearly between the nearest acquired slices on both sides."""
     below, above = max(n for n in acquired if n < z), min(n for n in acquired if n > z)
     share = np.float32((z - below) / (above - below))
     voxels[:, z] = (1 - share) * voxels[:, below] + share * voxels[:, above]

@@ -17,17 +17,18 @@ FrameOf = dict[str, tuple[str, str, int]]
 
 
 def source_images(files: Sequence[Path], numbers: Sequence[int | None] | None) -> tuple[list[Dataset], FrameOf]:
-    """The images that a segmentation refers to, each as highdicom takes it: as the data set of a single-frame file.
+    """Returns the images that a segmentation refers to, as data sets of single-frame files, which highdicom requires.
 
-    A frame of a multi-frame object gets a UID of its own, because highdicom tells images apart by their UIDs, and the
-    class of single-frame images.
+    A frame of a multi-frame object gets the class of single-frame images and a new UID, because highdicom identifies
+    images by their UIDs.
 
     Args:
-        files: of each image.
-        numbers: of each image, its frame in a multi-frame file; None of a single-frame file, or if there are no others.
+        files: the file of each image.
+        numbers: the frame number of each image in a multi-frame file, or None for a single-frame file; None if all
+            files are single-frame.
 
     Returns:
-        The images and, by the UID that a frame got, class and UID of its object and its number, for refer_to_frames.
+        The images; and for `refer_to_frames`, by the new UID of a frame, its object's class and UID and its number.
 
     Raises:
         InputError: as read_dataset.
@@ -55,7 +56,7 @@ def _frame(whole: Dataset, number: int, path: Path) -> Dataset:
     image.file_meta = whole.file_meta
     for tag, element in whole.items():
         if tag not in FRAME_TAGS and tag.group < _PIXELS:
-            image[tag] = copy.copy(element)  # A value that is set below is this image's alone.
+            image[tag] = copy.copy(element)  # A copy, because values that are set below must not change other images.
     del image.NumberOfFrames
     frames = single_frames(whole, dict.fromkeys(_OF_A_FRAME), str(path))
     values = next(values for place, values in enumerate(frames, 1) if place == number)
@@ -66,17 +67,17 @@ def _frame(whole: Dataset, number: int, path: Path) -> Dataset:
 
 
 def refer_to_frames(segmentation: Dataset, frame_of: FrameOf) -> None:
-    """Makes a segmentation refer to the objects, with the numbers of their frames.
+    """Replaces the new UIDs of frames in a segmentation by references to the objects and the numbers of their frames.
 
     Args:
         segmentation: changed in place.
-        frame_of: as source_images returns it.
+        frame_of: the second result of `source_images`.
     """
     for item in _references(segmentation):
         found = frame_of.get(str(item.ReferencedSOPInstanceUID))
         if found:
             item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID, item.ReferencedFrameNumber = found
-    # The list of the objects has each of them once, without a frame.
+    # The list of objects contains each object once, without frame numbers.
     for series in segmentation.get("ReferencedSeriesSequence") or ():
         objects = {str(item.ReferencedSOPInstanceUID): item for item in series.ReferencedInstanceSequence}
         for item in objects.values():
@@ -86,7 +87,7 @@ def refer_to_frames(segmentation: Dataset, frame_of: FrameOf) -> None:
 
 
 def _references(dataset: Dataset) -> Iterator[Dataset]:
-    """Everything in a data set that has a ReferencedSOPInstanceUID."""
+    """Yields all items in a data set that have a ReferencedSOPInstanceUID."""
     if "ReferencedSOPInstanceUID" in dataset:
         yield dataset
     for element in dataset:

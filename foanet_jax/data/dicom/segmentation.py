@@ -1,4 +1,4 @@
-"""Masks out as DICOM segmentations."""
+"""Writes masks as DICOM segmentations."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,11 @@ from foanet_jax.data.study import Study
 from foanet_jax.system.atomic import atomic_path
 from foanet_jax.system.errors import InputError
 
-# Tags that the standard of segmentations wants at least empty, and tags that they can be without.
+# The standard requires the first of these tags in a segmentation, but they may be empty. Those in _PATIENT_TAGS may be
+# missing.
 _DATE_TAGS = ("StudyDate", "StudyTime", "PatientBirthDate")
 _EMPTIED_TAGS = (*_DATE_TAGS, "PatientSex", "AccessionNumber", "StudyID")
-# What archives and viewers file a segmentation by.
+# Archives and viewers file a segmentation by these tags.
 _FILED_BY = ("PatientName", "PatientID")
 _PATIENT_TAGS = (
     "ReferringPhysicianName",
@@ -60,28 +61,28 @@ def write_mask_dicom_seg(
     keep_patient: bool = False,
     colours: Mapping[str, str] | None = None,
 ) -> list[Path]:
-    """Writes a mask as DICOM segmentations of the study's source images, one binary segment a class.
+    """Writes a mask as DICOM segmentations of the study's source images, with one binary segment per class.
 
-    One object holds one frame in time, because viewers that place planes by their position, such as 3D Slicer, cannot
-    take several at one place. A cine has an object for each of its frames, `<stem>_frame01.dcm` and so on, all of one
-    series, also where its slices are of several. Frames and slices with nothing in them are left out, and so are slices
-    that were interpolated. Of the source's tags the patient's name and id stay, by which archives file the objects, and
-    the UIDs of study, series and images, because references need them.
+    An object contains one frame in time, because viewers that sort planes by position, such as 3D Slicer, do not
+    support several planes at one position. A cine has one object per frame, `<stem>_frame01.dcm` and so on. All of them
+    are in one series, even if the slices of the cine are in several. Empty frames, empty slices and interpolated slices
+    are left out. The patient's name and id are kept, because archives file the objects by them. The UIDs of study,
+    series and images are kept, because references need them.
 
     Args:
         mask: (T, Z, H, W) uint8, the shape of `study.voxels`.
-        study: read from DICOM files that are still there.
-        path: the file to write, whole or not at all; of a cine, what its files are named after.
-        keep_patient: copy the patient's birth date and sex, the study's date and accession number too; by default they
-            are left empty.
+        study: a study from DICOM files that still exist.
+        path: the file, which is written atomically; for a cine, the names of its files are made from it.
+        keep_patient: whether the patient's birth date and sex and the study's date and accession number are copied
+            too; by default they are left empty.
         colours: recommended colour of each class, as #rrggbb.
 
     Returns:
         The files that were written.
 
     Raises:
-        InputError: highdicom is not installed, the mask does not fit the study or has nothing in it, or the study
-            is not from DICOM.
+        InputError: highdicom is not installed, the mask does not fit the study or is empty, or the study is not from
+            DICOM.
     """
     path = Path(path)
     if mask.dtype != np.uint8 or mask.shape != study.voxels.shape:
@@ -148,7 +149,7 @@ def write_mask_dicom_seg(
                     series_description="FOANet",
                 )
             except (AttributeError, TypeError, ValueError) as error:
-                # Of highdicom, on tags that an image lacks; its texts name tags, hardly ever their values.
+                # highdicom raises these errors for missing tags. Its texts name tags, and rarely their values.
                 told = str(error)
                 for value in filter(None, (str(datasets[0].get(tag) or "") for tag in _FILED_BY)):
                     told = told.replace(value, "…")
@@ -166,14 +167,14 @@ def write_mask_dicom_seg(
 
 
 def _lab(colour: str) -> Any:
-    """A colour #rrggbb as DICOM has colours."""
+    """Converts a colour #rrggbb to the form that DICOM uses."""
     from highdicom.color import CIELabColor
 
     return CIELabColor.from_rgb(*bytes.fromhex(colour.removeprefix("#")))
 
 
 def _name_series(segmentation: Dataset, series_of: Mapping[str, str]) -> None:
-    """Lists the images that a segmentation refers to under their own series."""
+    """Sorts the images that a segmentation refers to into their own series."""
     listed = [image for series in segmentation.ReferencedSeriesSequence for image in series.ReferencedInstanceSequence]
     by_series: dict[str, list[Dataset]] = {}
     for image in listed:
@@ -189,7 +190,10 @@ def _series_item(uid: str, images: Sequence[Dataset]) -> Dataset:
 
 
 def _make_like(dataset: Dataset, first: Dataset, *, keep_patient: bool) -> None:
-    """Makes a source image fit the others for highdicom, which wants one series, frame of reference and orientation."""
+    """Makes a source image consistent with the first one.
+
+    highdicom requires a single series, frame of reference and orientation.
+    """
     for tag in ("SeriesInstanceUID", "FrameOfReferenceUID", "ImageOrientationPatient", "PixelSpacing"):
         if tag in first:
             setattr(dataset, tag, getattr(first, tag))
@@ -198,7 +202,7 @@ def _make_like(dataset: Dataset, first: Dataset, *, keep_patient: bool) -> None:
             setattr(dataset, tag, None)
     if keep_patient:
         for tag in _DATE_TAGS:
-            # Anonymisers leave dates such as 20120000, which highdicom refuses.
+            # highdicom refuses dates such as 20120000, which some anonymisers write.
             try:
                 (TM if tag.endswith("Time") else DA)(str(dataset.get(tag) or ""))
             except ValueError:

@@ -1,4 +1,4 @@
-"""How an image was acquired, as far as its header says: this tells the series of one heart apart."""
+"""The acquisition technique in the header of an image. It distinguishes the series of one heart."""
 
 import dataclasses
 import math
@@ -17,7 +17,7 @@ TAGS = (
     "SeriesDescription",
     "ProtocolName",
 )
-_SAME = 1.3  # the largest ratio of numbers of one technique: scanners adapt angles and times to each slice
+_SAME = 1.3  # the largest ratio of two values of the same technique, because scanners adapt angles and times to slices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,9 +26,10 @@ class Technique:
 
     Attributes:
         sequence: the words of ScanningSequence and SequenceVariant.
-        echo_ms, flip_degrees, inversion_ms: None where the header has none.
-        words: the series' description in lower case. It stays in memory, because anything may be written there.
-        acquired: when the series and the image were acquired, in seconds since midnight; -1 where that is not known.
+        echo_ms, flip_degrees, inversion_ms: None if the header does not have it.
+        words: the descriptions of the series and the protocol in lower case. They are kept in memory only, because
+            they may contain anything.
+        acquired: the times at which the series and the image were acquired, in seconds since midnight; -1 if unknown.
     """
 
     sequence: frozenset[str] = frozenset()
@@ -40,7 +41,7 @@ class Technique:
 
 
 def read_technique(tags: Mapping[str, Any]) -> Technique:
-    """The technique of an image; what cannot be understood is left out."""
+    """Reads the technique of an image. Values that cannot be understood are left out."""
     return Technique(
         sequence=frozenset(_texts(tags, "ScanningSequence") + _texts(tags, "SequenceVariant")),
         echo_ms=_positive(tags, "EchoTime"),
@@ -52,7 +53,7 @@ def read_technique(tags: Mapping[str, Any]) -> Technique:
 
 
 def same_technique(first: Technique, second: Technique) -> bool:
-    """Whether two images can be slices of one stack; what either does not say does not tell them apart."""
+    """Whether two images can be slices of one stack. Values that are unknown for one of them are not compared."""
     if first.sequence and second.sequence and first.sequence != second.sequence:
         return False
     numbers = (
@@ -64,7 +65,7 @@ def same_technique(first: Technique, second: Technique) -> bool:
 
 
 def seconds_of_day(value: object) -> float:
-    """The seconds since midnight of a DICOM time, HHMMSS.FFFFFF; -1 of anything else."""
+    """Returns the seconds since midnight of a DICOM time, HHMMSS.FFFFFF; -1 for any other value."""
     match = re.fullmatch(r"(\d\d)(\d\d)(\d\d(?:\.\d{1,6})?)", str(value or "").strip())
     return 3600 * float(match[1]) + 60 * float(match[2]) + float(match[3]) if match else -1.0
 

@@ -1,4 +1,4 @@
-"""What is wanted of DICOM input: the options of its reading."""
+"""The options for reading DICOM input."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,17 +7,17 @@ from typing import Literal, get_args
 from foanet_jax.system.errors import InputError
 
 Repeats = Literal["last", "first"]
-ALL = "all"  # of series
+ALL = "all"  # selects all series
 
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """How DICOM input is read.
+    """The options for reading DICOM input.
 
     Attributes:
-        series: numbers or UIDs of the series to read instead of the short-axis cines; "all" reads all.
-        repeats: which acquisition of a slice is kept that was acquired more than once.
-        incomplete: whether stacks are read in which slices or frames are missing.
+        series: numbers or UIDs of the series to read instead of the short-axis cines; "all" reads all series.
+        repeats: which acquisition is kept if a slice was acquired more than once.
+        incomplete: whether stacks with missing slices or frames are read.
     """
 
     series: tuple[str, ...] = ()
@@ -29,10 +29,10 @@ DEFAULT = Wanted()
 
 
 def wanted(series: str | int | Sequence[str] | None, repeats: str, incomplete: bool) -> Wanted:
-    """The options as people give them, once they make sense.
+    """Checks the options that the user gives, and returns them.
 
     Raises:
-        InputError: "repeats" where that is neither "last" nor "first".
+        InputError: "repeats" if `repeats` is neither "last" nor "first".
     """
     if repeats not in get_args(Repeats):
         raise InputError("repeats", f"repeats is {repeats!r}; choose 'last' or 'first'")
