@@ -75,8 +75,8 @@ def read_nifti(
 ) -> NiftiVolume:
     """Reads the volume in a .nii or .nii.gz file of 2, 3 or 4 dimensions: (W, H[, Z][, T]).
 
-    Files of other formats (`data.formats`: NRRD, MetaImage, pairs of .hdr and .img) are first converted to a NIfTI
-    stream.
+    Files of other formats (`data.formats`: NRRD, MetaImage, pairs of .hdr and .img) are opened as a stream with the
+    bytes of a NIfTI file that has the same image.
 
     Args:
         path: the file. Its first bytes show whether it is compressed.
