@@ -1,4 +1,4 @@
-"""The header of a file in another format, as a NIfTI header and the position of the voxels."""
+"""Describes a file in another format by a NIfTI header and the position of its voxels."""
 
 import dataclasses
 import math
@@ -81,7 +81,7 @@ def nifti_header(
 
 
 def _is_orthogonal(affine: np.ndarray) -> bool:
-    """Returns whether the axes are at right angles, as the quaternion of NIfTI requires."""
+    """Whether the axes are at right angles, as the quaternion of NIfTI requires."""
     sides = np.linalg.norm(affine[:3, :3], axis=0)
     if not (np.isfinite(sides).all() and (sides > 0).all()):
         return False

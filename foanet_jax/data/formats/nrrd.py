@@ -152,7 +152,7 @@ def _grid(
 
 
 def _told_spacing(fields: Mapping[str, str], sides: list[float], dimension: int) -> list[float]:
-    """The field `spacings` where the file has it beside its directions, so that the two can be compared."""
+    """Returns the field `spacings` if the file also has directions, so that the two can be compared; else `sides`."""
     words = fields.get("spacings", "").split()
     if "spacedirections" not in fields or len(words) != dimension:
         return sides
@@ -160,7 +160,7 @@ def _told_spacing(fields: Mapping[str, str], sides: list[float], dimension: int)
         told = [float(word) for word in words]
     except ValueError:
         return sides
-    # Not-a-number says that the directions count.
+    # NaN means that the length of the direction is used.
     return [mine if np.isfinite(mine) and mine > 0 else side for mine, side in zip(told, sides, strict=False)]
 
 

@@ -24,11 +24,11 @@ _READERS: Mapping[str, Callable[[Path], Description]] = {
 }
 SUFFIXES = tuple(_READERS)
 _CHUNK = 2**16
-_ZLIB_OR_GZIP = 47  # zlib's word for either, with a window of any size
+_ZLIB_OR_GZIP = 47  # zlib's code for both formats with any window size
 
 
 def is_other_format(path: Path) -> bool:
-    """Returns whether the suffix of a file is that of one of these formats."""
+    """Whether the suffix of a file is that of one of these formats."""
     return path.name.lower().endswith(SUFFIXES)
 
 
@@ -45,7 +45,10 @@ def describe(path: Path) -> Description:
 
 
 def data_files(path: Path) -> list[Path]:
-    """Returns the files of an image in one of these formats, as far as its header can be read."""
+    """Returns the files of an image in one of these formats.
+
+    If the header cannot be read, a file that it names is not in the list.
+    """
     files = [path, *(partners(path, (*HEADERS, *IMAGES)) if path.name.lower().endswith((*HEADERS, *IMAGES)) else ())]
     try:
         return list(dict.fromkeys([*files, describe(path).data]))
@@ -57,7 +60,7 @@ def data_files(path: Path) -> list[Path]:
 def opened_as_nifti(path: Path) -> Iterator[tuple[BinaryIO, int, bool]]:
     """Opens an image as the bytes of a NIfTI file. Yields the stream, the size on disk, and whether it is compressed.
 
-    Only the header is read at once. Voxels are read when the caller reads them, never more than it asks for.
+    Only the header is read immediately. Voxels are read when the caller asks for them, and never more than it asks for.
 
     Raises:
         InputError: the header is not valid, or the file is too short for its voxels.
@@ -80,7 +83,7 @@ def opened_as_nifti(path: Path) -> Iterator[tuple[BinaryIO, int, bool]]:
 
 
 class _Joined:
-    """A stream with some bytes in front of it."""
+    """A stream that yields given bytes first, and then the bytes of another stream."""
 
     def __init__(self, head: bytes, rest) -> None:
         self._head, self._rest = head, rest
@@ -91,7 +94,7 @@ class _Joined:
 
 
 class _Inflated:
-    """The unpacked bytes of a zlib or gzip stream. It unpacks no more than it is asked for, and checks the checksum."""
+    """Decompresses a zlib or gzip stream. It unpacks no more than the caller asks for, and verifies the checksum."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._unpacker = file, zlib.decompressobj(_ZLIB_OR_GZIP)

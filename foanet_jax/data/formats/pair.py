@@ -21,7 +21,7 @@ HEADERS = (".hdr", ".hdr.gz")
 IMAGES = (".img", ".img.gz")
 _GZIP_MAGIC = b"\x1f\x8b"
 _LONGEST_OFFSET = 16 * 2**20
-_OTHER_UNITS = (b"m", b"cm", b"um", b"in", b"inch")  # No unit, and any other word, is mm.
+_OTHER_UNITS = (b"m", b"cm", b"um", b"in", b"inch")  # All other words, and no unit, mean mm.
 _ANALYZE_TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
 
 
