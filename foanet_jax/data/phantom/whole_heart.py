@@ -86,7 +86,7 @@ class _Grid:
     def __init__(self, rng: np.random.Generator, shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]):
         self.shape, self.spacing = shape, np.asarray(spacing_mm)
         turn = phantom.rotation(rng, 5)
-        # Rows of `steps`: what one slice, row and column adds to L, P, S.
+        # The rows of `steps` are the steps along L, P, S from one slice, row and column to the next.
         self.steps = (turn @ np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0.0]])).T * self.spacing[:, None]
         field = np.asarray(shape) * self.spacing
         shift = rng.uniform(-1, 1, 3) * np.minimum(np.maximum(field - (110, 130, 135), 0) / 2, (18, 30, 30))
@@ -99,7 +99,7 @@ class _Grid:
         self.affine = phantom.affine_from(directions, spacing, tuple(self.centre[::-1]), world)
 
     def points(self, where: slice | tuple[slice, slice, slice]) -> list[np.ndarray]:
-        """L, P and S in mm of the voxels of a box, each (Z, H, W) float32."""
+        """Returns the coordinates L, P and S in mm of the voxels of a box, each (Z, H, W) float32."""
         box = where if isinstance(where, tuple) else (where,) * 3
         axes = [(np.arange(n)[b] - c).astype(np.float32) for n, b, c in zip(self.shape, box, self.centre, strict=True)]
         z, y, x = axes[0][:, None, None], axes[1][None, :, None], axes[2][None, None, :]
@@ -107,7 +107,7 @@ class _Grid:
         return [(z * s[0, k] + y * s[1, k] + np.float32(_MIDDLE[k])) + x * s[2, k] for k in range(3)]
 
     def box(self, centre: np.ndarray, radius: float) -> tuple[slice, slice, slice]:
-        """The part of the volume that holds a ball (mm); empty slices where it lies outside."""
+        """Returns the box of voxels that contains a ball (mm). Its slices are empty if the ball is outside."""
         index = self.centre + np.linalg.solve(self.steps.T, centre - _MIDDLE)
         low = np.clip(np.floor(index - radius / self.spacing), 0, self.shape).astype(int)
         high = np.clip(np.ceil(index + radius / self.spacing) + 1, 0, self.shape).astype(int)
@@ -115,7 +115,7 @@ class _Grid:
 
 
 def _ellipsoid(coordinates: list[np.ndarray], half_axes: tuple[float, float, float]) -> np.ndarray:
-    """First-order signed distance (mm, > 0 inside) to an ellipsoid about the origin."""
+    """Computes the first-order signed distance (mm, positive inside) to an ellipsoid about the origin."""
     scaled = [c / np.float32(h) for c, h in zip(coordinates, half_axes, strict=True)]
     square = sum(c * c for c in scaled)
     slope = 2 * np.sqrt(sum((c / np.float32(h)) ** 2 for c, h in zip(scaled, half_axes, strict=True))) + np.float32(

@@ -1,4 +1,4 @@
-"""Writing of studies in the layouts of the data sets and as DICOM, for phantoms and for tests."""
+"""Writes studies in the layouts of the data sets and as DICOM, for phantoms and for tests."""
 
 import json
 import os
@@ -123,7 +123,7 @@ def write_acdc(studies: Sequence[Study], folder: str | os.PathLike[str]) -> Path
             path = place / f"{study.case}{ending}.nii.gz"
             write_nifti(data, affine=study.affine, spacing_mm=study.spacing_mm, path=path)
     lines = [f"ED: {frames[0]}", f"ES: {frames[1]}", *([f"Group: {group}"] if group else [])]
-    # Written last, because a folder with this file counts as a complete patient.
+    # This file is written last, because a folder with it counts as a complete patient.
     with atomic_path(place / "Info.cfg") as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return place
@@ -319,7 +319,7 @@ def _as_int16(voxels: np.ndarray) -> tuple[np.ndarray, DSfloat, DSfloat]:
     low, high = float(voxels.min()), float(voxels.max())
     if low >= -(2**15) and high < 2**15 and (voxels == np.rint(voxels)).all():
         return voxels.astype(np.int16), DSfloat(1), DSfloat(0)
-    # Rounded upwards, so that the largest value fits into 16 bits.
+    # The slope is rounded upwards, so that the largest value fits into 16 bits.
     slope = DSfloat(max((high - low) / 65535 * (1 + 1e-9), 1e-30), auto_format=True)
     intercept = DSfloat((low + high) / 2, auto_format=True)
     stored = np.rint((voxels.astype(np.float64) - intercept) / slope)
@@ -332,7 +332,7 @@ def _uid(case: str, what: str) -> UID:
 
 def _outline(mask: np.ndarray, study: Study) -> np.ndarray:
     """Returns (N, 2) column and row of the outline of a mask, whose holes are filled."""
-    # Padded, so that the outline is closed if the mask touches the border of the image.
+    # The mask is padded, so that its outline is closed even if it touches the border of the image.
     lines = contour_generator(z=np.pad(ndimage.binary_fill_holes(mask).astype(float), 1)).lines(0.5)
     if len(lines) != 1:
         raise InputError(

@@ -412,7 +412,7 @@ def _constant(name: str) -> None:
 
 
 def _is_text(text: str) -> bool:
-    """Returns whether a text can be printed: no surrogates (bytes that are not UTF-8), no control characters."""
+    """Whether a text can be printed: it has no surrogates (bytes that are not UTF-8) and no control characters."""
     return not any("\ud800" <= letter <= "\udfff" or letter < " " or letter == "\x7f" for letter in text)
 
 
@@ -465,7 +465,7 @@ def _component_pattern(part: str, found: Mapping[str, str]) -> re.Pattern[str]:
 
 
 def _inside(path: Path, root: Path) -> bool:
-    """Returns whether a path, with all links resolved, exists and lies inside the root."""
+    """Whether a path, with all links resolved, exists and lies inside the root."""
     real = os.path.realpath(path)
     home = os.path.realpath(root)
     # A resolved path that is still a link is part of a circle, or leads to nothing.
