@@ -43,7 +43,7 @@ def place_of(study: Study) -> Place:
 
 
 def corners_off_mm(shape: tuple[int, ...], first: np.ndarray, second: np.ndarray) -> float:
-    """Returns the largest distance in mm between the corners of a volume under two affines.
+    """Returns the largest distance in mm between the positions that two affines give to a corner of a volume.
 
     `shape` ends in (Z, H, W).
     """

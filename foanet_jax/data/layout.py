@@ -6,10 +6,10 @@ import numpy as np
 
 from foanet_jax.system.errors import InputError
 
-# The possible lengths of an image's sides, mm. A smaller image can be a part of an image if it has fewer pixels.
+# The possible lengths of an image's sides, mm. A smaller image with fewer pixels than this can be a cropped image.
 _SIDES_OF_FIELD_MM = (30.0, 1000.0)
 _LEAST_PX = 64
-# If there are so many images, and they are so narrow or so long for their width, they are cut across the real images.
+# At least so many slices or frames that are this narrow, or this long for their width, show a wrong order of axes.
 _MANY_IMAGES = 64
 _NARROW_PX = 32
 _CUT_ACROSS = 4

@@ -75,9 +75,10 @@ def find_dicom(
     used in ids, messages or logs.
 
     A study that cannot be read does not affect the others: only loading it raises an error. A file whose header cannot
-    be used belongs to the stack of its series. If its series is unknown too, the file may be missing from a stack of
-    its folder. This stops the reading of each stack that is not complete, or that has at most as many frames as there
-    are such files. With `wanted.incomplete`, only the file fails, and stacks are read without it.
+    be used belongs to the stack of its series, which cannot be read without it. If its series is unknown too, it may
+    belong to any stack of its folder. Then those stacks of the folder cannot be read that are incomplete, or whose
+    number of frames is not larger than the number of such files, because a whole slice may be missing. With
+    `wanted.incomplete`, only the file fails, and stacks are read without it.
 
     Args:
         path: the file, the folder or the DICOMDIR.

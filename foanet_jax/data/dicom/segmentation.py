@@ -17,8 +17,7 @@ from foanet_jax.data.study import Study
 from foanet_jax.system.atomic import atomic_path
 from foanet_jax.system.errors import InputError
 
-# The standard requires the first of these tags in a segmentation, but they may be empty. Those in _PATIENT_TAGS may be
-# missing.
+# The standard requires the tags in _EMPTIED_TAGS, but they may be empty. The tags in _PATIENT_TAGS are optional.
 _DATE_TAGS = ("StudyDate", "StudyTime", "PatientBirthDate")
 _EMPTIED_TAGS = (*_DATE_TAGS, "PatientSex", "AccessionNumber", "StudyID")
 # Archives and viewers file a segmentation by these tags.

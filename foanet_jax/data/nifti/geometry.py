@@ -18,9 +18,9 @@ UNIT_AFFINE = "the affine has sides of 1 mm, so the spacing is that of pixdim"
 
 _MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # metre, micron; all other codes are read as mm
 _UNIT_NAMES = {1: "metres", 3: "micrometres"}
-_ROUNDING = 1e-4  # relative; up to this difference, pixdim is taken as the less rounded spacing of the affine
+_ROUNDING = 1e-4  # relative; up to this difference, pixdim is the same spacing as the affine's, with less rounding
 _CONTRADICTION = 0.01  # relative
-# The plausible spacings: only such a pixdim is preferred to an affine with sides of 1 mm.
+# Plausible spacings. Only a pixdim in these ranges is preferred to an affine with sides of 1 mm.
 _IN_PLANE_MM = (0.3, 4.0)
 _SLICE_MM = (0.3, 20.0)
 _REMEDY = (

@@ -129,7 +129,7 @@ def _write(file_array: np.ndarray, header: nib.Nifti1Header, path: str | os.Path
     body = np.asarray(file_array, file_array.dtype.newbyteorder(header.endianness)).T
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         if path.suffix == ".gz":
-            # No name and no time in the stream: equal masks make equal files.
+            # The stream has no name and no time, so that equal masks make equal files.
             with gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=6, mtime=0) as stream:
                 stream.write(content)
                 for part in body:
