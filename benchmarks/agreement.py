@@ -10,7 +10,7 @@ TOLERANCES = {("cpu", "float32"): 1e-4, ("gpu", "float32"): 1e-2, ("gpu", "bfloa
 
 
 def differences(numbers: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """The largest difference of each array from the reference, relative to the reference's largest magnitude."""
+    """Returns the largest difference of each array from the reference, relative to the largest reference magnitude."""
     return {
         name: float(np.abs(value - reference[name]).max() / np.abs(reference[name]).max())
         for name, value in numbers.items()
@@ -21,6 +21,6 @@ def differences(numbers: Mapping[str, np.ndarray], reference: Mapping[str, np.nd
 def agreement(
     numbers: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray], *, device: str, dtype: str
 ) -> dict[str, Any]:
-    """The differences, the allowed tolerance, and whether all differences are within it."""
+    """Returns the differences, the allowed tolerance, and whether all differences are within it."""
     found, allowed = differences(numbers, reference), TOLERANCES[device, dtype]
     return {"differences": found, "tolerance": allowed, "agrees": all(value <= allowed for value in found.values())}

@@ -1,4 +1,4 @@
-"""Runs the contestants in processes of their own, in rounds of turns."""
+"""Runs the contestants in separate processes. In each round, every contestant has one turn."""
 
 import contextlib
 import dataclasses
@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.program import Settings
 
 ROOT = Path(__file__).parents[1]
-# OpenMP's threads keep spinning for a moment after their work is done.
+# A pause between turns is needed, because the threads of OpenMP keep spinning for a moment after their work.
 PAUSE_S = 0.05
 
 
@@ -104,7 +104,7 @@ class Entry:
         first: time of the first step in s, with all compilation.
         numbers: results of the first step.
         note: versions and other remarks.
-        steps: steps in each turn.
+        steps: number of steps in each turn.
         seconds: time of a step in s, one value for each round.
     """
 
@@ -136,7 +136,7 @@ def enter(contestant: Contestant, folder: Path, *, turn_s: float) -> Entry:
 
 
 def play(entries: Sequence[Entry], rounds: int) -> None:
-    """Runs rounds of one turn each. Every other round runs in reverse order, so that a drift of the machine cancels."""
+    """Runs rounds of one turn each. Every second round is in reverse order, so that a drift of the machine cancels."""
     for number in range(rounds):
         for entry in entries if number % 2 == 0 else reversed(entries):
             time.sleep(PAUSE_S)
@@ -145,7 +145,7 @@ def play(entries: Sequence[Entry], rounds: int) -> None:
 
 @contextlib.contextmanager
 def closing(contestants: list[Contestant]) -> Iterator[list[Contestant]]:
-    """At the end of the block, ends all contestants in the list."""
+    """Ends all contestants in the list when the block ends."""
     try:
         yield contestants
     finally:
@@ -154,6 +154,6 @@ def closing(contestants: list[Contestant]) -> Iterator[list[Contestant]]:
 
 
 def ratios(seconds: Sequence[float], ours: Sequence[float]) -> tuple[float, float, float]:
-    """Median, minimum and maximum of a contestant's time divided by ours, round by round."""
+    """Returns median, minimum and maximum, over the rounds, of a contestant's time divided by ours."""
     each = [a / b for a, b in zip(seconds, ours, strict=True)]
     return statistics.median(each), min(each), max(each)

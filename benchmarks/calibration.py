@@ -32,16 +32,16 @@ BANDS = (0.0, 0.5, 0.7, 0.8, 0.9, 1.01)  # of expected Dice
 
 
 def measure(path: Path, data: Path, *, copies: int = len(DEGRADATIONS), patients: int = 0) -> list[Point]:
-    """Confidence and foreground Dice of the validation patients of a weights file, degraded copies included.
+    """Measures confidence and foreground Dice of the validation patients of a weights file and of degraded copies.
 
     Args:
         path: weights file of one run.
         data: folder of its data set.
-        copies: degraded copies of each study.
-        patients: use only the first so many. 0: all.
+        copies: number of degraded copies of each study.
+        patients: number of patients to use, from the first one. 0: all.
 
     Raises:
-        InputError: the file holds several runs, or the data set has other patients than those it was trained with.
+        InputError: the file holds several runs, or the run was trained with other patients than those in the data set.
     """
     members = read_weights(path).members
     if len(members) != 1:
@@ -62,12 +62,12 @@ def measure(path: Path, data: Path, *, copies: int = len(DEGRADATIONS), patients
 
 
 def fit(points: Sequence[Point]) -> Calibration | None:
-    """The map through the points; None where there are too few."""
+    """Fits the map from confidence to Dice to the points; None if there are too few points."""
     return fit_calibration([point[1] for point in points], [point[2] for point in points], checkpoint="best")
 
 
 def left_out(points: Sequence[Point]) -> list[tuple[float, float]]:
-    """Expected and true Dice of each point, by a map fitted without its patient. An unknown Dice counts as 0."""
+    """Returns expected and true Dice of each point. The map is fitted without its patient. Unknown Dice counts as 0."""
     pairs = []
     for patient in dict.fromkeys(name for name, *_ in points):
         fitted = fit([point for point in points if point[0] != patient])
@@ -77,7 +77,7 @@ def left_out(points: Sequence[Point]) -> list[tuple[float, float]]:
 
 
 def table(pairs: Sequence[tuple[float, float]]) -> str:
-    """By band of expected Dice: how many studies, their mean Dice, and the mean error."""
+    """Returns a table with the number of studies, their mean Dice and the mean error for each band of expected Dice."""
     expected, true = np.array(pairs).T
     rows = []
     for low, high in itertools.pairwise(BANDS):
@@ -91,7 +91,7 @@ def table(pairs: Sequence[tuple[float, float]]) -> str:
 
 
 def draw(points: Sequence[Point], fitted: Calibration, path: Path) -> None:
-    """Confidence against Dice of each study, and the fitted map."""
+    """Draws the Dice of each study against its confidence, and the fitted map."""
     figure = Figure(figsize=(8, 5), facecolor=PAGE, layout="constrained")
     axes = figure.subplots()
     axes.set_facecolor(PAGE)

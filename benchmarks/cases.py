@@ -17,7 +17,7 @@ class Case:
             "predict" (arrays to masks through both networks; only ours).
         architecture: "net1" or "net2"; "predict" uses both.
         size: rows and columns of the images, px.
-        batch: images in each step.
+        batch: number of images in each step.
         classes: number of classes; the default is that of LVQuan19.
         width: fraction of the full number of feature maps.
         frames: number of frames of the study in "predict".
@@ -46,7 +46,7 @@ class Case:
 
 
 def case_from(fields: Mapping[str, Any]) -> Case:
-    """The case from the output of `Case.as_dict`."""
+    """Returns the case from the output of `Case.as_dict`."""
     return Case(**fields)
 
 
@@ -60,5 +60,5 @@ NETWORK_CASES = (
 
 
 def tiny(case: Case) -> Case:
-    """The same case, small enough for a test."""
+    """Returns the same case at a size for tests."""
     return dataclasses.replace(case, size=32, width=1 / 32, batch=min(case.batch, 2))

@@ -1,4 +1,4 @@
-"""Compares all contestants on one case: finds the fastest way of each, then runs rounds in turns."""
+"""Compares all contestants on one case: finds the fastest variant of each, then runs rounds with one turn for each."""
 
 import dataclasses
 import statistics
@@ -47,7 +47,7 @@ class Options:
             LeftOut: it cannot take part.
         """
         settings = Settings(name, variant, case, inputs, self.threads, self.device)
-        # No compilation caches, so that the time of the first step includes all compilation.
+        # Compilation caches are off, so that the time of the first step includes all compilation.
         environment = {
             **({"TF_ENABLE_ONEDNN_OPTS": "1"} if "onednn" in variant else {}),
             "JAX_ENABLE_COMPILATION_CACHE": str(self.tiny),
@@ -62,7 +62,8 @@ def compare(case: Case, options: Options) -> dict[str, Any]:
 
     Returns:
         The record of the case: `product` (FLOP/s of the matrix product in the same rounds), `contestants` (ours
-        first), `heats` (seconds of every way tried) and `left_out` (contestants that could not take part, and why).
+        first), `heats` (seconds of every variant that was tried) and `left_out` (contestants that could not take part,
+        with the reasons).
 
     Raises:
         LeftOut: ours cannot take part.
@@ -111,7 +112,7 @@ def _heats(
     heats: dict[str, dict[str, float]],
     left_out: dict[str, str],
 ) -> Entry | None:
-    """The running process of the fastest way. Times and errors of the other ways go into the dictionaries."""
+    """Returns the running process of the fastest variant. Stores all times and errors in the two dictionaries."""
     best: tuple[float, Entry] | None = None
     for variant in variants_of(name, options.device):
         label = f"{name} {variant}".strip()

@@ -1,4 +1,4 @@
-"""The contestants, and the ways in which each may compute. The fastest way of each counts."""
+"""The contestants and their variants. The fastest variant of each contestant counts."""
 
 OURS = "ours"
 REFERENCE = "reference"
@@ -21,7 +21,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "keras": ("graph",),
     "keras-tuned": ("graph onednn",),
 }
-# On GPUs compilation takes long, and the other ways are much slower.
+# On GPUs, only these variants run: compilation takes long, and the other variants are much slower.
 GPU_VARIANTS: dict[str, tuple[str, ...]] = {
     "torch": ("compiled channels_last",),
     "torch-rewritten": ("compiled channels_last",),
@@ -37,5 +37,5 @@ RIVALS = ("torch", "torch-rewritten", "keras", "keras-tuned")
 
 
 def variants_of(name: str, device: str = "cpu") -> tuple[str, ...]:
-    """The ways in which a contestant may compute on a device; at least one."""
+    """Returns the variants of a contestant on a device; at least one."""
     return (GPU_VARIANTS if device == "gpu" else VARIANTS).get(name, ("",))

@@ -22,7 +22,7 @@ from benchmarks.report import markdown_table, say, seconds_text, write_json, wri
 from foanet_jax.network.convolution import convolve, convolve_plainly, images_gradient, kernel_gradient
 from foanet_jax.system.memory import keep_freed_memory
 
-# (stride, input maps, output maps, dilation): first both networks, then the layers of the decoder that differ.
+# (stride, input maps, output maps, dilation): first the layers of both networks, then the other layers of the decoder.
 LAYERS = (
     (1, 3, 64, 1),
     (1, 64, 64, 1),
@@ -45,7 +45,7 @@ Form = Callable[..., jax.Array]
 
 
 def forms(dilation: int) -> dict[str, tuple[Form, Form]]:
-    """For each of the three operations, our form and XLA's, as functions of (images, kernel, gradient)."""
+    """Returns our form and XLA's form of each of the three operations, as functions of (images, kernel, gradient)."""
 
     def plain_images_gradient(images, kernel, gradient):
         return jax.vjp(lambda images: convolve_plainly(images, kernel, dilation), images)[1](gradient)[0]
@@ -70,7 +70,7 @@ def forms(dilation: int) -> dict[str, tuple[Form, Form]]:
 
 
 def measure(layer: tuple[int, int, int, int], *, size: int, batch: int, width: float, rounds: int) -> dict[str, Any]:
-    """Seconds of each operation of a layer in both forms, and their largest relative difference."""
+    """Measures each operation of a layer in both forms: the seconds, and the largest relative difference."""
     stride, inputs, outputs, dilation = layer
     inputs, outputs = inputs if inputs == 3 else round(inputs * width), round(outputs * width)
     generator = np.random.default_rng(0)

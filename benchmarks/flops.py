@@ -1,8 +1,8 @@
 """Counts the operations of the networks as the paper draws them, from the shapes.
 
-A convolution has 2·k²·I·O operations for each pixel. The side branches are counted as drawn: up-convolution to full
-resolution (four taps for each channel and pixel), then 3×3 to 16 maps. Operations that a contestant saves by another
-form are still counted, so that speeds compare in the same way as times.
+A convolution has 2·k²·I·O operations for each pixel. The side branches are counted as drawn: an up-convolution to full
+resolution (four taps for each channel and pixel), then a 3×3 convolution to 16 maps. A contestant may save operations
+by another form. They are still counted, so that speeds compare in the same way as times.
 """
 
 from benchmarks.cases import Case
@@ -13,12 +13,12 @@ SIDE_MAPS = 16
 
 
 def maps(width: float) -> tuple[int, ...]:
-    """Feature maps of the five stages at a fraction of the full width."""
+    """Returns the numbers of feature maps of the five stages at a fraction of the full width."""
     return tuple(max(1, round(full * width)) for full in WIDTHS)
 
 
 def forward_flops(case: Case) -> int:
-    """Operations of one forward pass of the whole batch; only convolutions are counted."""
+    """Counts the operations of one forward pass of the whole batch. Only convolutions are counted."""
     pixels = case.batch * case.size**2
     total, inputs = 0, 3
     for stage, (depth, outputs) in enumerate(zip(DEPTHS, maps(case.width), strict=True)):
@@ -35,5 +35,8 @@ def forward_flops(case: Case) -> int:
 
 
 def step_flops(case: Case) -> int:
-    """Operations of one step of a case. A training step is a forward pass plus a backward pass of twice its cost."""
+    """Counts the operations of one step of a case.
+
+    A training step is a forward pass and a backward pass, which costs twice as much as the forward pass.
+    """
     return forward_flops(case) * (3 if case.kind == "train" else 1)

@@ -20,9 +20,9 @@ from benchmarks.contestants import OURS, PRODUCT, REFERENCE
 from benchmarks.report import markdown_table, say, seconds_text, write_json, write_text
 from benchmarks.tables import comparison_table
 
-H200_TFLOPS = 790  # of large bfloat16 matrix products on an H200
+H200_TFLOPS = 790  # speed of large bfloat16 matrix products on an H200
 WHOLE_HEART = (171, 325, 324)  # slices, rows, columns of an MM-WHS2017 volume
-# The most important first, in case the time runs out.
+# The most important cases are first, because the time may run out.
 CASES = (
     Case("train-net2-160-bf16", "train", "net2", 160, dtype="bfloat16"),
     Case("train-net2-160", "train", "net2", 160),
@@ -34,9 +34,9 @@ CASES = (
 def whole_heart(shape: tuple[int, int, int], *, width: float, dtype: str, rounds: int) -> dict[str, Any]:
     """Times a study of the size of MM-WHS2017, from arrays to masks and from file to file.
 
-    It runs in this process, which from now on holds the GPU.
+    It runs in this process, which holds the GPU from then on.
     """
-    # Imported only now, so that the GPU is free for the contestants.
+    # These modules are imported only here, so that the GPU stays free for the contestants.
     from benchmarks.predict import model_of, predict_in, true_box
     from benchmarks.timing import timed
     from foanet_jax.data.nifti.file import read_nifti
@@ -118,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _more(record: dict[str, Any]) -> str:
-    """The tables of the share of an H200's speed and of the whole heart."""
+    """Returns two tables: the speed as a share of an H200's speed, and the times of the whole heart."""
     shares = [
         [
             case["case"]["name"],

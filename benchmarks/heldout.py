@@ -29,7 +29,7 @@ OTHERWISE = (
     "data.split",
     "data.folds",
     *ELSEWHERE,
-)  # settings that may differ: they change the test patients, or no network
+)  # settings that may differ, because they change only the test patients or do not change the networks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Cost:
         class_name: the class, or the mean over classes.
         patients: number of patients that both cross-validations have tested.
         dc_seen, dc_held_out: mean Dice of networks that have seen such patients, and of networks that have not.
-        hd95_mm_seen, hd95_mm_held_out: mean 95HD in mm of both.
-        difference, low, high: mean over patients of Dice held out minus Dice seen, and its bootstrap 95 % interval;
-            NaN for a single patient.
+        hd95_mm_seen, hd95_mm_held_out: mean 95HD in mm of the same networks.
+        difference, low, high: mean over patients of the difference dc_held_out − dc_seen, and its bootstrap 95 %
+            interval; NaN for a single patient.
         p: two-sided Wilcoxon signed-rank test, with Holm's correction over the folds; not corrected for `ALL`.
     """
 
@@ -61,16 +61,17 @@ class Cost:
 
 
 def costs(seen: RowResult, held_out: RowResult, names: Mapping[int, str], classes: Sequence[str]) -> list[Cost]:
-    """The cost for the patients of each fold, class by class; the last one of each class is for all patients.
+    """Computes the cost of each class for the patients of each fold and for all patients.
 
     Args:
         seen: a row with random folds.
         held_out: the same row with held-out groups as folds.
-        names: what each fold of `held_out` holds out.
+        names: name of the group that each fold of `held_out` holds out.
         classes: foreground classes; the mean over them is added.
 
     Returns:
-        For each class, the folds whose patients both have tested, and then all of these patients.
+        The costs, class by class. For each class: one cost for each fold with patients that both rows have tested, and
+        last the cost for all these patients.
     """
     tested = [(names[run.fold], {score.patient for score in run.scores}) for run in held_out.runs]
     tested.append((ALL, {score.patient for score in held_out.scores}))
@@ -109,7 +110,10 @@ def _cost(name: str, class_name: str, pairs: Sequence[tuple[PatientScore, Patien
 
 
 def cost_table(found: Sequence[Cost]) -> str:
-    """One row for each held-out group: for each class Dice seen, Dice held out and p; for their mean also 95HD."""
+    """Returns a table with one row for each held-out group.
+
+    It has Dice seen, Dice held out and p of each class and of their mean, and the 95HD of the mean.
+    """
     classes = list(dict.fromkeys(cost.class_name for cost in found))
     rows = []
     for held_out in dict.fromkeys(cost.held_out for cost in found):
@@ -128,7 +132,7 @@ def _dice(cost: Cost) -> str:
 
 
 def run(seen: Path, held_out: Path, output: Path) -> list[Cost]:
-    """Compares, prints the table, and writes heldout.md, .json and .png to `output`.
+    """Compares two cross-validations, prints the table, and writes heldout.md, .json and .png to `output`.
 
     Args:
         seen: folder of a cross-validation with random folds.
@@ -136,8 +140,8 @@ def run(seen: Path, held_out: Path, output: Path) -> list[Cost]:
         output: folder to write to.
 
     Raises:
-        InputError: a folder without a cross-validation that has finished folds, random folds in `held_out`, held-out
-            groups in `seen`, or networks that were trained with different settings.
+        InputError: a folder has no cross-validation with finished folds; `held_out` has random folds; `seen` has
+            held-out groups; or the networks were trained with different settings.
     """
     first, second = read_sweep(seen), read_sweep(held_out)
     for result in (first, second):
@@ -172,7 +176,7 @@ def run(seen: Path, held_out: Path, output: Path) -> list[Cost]:
 
 
 def _held_out(result: SweepResult) -> dict[int, str] | None:
-    """What each fold holds out. None: the folds are random."""
+    """Returns the name of the group that each fold holds out; None if the folds are random."""
     named = read_json(result.folder / FOLDS).get("held_out", [])
     return dict(enumerate(named)) or None
 

@@ -9,15 +9,15 @@ from foanet_jax.network import NetworkSpec, init_network
 
 SEED = 2020
 
-# Compiled as one program, it starts much faster.
+# The initialisation is compiled as one program, which starts much faster.
 initialise = jax.jit(init_network, static_argnums=1)
 
 
 def draw_inputs(case: Case) -> Inputs:
-    """Parameters, images and labels of a case, the same every time.
+    """Draws parameters, images and labels of a case. They are the same in every call.
 
-    Parameters are ours at the start of a training, with biases that are not zero. Images are white noise of unit
-    variance, as after Gauss normalisation. Labels are rings around the centre.
+    The parameters are those of our networks at the start of a training, but with biases that are not zero. The images
+    are white noise of unit variance, as after Gauss normalisation. The labels are rings around the centre.
     """
     generator = np.random.default_rng(SEED)
     network = NetworkSpec(case.architecture, case.classes, width=case.width)

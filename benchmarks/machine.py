@@ -10,7 +10,7 @@ from foanet_jax import __version__
 
 
 def describe() -> dict[str, Any]:
-    """Processor, cores, memory, system, Python and this project's version."""
+    """Returns the processor, its cores, the memory, the system, and the versions of Python and this project."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -25,7 +25,7 @@ def describe() -> dict[str, Any]:
 
 
 def in_words(machine: dict[str, Any]) -> str:
-    """The description as one line of text."""
+    """Returns the description as one line of text."""
     gpu = f", {machine['gpu']}" if machine["gpu"] else ""
     return (
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB{gpu}, {machine['system']}, "

@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     records = []
     for case in chosen:
         records.append(compare(tiny(case) if given.tiny else case, options))
-        # Written after every case, so that an interrupted run keeps its results.
+        # The results are written after every case, so that an interrupted run keeps them.
         write_json(
             {"machine": described, "rounds": given.rounds, "threads": given.threads, "cases": records},
             given.out / "networks.json",

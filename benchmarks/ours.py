@@ -20,28 +20,28 @@ from foanet_jax.training.step import OptimiserSpec, init_state, make_optimiser, 
 
 
 def versions() -> dict[str, str]:
-    """The version of JAX and the device."""
+    """Returns the version of JAX and the device."""
     return {"jax": jax.__version__, "device": jax.devices()[0].device_kind}
 
 
 def network_of(case: Case) -> NetworkSpec:
-    """The network of a case as a `NetworkSpec`."""
+    """Returns the network of a case as a `NetworkSpec`."""
     return NetworkSpec(case.architecture, case.classes, width=case.width, dtype=case.dtype)
 
 
 def loss_of(case: Case) -> LossSpec:
-    """The loss of a case as a `LossSpec`."""
+    """Returns the loss of a case as a `LossSpec`."""
     cce, ssim, dice = (float(term in case.terms) for term in ("cce", "ssim", "dice"))
     return LossSpec(cce=cce, ssim=ssim, dice=dice)
 
 
 def device_peak() -> int:
-    """Peak memory in use on the accelerator, in bytes."""
+    """Returns the peak memory in use on the accelerator, in bytes."""
     return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0)
 
 
 def make(settings: Settings) -> Program:
-    """The program of a case; freed memory is kept, as in `run.py`."""
+    """Makes the program of a case. Freed memory is kept, as in `run.py`."""
     keep_freed_memory()
     kinds = {"train": _train, "forward": _forward, "predict": _predict}
     step, fetch, steps = kinds[settings.case.kind](settings)
@@ -54,7 +54,7 @@ def _extent(case: Case) -> np.ndarray:
 
 
 def _inputs(settings: Settings) -> Inputs:
-    """The inputs that the reference wrote. If ours runs alone, the same inputs are drawn here."""
+    """Returns the inputs that the reference has written. If ours runs alone, the same inputs are drawn here."""
     return load_inputs(settings.inputs) if settings.inputs.exists() else draw_inputs(settings.case)
 
 

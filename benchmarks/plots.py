@@ -32,7 +32,7 @@ def _axes(figure: Figure, rows: int, columns: int):
 
 
 def draw_comparison(records: Sequence[dict[str, Any]], path: Path) -> None:
-    """Bars of each contestant's time divided by ours in each case, with the range over the rounds."""
+    """Draws bars of each contestant's time divided by ours for each case, with the range over the rounds."""
     figure = Figure(figsize=(12, 1 + 1.5 * len(records)), facecolor=PAGE, layout="constrained")
     grid = _axes(figure, len(records), 1)
     highest = max(result["ratio_range"][1] for record in records for result in record["contestants"])
@@ -58,7 +58,7 @@ def draw_comparison(records: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def draw_scaling(axes_of: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """For each axis: the cost of one unit, and the peak memory."""
+    """Draws the cost of one unit and the peak memory along each axis."""
     figure = Figure(figsize=(12, 2.6 * len(axes_of)), facecolor=PAGE, layout="constrained")
     grid = _axes(figure, len(axes_of), 2)
     for (cost, memory), (name, points) in zip(grid, axes_of.items(), strict=True):
@@ -82,11 +82,11 @@ def draw_robustness(
     title: str,
     path: Path,
 ) -> None:
-    """One panel for each shift: Dice of each class against the strength; dotted: of the unshifted prediction.
+    """Draws one panel for each shift: the Dice of each class against the strength. The unshifted prediction is dotted.
 
     Args:
-        panels: the shift, its strengths, and the mean Dice of each class at each strength: of the prediction on the
-            shifted studies, and of the prediction before the shift.
+        panels: the shift, its strengths, and the mean Dice of each class at each strength, first of the prediction on
+            the shifted studies, then of the prediction before the shift.
         classes: all classes, the background first.
         title: title over all panels.
         path: the image file to write.
@@ -116,10 +116,10 @@ def draw_robustness(
 def draw_heldout(
     costs: Sequence[tuple[str, str, float, float, float]], classes: Sequence[str], title: str, path: Path
 ) -> None:
-    """For each held-out kind of patients, the change in Dice of each class, with its interval.
+    """Draws the change in Dice of each class, with its interval, for each held-out group of patients.
 
     Args:
-        costs: the held-out kind, the class, the mean difference in Dice, and the ends of its interval.
+        costs: the held-out group, the class, the mean difference in Dice, and the ends of its interval.
         classes: foreground classes. Other names, such as the mean over classes, are not drawn.
         title: title of the figure.
         path: the image file to write.

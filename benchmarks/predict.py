@@ -1,7 +1,8 @@
 """Prediction as in `foanet_jax.pipeline`, with untrained networks.
 
 Untrained networks find no heart, but the cost of the second network depends on the size of its crop. Therefore the
-result of the first network is discarded, and the second one gets the box of the true labels, as from a trained one.
+result of the first network is discarded. The second network gets the box of the true labels, which is about the box
+that a trained network finds.
 """
 
 import dataclasses
@@ -32,7 +33,7 @@ def model_of(
     segmentation: PrepareSpec | None = None,
     dtype: str = "float32",
 ) -> Model:
-    """Both networks with random parameters. The default preparation is the paper's."""
+    """Returns both networks with random parameters. The default preprocessing is that of the paper."""
     if localization_width is None:
         localization_width = width
     specs = (
@@ -48,21 +49,21 @@ def model_of(
 
 
 def true_box(study: Study) -> Box:
-    """The bounding box of a study's labels, plus the margin."""
+    """Returns the bounding box of a study's labels with the margin."""
     shape = study.voxels.shape[-2:]
     box = None if study.labels is None else union_box(slice_boxes(study.labels > 0))
     return whole_image(shape) if box is None else box.widen(MARGIN_PX, shape)
 
 
 def predict_in(study: Study, model: Model, box: Box) -> np.ndarray:
-    """(T, Z, H, W) mask: all the work of `pipeline.predict_study`, the crop given."""
+    """Returns the (T, Z, H, W) mask. It does all the work of `pipeline.predict_study`, but with a given crop."""
     source = open_source(study.voxels)
     localize(study, model.localization, cyclic=model.cyclic, memory_bytes=MEMORY_BYTES, source=source)
     return segment(study, box, model, memory_bytes=MEMORY_BYTES, source=source)[0]
 
 
 def make_predict(case: Case) -> Callable[[], np.ndarray]:
-    """Arrays to masks of a phantom cine of `case.frames` frames: 20 of them over and over."""
+    """Returns a function that predicts a phantom cine of `case.frames` frames. The cine repeats 20 frames."""
     study = short_axis_study(0, size=case.size, frames=min(case.frames, 20))
     order = np.arange(case.frames) % len(study.voxels)
     labels = study.labels[order] if study.labels is not None else None

@@ -1,4 +1,4 @@
-"""The reference speed: the fastest matrix product on this machine, of the libraries and sizes tried."""
+"""The reference speed: the fastest matrix product on this machine, among some libraries and sizes."""
 
 import functools
 import importlib
@@ -16,7 +16,7 @@ TRIALS = 3
 
 
 def make(settings: Settings) -> Program:
-    """Tries products of square matrices for each library and size; the fastest becomes the program."""
+    """Tries products of square matrices with each library and size. The fastest product becomes the program."""
     sizes = TINY_SIZES if settings.variant == "tiny" else SIZES[settings.device]
     best: tuple[float, dict[str, Any], Callable[[], Any]] | None = None
     for library, size, multiply in _products(sizes, settings):

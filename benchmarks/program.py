@@ -1,4 +1,4 @@
-"""The interface of a contestant: what it receives, and what it provides for the measurement."""
+"""The interface of a contestant: the settings and inputs that it receives, and the program that it provides."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -17,9 +17,9 @@ class Settings:
     """The settings of a contestant's process.
 
     Attributes:
-        contestant: its name in `contestants.MODULES`.
-        variant: the way in which it computes.
-        case: what to compute.
+        contestant: name of the contestant in `contestants.MODULES`.
+        variant: variant of the contestant.
+        case: the case to compute.
         inputs: file of parameters, images and labels; the reference writes it, the others read it.
         threads: number of processor cores.
         device: "cpu" or "gpu".
@@ -37,7 +37,7 @@ class Settings:
 
 
 def settings_from(fields: Mapping[str, Any]) -> Settings:
-    """The settings from the output of `Settings.as_dict`."""
+    """Returns the settings from the output of `Settings.as_dict`."""
     return Settings(**{**fields, "case": case_from(fields["case"]), "inputs": Path(fields["inputs"])})
 
 
@@ -46,7 +46,7 @@ class Program:
     """A contestant that is ready to run.
 
     Attributes:
-        step: the function to time; it makes `steps` steps in one call and may return before the results are ready.
+        step: the function to time. It runs `steps` steps in one call and may return before the results are ready.
         fetch: waits for the results of `step` and returns them as NumPy arrays: `probabilities` of a forward pass,
             `loss` and `gradient_norm` of a training step, and `logits` if available.
         note: remarks for the results, such as versions.

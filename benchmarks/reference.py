@@ -12,7 +12,7 @@ from foanet_jax.training.losses import hybrid_loss
 
 
 def make(settings: Settings) -> Program:
-    """Draws and stores the inputs. The program computes logits and probabilities, or in training loss and gradient."""
+    """Draws and stores the inputs. The program computes logits and probabilities; in training, loss and gradient."""
     case, inputs = settings.case, draw_inputs(settings.case)
     save_inputs(inputs, settings.inputs)
     network, loss = dataclasses.replace(network_of(case), dtype="float32"), loss_of(case)

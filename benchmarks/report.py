@@ -16,7 +16,7 @@ def say(text: str = "") -> None:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table that is also readable as plain text. The first column is text, the others are numbers."""
+    """Returns a Markdown table that is readable as plain text. The first column is text; the others are numbers."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:
@@ -31,7 +31,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def seconds_text(seconds: float) -> str:
-    """A time with three significant digits and its unit."""
+    """Returns a time as text, with three significant digits and a unit."""
     for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs")):
         if seconds * factor >= 1:
             return f"{seconds * factor:.3g} {unit}" if seconds * factor < 1000 else f"{seconds * factor:.0f} {unit}"
@@ -39,12 +39,12 @@ def seconds_text(seconds: float) -> str:
 
 
 def write_json(record: dict[str, Any], path: Path) -> None:
-    """Writes a record as JSON, completely or not at all."""
+    """Writes a record as JSON, atomically."""
     _write(json.dumps(record, indent=1) + "\n", path)
 
 
 def write_text(text: str, path: Path) -> None:
-    """Writes a text, completely or not at all."""
+    """Writes a text, atomically."""
     _write(text, path)
 
 

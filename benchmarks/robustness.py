@@ -48,14 +48,14 @@ def run(
     count: int = 0,
     shifts: Sequence[str] = (),
 ) -> list[Outcome]:
-    """Measures, prints the table, and writes robustness.md, .json, .csv and .png to `output`.
+    """Measures the robustness, prints the table, and writes robustness.md, .json, .csv and .png to `output`.
 
     Args:
         config: configuration with the data set.
         checkpoint: workdir of a training; its folds define the test patients.
         output: folder to write to.
-        patients: "test" or "all".
-        count: use only the first so many patients. 0: all.
+        patients: "test" for the test patients of the fold, or "all".
+        count: number of patients to use, from the first one. 0: all.
         shifts: names of shifts. Empty: all.
 
     Raises:
@@ -93,7 +93,7 @@ def run(
 
 
 def _panel(shift: Shift, outcomes: Sequence[Outcome]):
-    """The values for the panel of a shift."""
+    """Returns the values for the panel of a shift."""
     its = [outcome for outcome in outcomes if outcome.shift == shift.name and outcome.class_name != FOREGROUND]
     after: dict[str, list[float]] = {}
     before: dict[str, list[float]] = {}
@@ -104,7 +104,7 @@ def _panel(shift: Shift, outcomes: Sequence[Outcome]):
 
 
 def main() -> None:
-    """The command: reads its options and runs."""
+    """Reads the options of the command and runs it."""
     words = sys.argv[1:]
     if "--help" in words:
         sys.stdout.write("\n".join([(__doc__ or "").strip(), *helping.options_text(OPTIONS), ""]))
@@ -114,7 +114,7 @@ def main() -> None:
     given, config = commandline.read_options(OPTIONS, words if named else [f"--config={PHANTOM}", *words])
     if not given["checkpoint"]:
         raise InputError("arguments", "--checkpoint is missing; name the folder of a run")
-    assert config is not None  # One was added where none was named.
+    assert config is not None  # If the user names no configuration, that of the phantom is added above.
     run(
         config,
         Path(given["checkpoint"]),

@@ -30,8 +30,8 @@ class Axis:
 
     Attributes:
         case: returns the case for a value.
-        values: the values to measure; `tiny` are those of a test.
-        unit: unit of the cost; `units` returns how many of them a case has.
+        values: the values to measure; `tiny` has the values for tests.
+        unit: unit of the cost; `units` returns the number of units of a case.
         what: description of the cases.
     """
 
@@ -92,7 +92,7 @@ AXES = {
 
 
 def measure(axis: Axis, value: int, given: argparse.Namespace) -> dict[str, Any]:
-    """Measures one point of an axis, in a process of its own."""
+    """Measures one point of an axis in a separate process."""
     case = axis.case(value)
     if given.tiny:
         case = dataclasses.replace(case, size=case.size if case.kind == "forward" else 64, width=1 / 32)

@@ -22,7 +22,7 @@ MIB = 2**20
 
 
 def memory_mib(field: str) -> float:
-    """A field of /proc/self/status in MiB: VmRSS (current) or VmHWM (peak so far). 0 if there is none."""
+    """Returns a field of /proc/self/status in MiB: VmRSS (current) or VmHWM (peak so far). 0 if it does not exist."""
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():
@@ -32,7 +32,7 @@ def memory_mib(field: str) -> float:
 
 
 def forget_peak() -> None:
-    """Resets VmHWM, if the system allows it."""
+    """Resets the peak memory VmHWM, if the system allows it."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -61,7 +61,7 @@ class Server:
         return {"seconds": seconds, "note": self.program.note}
 
     def run(self, steps: int) -> dict[str, Any]:
-        """The time of a step in s, over several steps. As in training, it waits only for the last step."""
+        """Measures the mean time of a step in s over several steps. As in training, it waits only for the last step."""
         start = time.perf_counter()
         calls = math.ceil(steps / self.program.steps)
         for _ in range(calls):
@@ -70,7 +70,7 @@ class Server:
         return {"seconds": (time.perf_counter() - start) / (calls * self.program.steps)}
 
     def memory(self) -> dict[str, Any]:
-        """Peak memory above that of the imports, in MiB: of the first step with compilation, and of the later steps."""
+        """Returns the peak memory in MiB, without imports: of the first step with compilation, and of later steps."""
         peak = self.program.device_peak
         return {
             "first_peak_mib": self.first_peak,
@@ -86,7 +86,7 @@ def main() -> None:
     os.dup2(2, 1)
     settings = settings_from(json.loads(sys.argv[1]))
     if hasattr(os, "sched_setaffinity") and settings.device == "cpu":
-        # XLA has no option for the number of threads; it counts the cores that it may use.
+        # XLA has no option for the number of threads. It uses one thread for each core that the process may use.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: settings.threads])
 
     def answer(message: dict[str, Any]) -> None:

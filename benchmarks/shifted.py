@@ -19,11 +19,11 @@ class Outcome:
         shift, step: name of the shift, and label of its strength.
         strength: strength as a number.
         class_name: the class, or the mean over classes.
-        patients, misses: number of patients in the means, and number of cases in which only one mask was empty.
+        patients, misses: number of patients in the means, and number of cases in which only one of the masks was empty.
         dc, dc_sd, hd95_mm: Dice of the shifted studies (mean, standard deviation over patients) and mean 95HD in mm.
-        dc_before: mean Dice of the prediction on the unshifted studies, moved in the same way as the labels. It
-            covers the same slices and region, so the difference is caused by the shift.
-        misses_before: misses of that prediction.
+        dc_before: mean Dice of the prediction on the unshifted studies, after it was moved in the same way as the
+            labels. It covers the same slices and region, so the shift causes the difference.
+        misses_before: number of misses of this prediction.
         flagged: number of studies whose prediction has a flag.
     """
 
@@ -50,14 +50,14 @@ def measure(
     memory_bytes: int = MEMORY_BYTES,
     progress: Callable[[], None] = lambda: None,
 ) -> list[Outcome]:
-    """Applies every shift in every strength to every study, predicts, and compares with the shifted truth.
+    """Applies every shift at every strength to every study, predicts, and compares the mask with the shifted truth.
 
     Args:
         studies: studies with labels.
         model: both networks.
-        shifts: some of SHIFTS.
+        shifts: shifts to apply, from SHIFTS.
         seed: random seed. A study gets the same random draws at every strength.
-        memory_bytes: memory budget of a forward pass.
+        memory_bytes: memory limit of a forward pass.
         progress: called after each study under each shift and strength.
     """
     conditions = [(shift, strength) for shift in shifts for strength in shift.strengths]
@@ -117,7 +117,7 @@ def _outcome(shift: Shift, strength: float, row: ClassSummary, old: ClassSummary
 
 
 def robustness_table(outcomes: Sequence[Outcome]) -> str:
-    """A table of the Dice of each class at each strength, with its change, and the misses of all classes."""
+    """Returns a table of the Dice of each class at each strength, with its change, and the misses of all classes."""
     rows: dict[tuple[str, str], list[Outcome]] = {}
     for outcome in outcomes:
         rows.setdefault((outcome.shift, outcome.step), []).append(outcome)

@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """A pair of networks: widths, and grids if they are those of experiments/acdc.py:small instead of the paper's."""
+    """The widths of both networks, and their grids, which are those of the paper or of experiments/acdc.py:small."""
 
     width: float
     localization_width: float
@@ -63,7 +63,7 @@ TINY = Size(1 / 32, 1 / 32)
 
 
 def files_to_masks(source: Path, folder: Path, study: Study, model: Model, rounds: int) -> dict[str, Any]:
-    """Times reading the file, segmentation in the box of the true labels, and writing the mask."""
+    """Times three parts: reading the file, segmentation in the box of the true labels, and writing the mask."""
     box = true_box(study)
     kept: dict[str, Any] = {}
 
@@ -81,7 +81,7 @@ def files_to_masks(source: Path, folder: Path, study: Study, model: Model, round
 
 
 def start_to_first_step(options: Sequence[str], rounds: int) -> dict[str, Any]:
-    """Seconds from the start of `run.py` to the end of its first step: once with an empty cache, then with a warm one.
+    """Times `run.py` in seconds, from its start to the end of its first step, with an empty and with a warm cache.
 
     Args:
         options: options of `run.py`.
@@ -128,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
             record["studies"][name] = found
             parts = ", ".join(f"{part} {seconds_text(seconds)}" for part, seconds in found["parts"].items())
             rows.append(_row(f"{frames} × {size}², file to mask, {name} networks ({parts})", found))
-    # The networks of the phantom experiment; few patients, so that drawing hearts takes little time.
+    # These are the networks of the phantom experiment. There are few patients, so that their drawing takes little time.
     options = ["--config.data.patients=6", "--config.data.phantom.frames=4"]
     if given.tiny:
         options += [

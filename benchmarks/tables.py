@@ -23,7 +23,7 @@ HEADER = (
 
 
 def comparison_table(records: Sequence[dict[str, Any]]) -> str:
-    """The table of all cases and their contestants."""
+    """Returns the table of all cases and their contestants."""
     return markdown_table(HEADER, [_row(record, result) for record in records for result in record["contestants"]])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def timed(parts: Sequence[tuple[str, Callable[[], Any]]], rounds: int) -> dict[str, Any]:
-    """Seconds of each part: of the first (cold) round, and of the later (warm) rounds."""
+    """Returns the times of the parts in seconds, for the first (cold) round and for the later (warm) rounds."""
     seconds: dict[str, list[float]] = {name: [] for name, _ in parts}
     for _ in range(rounds + 1):
         for name, part in parts:

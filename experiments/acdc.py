@@ -25,7 +25,7 @@ SMALL = {
 
 WHOLE_IMAGE = {"localization.enabled": False, **NO_FOA}  # FOA needs a box.
 UNET = {"segmentation.network.architecture": "unet"}
-# The ablation. Everything else, including epochs, normalisation and augmentation, is as in the recipe.
+# The rows of the ablation. All other settings, also epochs, normalisation and augmentation, are those of the recipe.
 ROWS = {
     "no-localization": Row("no localization", WHOLE_IMAGE),
     "no-foa": Row("no FOA", NO_FOA),

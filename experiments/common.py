@@ -19,12 +19,12 @@ from foanet_jax.training.step import OptimiserSpec
 
 
 def without_terms(*kept: str) -> dict[str, float]:
-    """The loss weights that are 0 if only some terms of the loss are kept. A new term is then 0 too."""
+    """Returns weight 0 for all terms of the loss that are not kept, also for terms that are added later."""
     return {term: 0.0 for term in TERMS if term not in kept}
 
 
 def loss_of(*kept: str) -> dict[str, float]:
-    """The change of a row: the loss of Net.2 has only these terms."""
+    """Returns the change of a row in which the loss of Net.2 has only these terms."""
     return {f"segmentation.loss.{term}": weight for term, weight in without_terms(*kept).items()}
 
 
@@ -33,7 +33,7 @@ NO_FOA = {"segmentation.prepare.foa": False}
 
 
 def measured(dc: float, hd95_mm: float, bdc: float) -> dict[str, float]:
-    """The paper's results for one row of Table I."""
+    """Returns the results of the paper for one row of Table I."""
     return {"dc": dc, "hd95_mm": hd95_mm, "bdc": bdc}
 
 
@@ -70,7 +70,7 @@ ROWS = {
 
 
 def common(name: str) -> ConfigDict:
-    """The paper's configuration; the data set is left open."""
+    """Returns the configuration of the paper. The experiment sets the data set."""
     network = defaults(NetworkSpec)
     config = ConfigDict(
         {
@@ -86,7 +86,7 @@ def common(name: str) -> ConfigDict:
                 "fold": 0,
                 "folds_file": "",  # empty: made in the workdir
                 "validation_fraction": 0.1,
-                "cyclic": True,  # the last frame of a cine comes before its first
+                "cyclic": True,  # the last frame of a cine precedes its first one
                 "slice_axis": "axial",  # mmwhs2017
                 "phantom": {"size": 256, "frames": 20, "shape": (48, 128, 128)},
             },
@@ -120,13 +120,13 @@ def common(name: str) -> ConfigDict:
             "table": {"title": "", "class_name": "myocardium", "reference": "i", "order": ("i",)},
         }
     )
-    # The paper's results are shown for the paper's own experiments only.
+    # The results of the paper are shown only for the experiments of the paper.
     rows = {row: dataclasses.replace(described, paper={}) for row, described in ROWS.items()}
     return with_rows(config, rows, title=f"{name}: the rows of Table I", reference="i")
 
 
 def with_rows(config: ConfigDict, rows: Mapping[str, Row], *, title: str, reference: str) -> ConfigDict:
-    """The configuration with the rows of its table. `--mode ablate` runs them.
+    """Returns the configuration with the rows of its table. `--mode ablate` runs them.
 
     Args:
         config: the experiment.
@@ -150,12 +150,12 @@ def with_rows(config: ConfigDict, rows: Mapping[str, Row], *, title: str, refere
 
 
 def chosen(config: ConfigDict, names: str, variants: Mapping[str, Mapping[str, Any]] | None = None) -> ConfigDict:
-    """The configuration with the variants and rows that are named after the colon of "experiments/acdc.py:small,cce".
+    """Returns the configuration with the variants and rows after the colon of "experiments/acdc.py:small,cce".
 
     Args:
         config: the experiment.
         names: names of variants and rows, separated by commas. "": the experiment itself.
-        variants: named overrides that are not rows of the table, such as a smaller size.
+        variants: named overrides that are not rows of the table, such as smaller networks.
 
     Raises:
         ValueError: a name is neither a row nor a variant.

@@ -36,7 +36,7 @@ def get_config(row: str = ""):
     config.localization.prepare.spacing_mm = 3.0
     config.localization.prepare.bucket = 64
     config.segmentation.prepare.spacing_mm = 1.3
-    config.segmentation.prepare.bucket = 96  # The crop of every heart fits, so one program is compiled instead of four.
+    config.segmentation.prepare.bucket = 96  # The crops of all hearts fit, so one program is compiled instead of four.
     config.segmentation.train.box_jitter_px = 5
     with_rows(config, ROWS, title="Table I on the phantom (paper: LVQuan19)", reference="i")
     return chosen(config, row, {"quick": QUICK})

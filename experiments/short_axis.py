@@ -32,14 +32,14 @@ UNET = {
     "segmentation.network.architecture": "unet",
     "segmentation.network.decoder": "none",
 }
-# FOA needs a box. Whole images are on a coarser grid, and still have 2.25 times the pixels of a crop.
+# FOA needs a box. Whole images are on a coarser grid, but they still have 2.25 times as many pixels as a crop.
 WHOLE_IMAGE = {
     "localization.enabled": False,
     "segmentation.prepare.spacing_mm": 2.5,
     "segmentation.prepare.bucket": 192,
     **NO_FOA,
 }
-# The ablation. Everything else is as in the recipe.
+# The rows of the ablation. All other settings are those of the recipe.
 ROWS = {
     "no-localization": Row("no localization, whole image", WHOLE_IMAGE),
     "no-foa": Row("no FOA", NO_FOA),
@@ -59,7 +59,7 @@ def get_config(row: str = ""):
     for stage in (config.localization, config.segmentation):
         stage.network.norm = "batch"
         stage.network.dtype = "bfloat16"
-        stage.prepare.neighbours = "slices"  # of a cine too, because the network was trained on slices
+        stage.prepare.neighbours = "slices"  # also in a cine, because the network was trained on slices
         stage.loss.dice_batch = True
         stage.optimiser.learning_rate = 0.002
         stage.optimiser.epsilon = 1e-8
@@ -67,7 +67,7 @@ def get_config(row: str = ""):
         stage.optimiser.warmup_steps = 100
         stage.optimiser.average = 0.998
         stage.train.batch_size = 16
-        stage.train.examples_per_epoch = 1280  # of 1,350 to 1,700: five blocks of 16 batches, so one program
+        stage.train.examples_per_epoch = 1280  # of 1,350 to 1,700; five blocks of 16 batches need one program
         stage.train.validate_epochs = 0
         stage.augment.rotation_degrees = 45.0
         stage.augment.flip = True

@@ -34,7 +34,7 @@ class Result:
     """The segmentation of a file or an array.
 
     Attributes:
-        mask: uint8 class indices; for an array in the shape of the array, for a file (T, Z, H, W).
+        mask: uint8 class indices. For an array, it has the shape of the array; for a file, it is (T, Z, H, W).
         classes: names of the classes by index; 0 is the background.
         study: the study that was segmented, with its spacing and, for a file, its affine.
         prediction: the full result of the pipeline; its mask is (T, Z, H, W).
@@ -57,16 +57,16 @@ class Result:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What had to be decided when the file was read, as sentences; empty if there was nothing."""
+        """The decisions that the reading of the file required, as sentences; empty if there were none."""
         return self.study.remarks
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the mask as NIfTI; for a NIfTI input, with the shape, affine and header of that file.
+        """Writes the mask as NIfTI. For a NIfTI input, the mask has the shape, affine and header of that file.
 
         An existing file is replaced, unless it is the one that was segmented.
 
         Args:
-            path: ends with `.nii` or `.nii.gz`.
+            path: the file to write; it ends with `.nii` or `.nii.gz`.
 
         Raises:
             InputError: "suffix" if the path has another suffix; "output-is-input" if it is the image itself.
@@ -77,7 +77,7 @@ class Result:
 
 @dataclasses.dataclass(frozen=True)
 class Segmenter:
-    """The networks of a run, or of an ensemble, ready to segment; made by `load`.
+    """The networks of a run, or of an ensemble, ready to segment. `load` makes it.
 
     Attributes:
         model: the networks and the settings of the pipeline.
@@ -116,15 +116,14 @@ class Segmenter:
                 MetaImage or Analyze file they replace those in the header.
             third_axis: "slice" or "time", the meaning of the third axis of a 3D file, or of the first axis of a 3D
                 array.
-
             series: number or UID of the DICOM series; by default the short-axis cine.
-            repeats: "last" or "first", the acquisition of a DICOM slice to use that was acquired more than once.
+            repeats: "last" or "first": which acquisition to use if a DICOM slice was acquired more than once.
             incomplete: whether to read a DICOM stack in which single slices or frames are missing.
 
         Raises:
-            InputError: the file or array cannot be used; its axes or its spacing are in an order that no image has
-                ("axis-order", "spacing"); the source does not hold exactly one study; `spacing_mm` is
-                missing for an array, or was given for a DICOM or .mat file.
+            InputError: the file or array cannot be used; its axes or its spacing are in an impossible order
+                ("axis-order", "spacing"); the source does not hold exactly one study; `spacing_mm` is missing for an
+                array, or was given for a DICOM or .mat file.
         """
         if third_axis not in ("slice", "time"):
             raise InputError("third-axis", f"third_axis is {third_axis!r}; choose 'slice' or 'time'")
@@ -186,12 +185,12 @@ def study_of_array(
 
 
 def _require_possible_axes(voxels: np.ndarray, shape: tuple[int, ...], spacing_mm: tuple[float, float, float]) -> None:
-    """Raises InputError "axis-order" or "spacing" where an array's axes or its spacing are in another order.
+    """Raises InputError "axis-order" or "spacing" if the axes of an array or its spacing are in a wrong order.
 
     Args:
         voxels: (T, Z, H, W).
-        shape: of the array as it was given.
-        spacing_mm: as it was given.
+        shape: the shape of the array that the user gave.
+        spacing_mm: the spacing that the user gave.
     """
     expected = "expected (H, W), (Z, H, W), (T, H, W) or (T, Z, H, W)"
     reverse = f"array.transpose({', '.join(map(str, reversed(range(len(shape)))))})"
@@ -222,7 +221,7 @@ def _require_possible_axes(voxels: np.ndarray, shape: tuple[int, ...], spacing_m
 
 
 def _real_numbers(array: np.ndarray) -> np.ndarray:
-    """An array of any integer or float type, in any byte order, as float32."""
+    """Returns an array of any integer or float type, in any byte order, as float32."""
     try:
         given = np.asanyarray(array)
     except ValueError as error:
@@ -233,7 +232,7 @@ def _real_numbers(array: np.ndarray) -> np.ndarray:
     if given.dtype.kind not in "iuf":
         remedy = remedies.get(given.dtype.kind, "convert it, such as with array.astype(np.float32)")
         raise InputError("array", f"the array has the type {given.dtype}; voxels must be real numbers: {remedy}")
-    # Values beyond float32 become infinite, and `validate_study` refuses those.
+    # Values beyond the range of float32 become infinite, and `validate_study` refuses infinite values.
     with np.errstate(over="ignore"):
         return np.asarray(given, np.float32)
 
@@ -242,8 +241,8 @@ def load(*checkpoints: str | os.PathLike[str]) -> Segmenter:
     """Loads the networks of a run, or of several runs as an ensemble, from checkpoints or weights files.
 
     Args:
-        checkpoints: weights files, workdirs of trainings, or folders that contain such, see `find_runs`; none: the
-            weights in the package.
+        checkpoints: weights files, workdirs of trainings, or folders that contain workdirs, see `find_runs`. Without
+            any, the weights in the package are loaded.
 
     Raises:
         InputError: there are no checkpoints, or the runs cannot form an ensemble.

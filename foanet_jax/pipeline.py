@@ -22,12 +22,13 @@ from foanet_jax.system.determinism import single_precision
 from foanet_jax.system.devices import explaining_out_of_memory, spread
 
 MEMORY_BYTES = 2 * 2**30
-# Limits of the slices per forward pass on a device. More slices are not faster, and each number of slices needs its own
-# compiled program. On an accelerator, a few additional slices take no extra time, so that numbers are rounded up.
+# Limits on the number of slices per forward pass on a device. More slices are not faster, and each number of slices
+# needs its own compiled program. On an accelerator, a few additional slices take no extra time, so that numbers are
+# rounded up.
 MOST_TOGETHER, FEWEST_TOGETHER = 32, 16
 MOST_ON_CPU = 4
-# Test-time augmentation: for each view, whether the image is transposed, and which of rows and columns are mirrored
-# before.
+# Test-time augmentation. For each view: whether the image is transposed, and which axes (rows, columns) are mirrored
+# before that.
 _FLIPS = ((), (0,), (1,), (0, 1))
 SYMMETRIES = {
     "none": ((False, ()),),
@@ -42,8 +43,8 @@ NOT_LOCALIZED = "the heart was not found: the whole image was segmented"
 EMPTY = "nothing was segmented: the mask is empty"
 BLANK = "slices without contrast: nothing is segmented on them"
 UNEVEN = "the brightness changes abruptly from slice to slice: each slice was scaled to the same range"
-NO_CONTRAST = "(σ = 0): nothing can be segmented"  # The end of the sentence; the value of the voxels is before it.
-# Smallest intersection over union of the box and the box around the segmentation (with margin) to accept the box.
+NO_CONTRAST = "(σ = 0): nothing can be segmented"  # The end of a sentence. The value of the voxels comes before it.
+# Smallest accepted intersection over union of the box and the box around the segmentation (with margin).
 AGREEMENT = 0.75
 
 
@@ -60,11 +61,11 @@ class Network:
 class Model:
     """Net.1 and Net.2 after their training: one network each, or an ensemble whose probabilities are averaged.
 
-    All networks of an ensemble have the same grid, that is the same `spacing_mm` and `bucket`.
+    All networks of an ensemble have the same grid: the same `spacing_mm` and `bucket`.
 
     Attributes:
         classes: names of the classes of the segmentation network, background first.
-        localization: Net.1, or the networks of an ensemble; empty to segment whole frames.
+        localization: Net.1, or the networks of an ensemble; empty if whole frames are segmented.
         segmentation: Net.2 or the network that replaces it, or the networks of an ensemble; at least one.
         margin_px: px added on each side of the localization's box, at the study's own spacing.
         passes: the maximum number of segmentations of a study; it is repeated if the result does not fit the box.
@@ -89,7 +90,7 @@ class Prediction:
         object_box: the union of these boxes; None if nothing was found.
         box: the union box with its margin, in which the study was segmented.
         flags: warnings about the mask, as sentences; empty if there are none.
-        confidence: of the segmentation network; None if it was not run.
+        confidence: confidence of the segmentation network; None if that network was not run.
     """
 
     mask: np.ndarray
@@ -101,9 +102,9 @@ class Prediction:
 
 
 def slices_together(networks: Sequence[Network], shape: Sequence[int], count: int, memory_bytes: int) -> int:
-    """Returns the number of slices per forward pass, over all devices of this process together.
+    """Returns the number of slices per forward pass, summed over all devices of this process.
 
-    Each device gets the same number of slices, at least one. The passes are as equal as possible.
+    Each device gets the same number of slices, at least one. The sizes of the passes are as equal as possible.
 
     Args:
         networks: the networks that are applied.
@@ -123,18 +124,18 @@ def slices_together(networks: Sequence[Network], shape: Sequence[int], count: in
 def probability_maps(
     network: Network, prepared: Prepared, triples: np.ndarray, *, together: int, tta: str = "none"
 ) -> Iterator[tuple[jax.Array, int]]:
-    """Yields the class probabilities of slices on the network's grid, some slices at a time, on the device.
+    """Yields the class probabilities of some slices at a time, on the network's grid. They stay on the device.
 
     Args:
         network: the network.
         prepared: the preprocessed slices.
         triples: (N, 3) indices of each slice and its neighbours.
         together: slices per forward pass; the last pass is filled up, so that only one shape is compiled.
-        tta: test-time augmentation: "none", or the mean over the 4 "flips" of the image or over its 8 "turns" (flips
-            and quarter turns).
+        tta: test-time augmentation: "none", "flips" (the mean over 4 mirrored views of the image) or "turns" (the mean
+            over 8 views, also with quarter turns).
 
     Yields:
-        (together, H, W, C) maps, and the number of maps that are not filling.
+        (together, H, W, C) maps, and the number of maps that belong to slices; the rest fills up the last pass.
     """
     for seen, count in _views(network, prepared, triples, together=together, tta=tta):
         yield _mean(seen), count
@@ -193,7 +194,7 @@ class _Reading:
         return self.prepared[self.networks[0].prepare]
 
     def views(self, slices: slice, *, together: int) -> Iterator[tuple[list[jax.Array], int]]:
-        """Yields the maps of some slices, for each network and view, and the number of maps that are not filling."""
+        """Yields the maps of some slices for each network and view, and the number of maps that belong to slices."""
         each = [
             _views(
                 network,
@@ -208,7 +209,7 @@ class _Reading:
             yield [view for seen, _ in parts for view in seen], parts[0][1]
 
     def maps(self, slices: slice, *, together: int) -> Iterator[tuple[jax.Array, int]]:
-        """Yields the mean of the `views`."""
+        """Yields the mean maps over the `views`, and the number of maps that belong to slices."""
         for views, count in self.views(slices, together=together):
             yield _mean(views), count
 
@@ -278,7 +279,7 @@ def segment(
 
     Args:
         study: the study.
-        box: where to segment, px of the study.
+        box: the region to segment, px of the study.
         model: the networks.
         memory_bytes: memory limit of a forward pass on each device.
         tta: test-time augmentation, see `probability_maps`.
@@ -286,8 +287,8 @@ def segment(
         progress: see `predict_study`.
 
     Returns:
-        (T, Z, H, W) uint8 class indices on the study's grid, and the confidence, which is computed from the original
-        image also with test-time augmentation (see `Confidence`).
+        (T, Z, H, W) uint8 class indices on the study's grid, and the confidence. The confidence comes from the original
+        image, also with test-time augmentation (see `Confidence`).
     """
     networks = model.segmentation
     frames, slices, *shape = study.voxels.shape
@@ -351,8 +352,8 @@ def predict_study(
         study: the study; its labels are not used.
         model: the networks.
         memory_bytes: memory limit of a forward pass on each device. In addition, the first device holds the frames of
-            the study, a padded and a resampled copy of them, and, on both grids, the probability maps of all slices of
-            a forward pass, at least those of one frame.
+            the study, with a padded and a resampled copy. It also holds, on both grids, the probability maps of all
+            slices of a forward pass, or of one frame if a frame has more slices.
         tta: test-time augmentation of all networks, see `probability_maps`.
         progress: called after each forward pass with "localizing" or "segmenting", the number of slices done and the
             total number of slices.
@@ -397,7 +398,7 @@ def _predict_study(study: Study, model: Model, *, memory_bytes: int, tta: str, p
             break
         union, box = found or union, better
         mask, confidence = segment(study, box, model, **options)
-    mask[blank] = 0  # The networks also see the neighbouring slices, and would segment the heart of these.
+    mask[blank] = 0  # The networks also see the neighbouring slices, and would segment the heart that is in them.
     if not mask.any():
         flags.append(EMPTY)
     return Prediction(mask, boxes, union, box, tuple(flags), confidence)

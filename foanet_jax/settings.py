@@ -1,7 +1,7 @@
 """Conversion of a configuration, a nested dictionary of plain values, to typed settings.
 
-All other modules use these typed settings and never see a configuration object. The same dictionary is stored as JSON
-with each checkpoint and is read from there again.
+All other modules use these typed settings and never see a configuration object. Each checkpoint stores the same
+dictionary as JSON, and predictions read it from there.
 """
 
 import copy
@@ -77,7 +77,7 @@ _TAKES: dict[Any, tuple[type, ...]] = {bool: (bool,), int: (int,), float: (int, 
 
 
 def _require_types(part: type, values: Mapping[str, Any]) -> None:
-    """Checks the types of the values; a configuration from a checkpoint can hold any JSON value."""
+    """Checks the types of the values, because a configuration from a checkpoint can hold any JSON value."""
     for field in dataclasses.fields(part):
         value = values.get(field.name, field.default)
         takes = _TAKES.get(field.type, ())

@@ -1,12 +1,12 @@
-"""Data augmentation of a patient's volume: geometric, in the image plane (Prepro.2, step 1), and of intensities."""
+"""Data augmentation of a patient's volume: geometry in the image plane (Prepro.2, step 1) and intensities."""
 
 import dataclasses
 
 import numpy as np
 
-LATTICE = 16  # control points per axis; beyond them the elastic deformation repeats
-# The largest displacement of a control point, relative to the distance of control points, at which the deformation does
-# not fold (Choi & Lee 2000, injective cubic B-splines).
+LATTICE = 16  # control points per axis; the elastic deformation repeats beyond them
+# The largest displacement of a control point with which the deformation does not fold, relative to the distance between
+# control points (Choi & Lee 2000, injective cubic B-splines).
 FOLDS = 0.48
 
 
@@ -77,12 +77,12 @@ class Augmentation:
         noise: standard deviation of the noise, in units of the volume's σ.
         noise_seed: seed of the noise.
         lattice: (2, LATTICE, LATTICE) displacements of the control points along rows and columns, mm.
-        lattice_mm: distance of the control points.
+        lattice_mm: distance between the control points.
         shifts: (Z, 2) shifts of the slices along rows and columns, mm.
         bias: (5,) coefficients of u, v, u², uv, v² in the logarithm of the gain; u and v run from −1 to 1.
         ghosts: (Z,) share of each slice's signal that the ghosts take.
-        ghost_step: distance of the ghosts along rows and columns, as a fraction of the image's rows and columns; one of
-            the two is 0.
+        ghost_step: distances of the ghosts from the image along rows and columns, as fractions of the image's rows and
+            columns; one of the two is 0.
         blur_mm: standard deviation of the Gaussian blur.
         tone: factor and offset of the network's input.
     """
@@ -119,8 +119,8 @@ def draw_augmentation(key: tuple[int, ...], spec: AugmentSpec, *, slices: int = 
     if spec.flip:
         linear = linear @ np.diag([1 if rows < 0.5 else -1, 1 if columns < 0.5 else -1])
     noise_seed = int(generator.integers(2**31))
-    # Every number is drawn, whether it is used or not, and new draws are added at the end only: so a field of the spec
-    # never influences the other changes.
+    # All numbers are drawn, also those that are not used, and new draws are added only at the end. A field of the spec
+    # therefore never influences the other changes.
     direction, stretch, elastic, shift, bias, blur, contrast, brightness, distance, along = generator.random(10)
     displacements = generator.uniform(-1, 1, (2, LATTICE, LATTICE))
     gain = generator.uniform(-1, 1, 5)

@@ -88,24 +88,25 @@ def union_box(boxes) -> Box | None:
 
 
 def slice_boxes(mask: np.ndarray) -> list[Box | None]:
-    """Returns one bounding box per slice of an (…, H, W) mask, in C order of the leading axes; None for empty ones."""
+    """Returns a bounding box for each slice of an (…, H, W) mask, in C order; None for a slice without true pixels."""
     return [bounding_box(plane) for plane in mask.reshape(-1, *mask.shape[-2:])]
 
 
 def crop(array: np.ndarray, box: Box) -> np.ndarray:
     """Returns the part of an (…, H, W) array inside the box, on the study's own grid.
 
-    It serves pictures and tests. The crop that Net.2 sees is cut out by `prepare.prepare`, in one interpolation.
+    Pictures and tests use it. The crop for Net.2 comes from `prepare.prepare`, which cuts and resizes in one
+    interpolation.
     """
     return array[(..., *box.slices)]
 
 
 def paste(array: np.ndarray, box: Box, shape: tuple[int, int]) -> np.ndarray:
-    """Puts an (…, h, w) crop back at its box in an array of zeros, the zero padding of Sec. III-C.
+    """Puts an (…, h, w) crop back at its box in an array of zeros. This is the zero padding of Sec. III-C.
 
     Args:
         array: the crop.
-        box: where it was cut out; its shape must be (h, w).
+        box: the box of the crop; its shape must be (h, w).
         shape: (H, W) of the whole image.
 
     Returns:

@@ -20,8 +20,8 @@ def greatest_component(mask: np.ndarray) -> np.ndarray:
 def keep_greatest(labels: np.ndarray) -> np.ndarray:
     """Sets foreground outside the largest component to background (Sec. III-C).
 
-    All foreground classes together count as one object. Each time frame is filtered separately, as a (Z, H, W) volume:
-    a single-slice cine is therefore filtered in 2D, and a stack in 3D.
+    All foreground classes together count as one object. Each time frame is filtered separately, as a (Z, H, W) volume.
+    Therefore a single-slice cine is filtered in 2D, and a stack in 3D.
 
     Args:
         labels: (T, Z, H, W).

@@ -19,17 +19,17 @@ class Confidence:
 
     These are not calibrated probabilities: neural networks are usually overconfident.
 
-    The values always come from the original image, also with test-time augmentation. The mean over rotated images is
-    less certain although it is more accurate, and the calibration was fitted to values of the original image. For an
-    ensemble, the networks' probabilities are averaged.
+    The values always come from the original image, also with test-time augmentation. There are two reasons: the mean
+    over rotated images is more accurate but less certain, and the calibration was fitted to values of the original
+    image. For an ensemble, the probabilities of the networks are averaged.
 
     Attributes:
         classes: for each foreground class, its mean probability over the pixels where it is the most probable class;
             NaN if there are none.
         foreground: the same over all foreground classes together; NaN if there is no foreground.
         border_entropy: mean entropy within BAND_PX of the outline of the foreground, divided by its largest possible
-            value: 0 if the network is certain, 1 if all classes are equally probable; NaN if there is no outline.
-        agreement: mean Dice of the foreground over all pairs of views; a view is one network of an ensemble or one
+            value. 0: the network is certain; 1: all classes are equally probable; NaN: there is no outline.
+        agreement: mean Dice of the foreground over all pairs of views. A view is one network of an ensemble or one
             rotated image of test-time augmentation. NaN if no view has foreground, None if there is only one view.
     """
 
@@ -69,15 +69,15 @@ def tally(maps, extent, count):
         count: number of slices that belong to the study; the rest is padding.
 
     Returns:
-        (2, C + 1). Row 0 has for each class the sum of its probability over the pixels where it is the most probable
-        class, and last the sum of the entropy within the band. Row 1 has the numbers of these pixels.
+        (2, C + 1). Row 0 has, for each class, the sum of its probability over the pixels where it is the most probable
+        class. Its last entry is the sum of the entropy within the band. Row 1 has the numbers of these pixels.
     """
     classes = maps.shape[-1]
     inside = _inside(maps.shape[:3], extent, count)
     labels = jnp.argmax(maps, axis=-1)
     chosen = (labels[..., None] == jnp.arange(classes)) & inside[..., None]
     foreground = (labels > 0) & inside
-    # The image border is not an outline of the mask: what lies beyond it is not background but unknown.
+    # The image border is not an outline of the mask: the pixels beyond it are unknown, not background.
     band = _widened(foreground) & _widened(~foreground & inside) & inside
     entropy = -xlogy(maps, maps).sum(-1) / math.log(classes)
     sums = jnp.sum(maps, axis=(0, 1, 2), where=chosen)
@@ -95,7 +95,7 @@ def overlap(views, extent, count):
         extent, count: as for `tally`.
 
     Returns:
-        (V, V) numbers of pixels; the diagonal has the foreground of each view.
+        (V, V) numbers of pixels. The diagonal has the number of foreground pixels of each view.
     """
     foreground = jnp.stack([jnp.argmax(maps, axis=-1) > 0 for maps in views])
     foreground &= _inside(foreground.shape[1:], extent, count)

@@ -16,7 +16,7 @@ def elastic_field(lattice, shape: tuple[int, int], centre, step):
         lattice: (2, G, G) displacements of the control points along rows and columns.
         shape: rows and columns of the grid.
         centre: (row, column) of the first control point, px.
-        step: distance of the control points along rows and columns, px of the grid.
+        step: distances between control points along rows and columns, px of the grid.
 
     Returns:
         (2, *shape) displacements, in the unit of `lattice`.
@@ -36,12 +36,12 @@ def _spline_matrix(size: int, points: int, centre, step):
 
 
 def shifted_slices(matrix: np.ndarray, shifts: np.ndarray, count: int) -> np.ndarray:
-    """Returns one map per slice, which shifts the slice before `matrix` is applied.
+    """Returns one map per slice. The map shifts the slice before it applies `matrix`.
 
     Args:
-        matrix: (2, 3) map that all slices have in common.
+        matrix: (2, 3) map of all slices.
         shifts: (Z, 2) shifts of the slices of a stack in px of the output; all frames have the same shifts.
-        count: T·Z.
+        count: T·Z, the number of slices in all frames.
 
     Returns:
         (count, 2, 3).

@@ -1,4 +1,4 @@
-"""Augmentation of intensities, similar to the variations between scanners.
+"""Augmentation of intensities, which imitates the variations between scanners.
 
 The results do not depend on how far the grid is padded.
 """
@@ -20,7 +20,7 @@ class Intensities(NamedTuple):
         seed: seed of the noise.
         bias: (5,) coefficients, see `gain`.
         ghosts: (N,) share of each slice's signal that the ghosts take.
-        ghost_step: (2,) distance of the ghosts along rows and columns, px.
+        ghost_step: (2,) distances of the ghosts from the image along rows and columns, px.
         blur: (2,) standard deviation of the Gaussian blur along rows and columns, px.
     """
 
@@ -107,7 +107,7 @@ def _rolled(volume, extent, step):
 
 
 def blurred(volume, extent, sigma):
-    """Blurs each image with a Gaussian, whose weights are renormalised at the borders.
+    """Blurs each image with a Gaussian. The weights are renormalised at the borders.
 
     Args:
         volume: (N, H, W).

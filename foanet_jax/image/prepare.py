@@ -24,7 +24,7 @@ from foanet_jax.image.resample import (
 )
 from foanet_jax.image.stack import NEIGHBOURS
 
-# Arrays of frames are padded to multiples of these numbers of px and of frames, so that few shapes are compiled.
+# Arrays are padded to multiples of these numbers of px and of frames, so that few shapes are compiled.
 CANVAS = 128
 SLOTS = 8
 FOA_OF = ("voxels", "normalised")
@@ -160,7 +160,7 @@ def open_source(voxels: np.ndarray, labels: np.ndarray | None = None) -> Source:
     return Source(on_canvas(frames, np.float32), placed, len(frames), (height, width))
 
 
-# Sampling is compiled for each pair of source and target shapes; the steps after it for each target shape only.
+# Sampling is compiled for each pair of source and target shapes. The later steps are compiled for each target shape.
 _sample = jax.jit(sample_images, static_argnames=("shape", "method"))
 
 
@@ -298,7 +298,7 @@ def restore_labels(maps, prepared: Prepared, box: Box) -> np.ndarray:
     Args:
         maps: (N, H, W, C) probabilities on the grid of the preprocessed crop.
         prepared: the preprocessed crop.
-        box: where the crop lies in the study, px.
+        box: position of the crop in the study, px.
 
     Returns:
         (N, *box.shape) uint8 class indices.

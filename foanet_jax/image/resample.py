@@ -32,7 +32,7 @@ def resize_matrix(spacing_in: tuple[float, float], spacing_out: tuple[float, flo
 def resized_shape(
     shape: tuple[int, int], spacing_in: tuple[float, float], spacing_out: tuple[float, float]
 ) -> tuple[int, int]:
-    """Returns the rows and columns, at least one each, of a region of `shape` px after a change of spacing (mm)."""
+    """Returns the shape of a region of `shape` px after a change of spacing (mm): at least one row and one column."""
     return tuple(max(1, round(n * a / b)) for n, a, b in zip(shape, spacing_in, spacing_out, strict=True))  # type: ignore[return-value]
 
 
@@ -105,7 +105,7 @@ def sample_images(images, matrix, shape: tuple[int, int], *, extent=None, method
         return _one_by_one(sample, images, matrix)
     count, height, width = images.shape[:3]
     extent = (height, width) if extent is None else extent
-    # The pixel axis comes first, so that one gather reads a pixel of all images at once.
+    # The pixel axis is first, so that one gather operation reads a pixel of all images at once.
     columns = jnp.moveaxis(images.reshape(count, height * width, -1), 1, 0)
     out = 0.0
     for index, weight in _source_taps(matrix, shape, extent, width, method, displacement):
@@ -118,8 +118,8 @@ def sample_labels(
 ):
     """Resamples labels at the mapped points.
 
-    "linear" takes the class with the largest sum of weights among the four neighbours, which equals the argmax of
-    linearly resampled one-hot maps. "nearest" takes the class of the nearest pixel.
+    "linear" takes the class with the largest sum of weights among the four neighbours. This is the argmax of linearly
+    resampled one-hot maps. "nearest" takes the class of the nearest pixel.
 
     Args:
         labels: (N, H, W) class indices.

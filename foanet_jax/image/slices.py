@@ -5,7 +5,7 @@ import numpy as np
 # In the 100 patients of ACDC, the spans of neighbouring slices differ by a factor of at most 1.42. A quarter more is
 # allowed.
 JUMP = 1.75
-# Slices that are closer than this come from one 3D acquisition, in which all slices have the same brightness.
+# Slices that are closer than this are from one 3D acquisition, in which all slices have the same brightness.
 THINNEST_MM = 3.0
 # A slice whose range is less than this share of the typical range of the stack shows only noise.
 LEAST_SHARE = 0.02
@@ -25,9 +25,9 @@ def blank_planes(voxels: np.ndarray) -> np.ndarray:
 
 
 def levels(voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the 5th percentile of each slice over all frames, and the span to the 95th percentile: two arrays (Z,).
+    """Returns the 5th percentile of each slice over all frames, and the span from it to the 95th percentile.
 
-    Only every second row and column is used.
+    Both arrays are (Z,). Only every second row and column is used.
     """
     planes = np.moveaxis(voxels[:, :, ::2, ::2], 1, 0).reshape(voxels.shape[1], -1)
     low, high = np.percentile(planes, [5, 95], axis=1)

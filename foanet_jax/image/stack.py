@@ -8,9 +8,10 @@ NEIGHBOURS = ("auto", "frames", "slices", "none")
 def neighbours(frames: int, slices: int, *, cyclic: bool, along: str = "auto") -> np.ndarray:
     """Returns the indices (n − 1, n, n + 1) of each slice and its two neighbours (Fig. 4).
 
-    With "auto", neighbours are frames if the study has more than one frame, else slices. The first and the last slice
-    of a stack are repeated at its ends, and so are the ends of a cine unless it is `cyclic`. A network that was trained
-    on stacks only has seen neighbouring slices only; for such a network, set `along` to "slices" for all studies.
+    With "auto", neighbours are frames if the study has more than one frame, else slices. At the ends of a stack, the
+    first and the last slice are repeated. At the ends of a cine, the first and the last frame are repeated unless it is
+    `cyclic`. A network that was trained only on stacks has seen only neighbouring slices; for such a network, set
+    `along` to "slices" for all studies.
 
     Args:
         frames, slices: T and Z.

@@ -75,7 +75,7 @@ class NetworkSpec:
 
 
 def on_this_device(spec: NetworkSpec) -> NetworkSpec:
-    """Returns the spec that this machine computes with: on CPUs, which have no bfloat16 arithmetic, float32."""
+    """Returns the spec with the data type of this machine: CPUs have no bfloat16 arithmetic and compute in float32."""
     return dataclasses.replace(spec, dtype="float32") if jax.default_backend() == "cpu" else spec
 
 
@@ -184,10 +184,10 @@ def probabilities(variables, images, spec: NetworkSpec, extent=None):
 def forward_bytes(spec: NetworkSpec, shape: Sequence[int]) -> int:
     """Returns an upper bound of the memory in bytes that `probabilities` takes for one slice, without the parameters.
 
-    The bound counts feature maps of full resolution: twelve times the width of the first stage; the side outputs and
-    the logits, which do not depend on the width; and, for learned up-convolutions, the features of the last stages at
-    full resolution. On a CPU it adds the transformed Winograd kernels. A forward pass holds these once, and for a
-    single slice they take the largest part.
+    The bound is the size of the feature maps at full resolution. It counts twelve times the width of the first stage;
+    the side outputs and the logits, which do not depend on the width; and, for learned up-convolutions, the features of
+    the last stages. On a CPU it adds the transformed Winograd kernels. A forward pass holds these kernels once. For a
+    single slice, they take most of the memory.
 
     Args:
         spec: the network.

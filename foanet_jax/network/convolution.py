@@ -1,9 +1,9 @@
 """2D convolution with fast gradients on CPUs.
 
 GPUs and TPUs use XLA's convolution and gradients. On a CPU, XLA's gradient with respect to the kernel takes two to
-twelve times as long as the forward pass. There, Winograd convolution is faster if there are enough tiles to share one
-transformed kernel; for the gradient with respect to the images, and for the forward pass, it also needs enough
-channels, and is then about twice as fast as XLA. All algorithms agree up to float32 rounding.
+twelve times as long as the forward pass. There, Winograd convolution is faster if enough tiles share one transformed
+kernel. For the forward pass and for the gradient with respect to the images, it also needs enough channels; it is then
+about twice as fast as XLA. All algorithms agree up to float32 rounding.
 """
 
 import functools
@@ -38,7 +38,7 @@ def convolve(images, kernel, *, dilation: int = 1):
     if (height, width) == (3, 3) and images.dtype == jnp.float32:
         return _convolve_3x3(images, kernel, dilation)
     if dilation > 1 and not any(map(export.is_symbolic_dim, images.shape)):
-        # XLA's gradients of a dilated convolution are slow; those of undilated convolutions of its phases are not.
+        # XLA computes the gradients of a dilated convolution slowly. Undilated convolutions of its phases are faster.
         return _phased(convolve_plainly, dilation, (0,))(images, kernel)
     return convolve_plainly(images, kernel, dilation)
 
@@ -203,8 +203,8 @@ def _phased(function, dilation: int, on: tuple[int, ...], *, joined: bool = True
     Args:
         function: the undilated function.
         dilation: distance of the kernel's taps, px.
-        on: positions of the arguments that are images and are split into phases, which become more images.
-        joined: whether the result is images, whose phases are joined again.
+        on: positions of the arguments that are images. Their phases become additional images of the batch.
+        joined: whether the result consists of images. If so, their phases are joined again.
     """
     if dilation == 1:
         return function

@@ -1,7 +1,7 @@
 """Decoder from the coarsest stage to the finest: part of the U-Net, and optional in Net.1 and Net.2.
 
-In the paper, side outputs are linear functions of the encoder's stages: the logits of a pixel are a sum over stages,
-and coarse features cannot select among fine edges. With side outputs of this decoder they can.
+In the paper, side outputs are linear functions of the encoder's stages. The logits of a pixel are then a sum over
+stages, and coarse features cannot select among fine edges. If the side outputs come from this decoder, they can.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,9 +15,9 @@ from foanet_jax.network.vgg import STRIDES
 def top_down(stages: Sequence, grid: Grid, *, name: str, conv: Callable[..., ConvRelu], train: bool):
     """Combines the features of each stage with those of all coarser stages (Ronneberger et al. 2015, Sec. 2).
 
-    From the coarsest stage upwards: a learned 2×2 up-convolution to the width of the next finer stage, concatenation
-    with that stage, and two 3×3 convolutions of that width. Call it inside a Linen module; the layers become part of
-    that module.
+    It starts from the coarsest stage. Each step applies a learned 2×2 up-convolution to the width of the next finer
+    stage, concatenates the result with that stage, and applies two 3×3 convolutions of that width. Call it inside a
+    Linen module; the layers become part of that module.
 
     Args:
         stages: five arrays (B, H/s, W/s, maps) for s = 1, 2, 4, 8, 16.

@@ -21,8 +21,8 @@ class FoaNet(nn.Module):
     """Base network (→ optional decoder) → side outputs → 1×1 convolution to one logit per class (Fig. 2).
 
     Each side output is an up-convolution to the input's resolution and a 3×3 convolution to `side_maps` maps, without
-    activation. The 1×1 `score` convolution of the concatenated maps is linear too. Its weights for a side are therefore
-    multiplied into the 3×3 kernel of that side. The function and its gradients are the same, but the maps need not be
+    activation. The 1×1 convolution `score` of the concatenated maps is linear too. Therefore its weights for a side are
+    multiplied into the 3×3 kernel of that side. The function and its gradients stay the same, and the maps need not be
     computed.
     """
 

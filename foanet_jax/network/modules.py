@@ -13,7 +13,7 @@ HE = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
 LECUN = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
 VARIANCE_FLOOR = 1e-5
 MOMENTUM = 0.9
-GROUPS = 8  # groups in group normalisation; the greatest common divisor if 8 does not divide the number of channels
+GROUPS = 8  # groups in group normalisation; if 8 does not divide the number of channels, their greatest common divisor
 
 
 class Grid:
@@ -27,7 +27,7 @@ class Grid:
         self.extent = extent
 
     def mask(self, features, stride: int):
-        """Returns the (B, H, W, 1) mask of the feature map's pixels that are not padding; None if there is none."""
+        """Returns the (B, H, W, 1) mask of the pixels that are not padding; None if there is no padding."""
         if self.extent is None:
             return None
         _, height, width, _ = features.shape

@@ -1,11 +1,11 @@
 """Loading of VGG16's ImageNet weights from a user's file into Net.1 and Net.2. Nothing is downloaded.
 
-The first layer's three input channels are colours in the file: blue, green, red in the Keras (Caffe) weights; red,
-green, blue in the torchvision weights. The channels of the temporal-like image are the frames n−1, n, n+1 and have no
-colour. No order is better than the other, and the kernels are loaded unchanged. They are not rescaled either. The
-torchvision weights were trained on images of about unit variance, which Gauss normalisation gives too. The Keras
-weights were trained on intensities of 0 to 255 minus their mean; their biases therefore have about sixty times more
-effect here than they had in training.
+In the file, the three input channels of the first layer are colours: blue, green, red in the Keras (Caffe) weights;
+red, green, blue in the torchvision weights. The channels of the temporal-like image are the frames n−1, n, n+1 and have
+no colour. Neither order is better than the other, so the kernels are loaded unchanged. The kernels are not rescaled
+either. The torchvision weights were trained on images of about unit variance, and Gauss normalisation gives such images
+too. The Keras weights were trained on intensities of 0 to 255 minus their mean. Their biases therefore have about sixty
+times more effect here than in their training.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from foanet_jax.system.errors import InputError
 
 Weights = dict[str, dict[str, np.ndarray]]
 
-# Index of each convolution in torchvision's `features` → its layer name here (Simonyan and Zisserman, column D).
+# From the index of each convolution in torchvision's `features` to its layer name (Simonyan and Zisserman, column D).
 _FEATURES: dict[int, str] = dict(
     zip(
         (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28),
@@ -43,14 +43,14 @@ _KERAS = re.compile(
     r"(?:[/_.](?:(?P<kernel>kernel|W|W_1)|(?P<bias>bias|b|b_1))(?::0)?|/vars/(?P<index>[01]))$"
 )
 _TORCH = re.compile(r"(?:^|\.)features\.(?P<number>\d+)\.(?P<leaf>\w+)$")
-# Older versions can run code from a crafted file even with weights_only (CVE-2025-32434, CVE-2026-24747).
+# Older versions of PyTorch can run code from a crafted file even with weights_only (CVE-2025-32434, CVE-2026-24747).
 _SAFE_TORCH = (2, 10)
 _MOST_BYTES = 3 * 3 * 512 * 512 * 8 + 2**14  # limit for one array: the largest kernel in float64 and a header
 
 
 @dataclasses.dataclass(frozen=True)
 class PretrainedReport:
-    """Lists which pre-trained parameters were loaded and which were not, by name.
+    """The names of the pre-trained parameters that were loaded, and of those that were not.
 
     Attributes:
         path: the weights file.
@@ -191,7 +191,7 @@ def load_pretrained(
 
 
 def _place(name: str, path: Path) -> tuple[str, str, bool] | None:
-    """Returns layer, leaf and whether kernels are OIHW, for an array's name; None if it is no VGG convolution."""
+    """Returns the layer and the leaf of an array's name, and whether kernels are OIHW; None for other arrays."""
     torch_name = _TORCH.search(name)
     if torch_name:
         layer = _FEATURES.get(int(torch_name["number"]))
@@ -214,7 +214,7 @@ def _place(name: str, path: Path) -> tuple[str, str, bool] | None:
 
 
 def _checked(array: np.ndarray, name: str, layer: str, leaf: str, oihw: bool, path: Path) -> np.ndarray:
-    """Checks type, shape and values of an array and returns it as float32, kernels as HWIO."""
+    """Checks type, shape and values of an array. Returns it as float32, and a kernel as HWIO."""
     kernel = VGG16_KERNELS[layer]
     expected = kernel[-1:] if leaf == "bias" else tuple(kernel[axis] for axis in (3, 2, 0, 1)) if oihw else kernel
     # For a member of an .npz that is not an array, NumPy returns bytes.
@@ -255,7 +255,7 @@ def _read_h5(path: Path) -> Iterator[tuple[str, np.ndarray]]:
 
     try:
         with h5py.File(path, "r") as file:
-            file.visititems(visit)  # does not follow links
+            file.visititems(visit)  # This does not follow links.
             for name in names:
                 _require_plain(file[name], name, path)
                 yield name, np.asarray(file[name])

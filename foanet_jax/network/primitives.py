@@ -1,8 +1,8 @@
 """Array functions of the networks: pooling and up-convolution, in exact but faster forms.
 
-The grid of a feature map may be larger than the image. Rows and columns outside the image's `extent` are kept at zero,
-like the zero padding of a convolution. The result for an image therefore does not depend on how far it was padded to
-reach a shape that is already compiled.
+The grid of a feature map may be larger than the image, because images are padded to shapes that are already compiled.
+Rows and columns outside the image's `extent` stay zero, like the zero padding of a convolution. The result for an image
+therefore does not depend on the amount of padding.
 """
 
 from typing import Any
@@ -68,7 +68,7 @@ max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
 def _computes(size) -> Any:
-    """Returns the module to compute matrices of this size with: NumPy, or `jax.numpy` if the size is symbolic."""
+    """Returns the module that computes matrices of this size: NumPy, or `jax.numpy` if the size is symbolic."""
     return jnp if export.is_symbolic_dim(size) else np
 
 
@@ -76,8 +76,8 @@ def up_matrix(size: int, stride: int):
     """Returns the (size·stride, size) matrix of the fixed bilinear up-convolution along one axis.
 
     It is a transposed convolution with kernel size 2·stride, stride `stride` and triangle weights on half-pixel
-    centres, the usual initial value of up-convolutions in fully convolutional networks. Values outside the image count
-    as zero.
+    centres. Fully convolutional networks usually initialise their up-convolutions with these weights. Values outside
+    the image count as zero.
     """
     xp = _computes(size)
     fine = (xp.arange(size * stride, dtype=np.float32) + 0.5) / stride - 0.5
@@ -85,7 +85,7 @@ def up_matrix(size: int, stride: int):
 
 
 def _tap_matrices(size: int, stride: int, valid):
-    """Returns (B, size·stride, 3, size): up-convolution followed by the shift of each tap of a 3-tap kernel.
+    """Returns the matrices (B, size·stride, 3, size) of an up-convolution, shifted by each tap of a 3-tap kernel.
 
     Row x of tap d reads the up-sampled row x + d − 1, which is zero outside the image (its first `valid` rows).
     """
@@ -102,9 +102,9 @@ def up_then_convolve(features, kernel, *, stride: int, extent=None):
     """Computes an up-convolution to full resolution and then a zero-padded 3×3 convolution, at low resolution.
 
     Both operations are linear. Tap (y, x) of the kernel is a product over channels, which commutes with the up-sampling
-    U and with the shift S of that tap. With P the nine products at low resolution, out = Σ_yx (S_y U) P_yx (S_x U)ᵀ:
-    two small matrix products per axis instead of a convolution at full resolution. `S U` is zero outside the image, so
-    the result is exact at the borders too.
+    U and with the shift S of that tap. Let P be the nine products at low resolution. Then
+    out = Σ_yx (S_y U) P_yx (S_x U)ᵀ: two small matrix products per axis replace a convolution at full resolution. `S U`
+    is zero outside the image, so the result is exact at the borders too.
 
     Args:
         features: (B, h, w, C), zero outside the extent.

@@ -1,4 +1,4 @@
-"""The U-Net of Ronneberger et al. (2015), last row of Table I, with zero padding so that the size stays the same."""
+"""The U-Net of Ronneberger et al. (2015), the last row of Table I. Zero padding keeps the size of the image."""
 
 import functools
 from collections.abc import Callable
@@ -15,7 +15,7 @@ WIDTHS = (64, 128, 256, 512, 1024)
 
 
 class UNet(nn.Module):
-    """Four levels down and up with skip connections; one logit per class."""
+    """A U-Net with four levels down and up, skip connections and one logit per class."""
 
     classes: int
     width: float

@@ -12,16 +12,16 @@ STRIDES = (1, 2, 4, 8, 16)
 
 
 def scaled(widths: tuple[int, ...], width: float) -> tuple[int, ...]:
-    """Multiplies numbers of feature maps by the fraction `width`; at least one map each."""
+    """Multiplies numbers of feature maps by the fraction `width`. Each result is at least 1."""
     return tuple(max(1, round(full * width)) for full in widths)
 
 
 def vgg16_stages(images, grid: Grid, *, part2: bool, width: float, conv: Callable[..., ConvRelu], train: bool):
-    """Computes the features of VGG16's five stages, each before its pooling; without the fully connected layers.
+    """Computes the features of VGG16's five stages, each before its pooling. There are no fully connected layers.
 
-    Stages 3 to 5 end in Part 1, one 3×3 convolution, or in Part 2: three successive convolutions with dilation 2, whose
-    outputs are concatenated (Sec. II-C), and a 1×1 projection back to the stage's width. Call it inside a Linen module;
-    the layers `block1_conv1` … become part of that module.
+    Stages 3 to 5 end in Part 1 or Part 2. Part 1 is one 3×3 convolution. Part 2 consists of three successive
+    convolutions with dilation 2, whose outputs are concatenated (Sec. II-C), and a 1×1 projection back to the stage's
+    width. Call it inside a Linen module; the layers `block1_conv1` … become part of that module.
 
     Args:
         images: (B, H, W, 3), H and W multiples of 16, zero in the padding.

@@ -2,10 +2,10 @@
 
 Along one axis, a tile of 4 outputs y depends on 6 inputs d and a 3-tap kernel g. It is computed like a product of
 polynomials, from values at 6 points: y = Aᵀ[(G g) ⊙ (Bᵀ d)]. The gradient of the kernel has the same form,
-∂g = Gᵀ[(Bᵀ d) ⊙ (A ∂y)]. In 2D the transforms are applied along both axes. The ⊙ over all tiles and channels become 36
-matrix products, with 36 instead of 144 multiplications per tile.
+∂g = Gᵀ[(Bᵀ d) ⊙ (A ∂y)]. In 2D the transforms are applied along both axes. The products ⊙ over all tiles and channels
+become 36 matrix products, with 36 instead of 144 multiplications per tile.
 
-The points are 0, ±2/3, ±3/2 and ∞. Their float32 error is a third of that of the usual points 0, ±1, ±2, ∞
+The points are 0, ±2/3, ±3/2 and ∞. Their float32 error is a third of the error with the usual points 0, ±1, ±2 and ∞
 (reciprocal pairs: Barabasz et al., ACM TOMS 46(4), 2020).
 """
 
@@ -55,7 +55,7 @@ NESTED_AT, NESTED_G = (np.kron(matrix, matrix).astype(np.float32) for matrix in 
 
 
 def _combine(matrix: np.ndarray, parts: Sequence) -> list:
-    """Multiplies a small matrix with a list of arrays of one shape, as sums that XLA can fuse."""
+    """Multiplies a small matrix by a list of arrays of one shape. The products are sums that XLA can fuse."""
     rows = []
     for row in matrix:
         terms = [part if factor == 1 else part * factor for factor, part in zip(row, parts, strict=True) if factor]
@@ -94,7 +94,7 @@ def _outputs(products, shape: tuple[int, ...], rows: int, columns: int):
     """Computes Aᵀ M A of each tile's products (36, tiles, C), joins the tiles and crops to `shape` (B, H, W, C)."""
     batch, height, width, channels = shape
     tiles = NESTED_AT @ products.reshape(SIZE**2, -1)
-    # Of the first two axes, the column inside a tile comes before the row.
+    # The first axis is the column inside a tile, and the second axis is the row.
     tiles = tiles.reshape(OUT, OUT, batch, rows, columns, channels).transpose(2, 3, 1, 4, 0, 5)
     images = tiles.reshape(batch, rows * OUT, columns * OUT, channels)
     return images[:, :height, :width]

@@ -16,10 +16,10 @@ TEMPORARY = re.compile(r"\.[0-9a-f]{16}(\..*)?")
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yields a temporary file beside `path`, which replaces `path` when the block ends without an error.
+    """Yields a temporary file in the folder of `path`. It replaces `path` when the block ends without an error.
 
     If the block fails, the temporary file is removed and the old file at `path` stays as it was. The temporary name
-    starts with a dot and has the suffixes of `path`, because some libraries choose the format by the suffix. A missing
+    starts with a dot. It has the suffixes of `path`, because some libraries choose the format by the suffix. A missing
     parent folder is created.
 
     Args:
@@ -31,7 +31,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{secrets.token_hex(8)}{''.join(path.suffixes[-2:])}"
-    # `tempfile` is not used: its files are readable by their owner only, and would stay so after the replacement.
+    # `tempfile` is not used, because only the owner can read its files, also after the replacement.
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield temporary
@@ -40,7 +40,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:
-            error.filename = str(path)  # An error of writing to an open file, such as a full disk, has no file name.
+            error.filename = str(path)  # An error while writing to an open file, such as a full disk, has no file name.
         raise
     # The new name is on the disk only after the folder is synchronised. Some file systems cannot open folders.
     with contextlib.suppress(OSError):

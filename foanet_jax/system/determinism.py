@@ -1,9 +1,9 @@
 """Reproducibility: whether a repeated run gives bit-identical results.
 
-On a CPU it does, with the same number of cores. On a GPU two things are needed: the training step uses operations that
-add in a fixed order (no scatter, no select-and-scatter), and a flag makes XLA use only deterministic kernels, without
-choosing kernels by timing them. Everywhere the numbers must have the precision of the training, float32, which
-JAX_ENABLE_X64=1 would change.
+On a CPU, results are identical with the same number of cores. On a GPU, two things are needed. The training step uses
+operations that add in a fixed order (no scatter, no select-and-scatter). A flag makes XLA use only deterministic
+kernels, without choosing kernels by timing them. On all devices, the numbers must have the precision of the training,
+float32. JAX_ENABLE_X64=1 would change it.
 """
 
 import contextlib
@@ -16,13 +16,13 @@ FLAG = "--xla_gpu_deterministic_ops=true"
 
 
 def make_deterministic() -> None:
-    """Makes XLA use deterministic kernels on a GPU, which are slower; call it before JAX is used."""
+    """Makes XLA use deterministic kernels on a GPU, which are slower. Call it before JAX is used."""
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAG}".strip()
 
 
 @contextlib.contextmanager
 def single_precision() -> Iterator[None]:
-    """A block, or a decorated function, in which JAX uses 32-bit numbers; its configuration stays as it is."""
+    """Makes JAX use 32-bit numbers in a block or a decorated function. The configuration of JAX stays as it is."""
     with jax.enable_x64(False):
         yield
 

@@ -15,7 +15,7 @@ from foanet_jax.system.errors import InputError
 
 LOGGER = logging.getLogger(__name__)
 AXIS = "batch"
-# For each network and image size that once ran out of memory: the number of images that a device takes at a time.
+# The number of images that fit into a device at a time, for each network and image size that once ran out of memory.
 _FITTING: dict[tuple[Any, ...], int] = {}
 
 
@@ -34,7 +34,7 @@ def spread(function: Callable, variables, images, spec, extents) -> jax.Array:
     """Calls `function(variables, images, spec, extents)` with the images distributed over all devices of this process.
 
     Each device gets the same number of images; the last image is repeated to fill the last batch. If a batch does not
-    fit into a device's memory, its size is halved, and it stays at that size for later calls. The result is the same.
+    fit into the memory of a device, its size is halved. Later calls use the smaller size too. The result is the same.
 
     Args:
         function: a jitted function that treats each image independently, such as `network.probabilities`.
@@ -54,7 +54,7 @@ def spread(function: Callable, variables, images, spec, extents) -> jax.Array:
     each = min(-(-len(images) // devices), _FITTING.get(kind, len(images)))
     while True:
         try:
-            # Accelerators run asynchronously: they report a lack of memory when the result is awaited.
+            # Accelerators run asynchronously. They report a lack of memory only when the program waits for the result.
             return jax.block_until_ready(_in_parts(function, variables, images, spec, extents, each, devices))
         except jax.errors.JaxRuntimeError as error:
             if each == 1 or not _is_out_of_memory(error):
@@ -114,7 +114,7 @@ def explaining_out_of_memory(what: str) -> Iterator[None]:
     """Turns an out-of-memory error of a device into an InputError.
 
     Args:
-        what: what was computed, such as the study's name; the message begins with it.
+        what: the subject of the computation, such as the name of a study. The message begins with it.
 
     Raises:
         InputError: the block ran out of device memory.

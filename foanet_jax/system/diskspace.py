@@ -46,14 +46,14 @@ def require_space(folder: Path, needed: int) -> None:
 
 
 def require_writable(folder: Path, option: str) -> None:
-    """Checks that a folder can be written to, or made, without making it: it may never be needed.
+    """Checks that a folder can be created or written to. The folder is not created, because it may never be needed.
 
     Args:
-        folder: what an option names.
-        option: its name, for the message.
+        folder: the value of a command-line option.
+        option: name of the option, for the message.
 
     Raises:
-        InputError: "output-path" where a file is in its place, "unwritable" where its place cannot be written to.
+        InputError: "output-path" if there is a file in its place; "unwritable" if its place cannot be written to.
     """
     place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not place.is_dir():
@@ -63,7 +63,7 @@ def require_writable(folder: Path, option: str) -> None:
 
 
 def disk_full(path: Path, needed: int = 0) -> InputError:
-    """Returns the error to raise for a full disk; arguments as for `explaining_disk_full`."""
+    """Returns the error to raise for a full disk. The arguments are those of `explaining_disk_full`."""
     place = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     free = shutil.disk_usage(place).free
     wanted = f"{needed:,} bytes are needed, " if needed else ""

@@ -1,7 +1,7 @@
 """Training of one network by several processes, on one machine or on many.
 
-All processes do the same things in the same order. If one of them dies, is stopped or does not answer, the others end.
-With a single process, the functions of this module do nothing.
+All processes call the same functions in the same order. If one process dies, is stopped or does not answer, the others
+end. With a single process, the functions of this module do nothing.
 """
 
 import contextlib
@@ -23,8 +23,8 @@ from foanet_jax.system.errors import InputError
 START_S = 300  # time limit for all processes to start
 HEARTBEAT_S = 30  # a process that is silent for this long counts as dead, and JAX ends the others
 SHUTDOWN_S = 20  # time limit for all processes to shut down
-PATIENCE_S = 10  # after waiting this long for other processes, a message says so
-# Environment variables in which launchers give the number of processes. JAX finds the other settings itself.
+PATIENCE_S = 10  # a process that waits longer than this for the others prints a message
+# Environment variables in which launchers store the number of processes. JAX finds the other settings itself.
 COUNTS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 # Words in the errors that JAX raises when another process is lost.
 LOST = ("Gloo", "NCCL", "oordinationService", "oordination service")
@@ -37,9 +37,9 @@ def join(coordinator: str = "", processes: int = 0, process: int | None = None) 
     Call it before JAX is used. If the others do not start within START_S seconds, JAX ends this process.
 
     Args:
-        coordinator: "host:port" of the first process, through which the others connect. Empty: taken from SLURM, MPI
-            or Kubernetes, if one of them has started several processes.
-        processes: number of processes; 1: this process trains alone, whatever launcher has started it.
+        coordinator: "host:port" of the first process, to which the others connect. Empty: SLURM, MPI or Kubernetes
+            provides it, if one of them has started several processes.
+        processes: number of processes; 1: this process trains alone, even if a launcher has started several.
         process: index of this process, from 0.
 
     Raises:
@@ -98,13 +98,13 @@ def _method() -> str | None:
 
 
 def joined() -> bool:
-    """Returns whether this process is connected with others, which wait for it."""
+    """Returns whether this process is connected with other processes, which wait for it."""
     return jax.distributed.is_initialized()
 
 
 def part() -> None:
-    """Waits until all processes have called it, then disconnects this process from the others."""
-    anywhere(False)  # Waits without a time limit, unlike JAX's shutdown.
+    """Waits until all processes have called this function, then disconnects this process from the others."""
+    anywhere(False)  # This waits without a time limit, unlike JAX's shutdown.
     jax.distributed.shutdown()
 
 
@@ -114,7 +114,7 @@ def is_first() -> bool:
 
 
 def mine(count: int) -> range:
-    """Returns the indices, of 0 … count − 1, of the work items that this process handles.
+    """Returns the indices of the work items that this process handles, from 0 to count − 1.
 
     Each item is handled by exactly one process.
     """
@@ -122,10 +122,10 @@ def mine(count: int) -> range:
 
 
 def gathered(array: np.ndarray) -> np.ndarray:
-    """Returns (processes, …): the arrays of all processes; they must have the same shape and dtype."""
+    """Returns the arrays of all processes as (processes, …). They must have the same shape and dtype."""
     if not joined():
         return array[None]
-    content = np.frombuffer(array.tobytes(), np.uint8)  # as bytes, because JAX would round float64
+    content = np.frombuffer(array.tobytes(), np.uint8)  # The array is sent as bytes, because JAX would round float64.
     with _waiting(_other_is_late()):
         found = multihost_utils.process_allgather(content)
     return np.asarray(found).view(array.dtype).reshape(-1, *array.shape)
@@ -137,10 +137,10 @@ def anywhere(flag: bool) -> bool:
 
 
 def of_first(tree: Tree) -> Tree:
-    """Returns the first process's arrays, bit-identical, in every process.
+    """Returns the arrays of the first process, bit-identical in every process.
 
     Args:
-        tree: this process's arrays, of the same shapes and dtypes as in the first process.
+        tree: the arrays of this process, with the same shapes and dtypes as in the first process.
     """
     if not joined():
         return tree
@@ -156,10 +156,10 @@ def require_alike(described: Mapping[str, Any]) -> None:
     """Checks that all processes have the same settings and studies.
 
     Args:
-        described: what must be equal in all processes; values that JSON can hold.
+        described: the values that must be equal in all processes, in types that JSON can hold.
 
     Raises:
-        InputError: a process differs; raised in all processes.
+        InputError: a process has other values. All processes raise it.
     """
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).digest()
     found = gathered(np.frombuffer(digest, np.uint8))

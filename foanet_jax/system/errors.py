@@ -8,10 +8,10 @@ _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if
 
 
 class InputError(ValueError):
-    """Input that cannot be used. The message says what is wrong, where, and how to correct it.
+    """The error for input that cannot be used. The message says what is wrong, where, and how to correct it.
 
-    File names can contain bytes that are not UTF-8 and control characters that change the state of a terminal. The
-    message holds them as escape sequences, so that it can always be printed and saved.
+    File names can contain bytes that are not UTF-8, and control characters that change the state of a terminal. The
+    message has escape sequences instead, so that it can always be printed and saved.
 
     Attributes:
         code: a short stable word for programs ("missing-file", "zero-sigma", …).
@@ -48,12 +48,12 @@ def printable(text: str) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Returns "did you mean NAME? " with the known name that is most like a mistyped one; "" where none is like it."""
+    """Returns "did you mean NAME? " with the known name most similar to a mistyped name; "" if none is similar."""
     close = most_alike(name, known)
     return f"did you mean {close}? " if close else ""
 
 
 def most_alike(name: str, known: Iterable[str]) -> str:
-    """Returns the known name, other than the name itself, that is most like a mistyped one; "" if none is like it."""
+    """Returns the known name that is most similar to a mistyped name, but not equal to it; "" if none is similar."""
     close = difflib.get_close_matches(name, [word for word in known if word != name], n=1)
     return close[0] if close else ""

@@ -7,7 +7,7 @@ _LATEX = str.maketrans(
         "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
-        # After \\, a bracket or an asterisk would be read as its option.
+        # LaTeX would read a bracket or an asterisk after \\ as an option of \\.
         "[": "{[}",
         "*": "{*}",
         "]": "{]}",
@@ -21,14 +21,14 @@ _LATEX = str.maketrans(
         "\n": " ",
     }
 )
-# A spreadsheet computes a cell that begins with one of these characters. An apostrophe in front makes it text.
+# A cell that begins with one of these characters is a formula in a spreadsheet. An apostrophe in front makes it text.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _AS_TEXT = "'"
 
 
 def markdown(text: str) -> str:
     """Returns the text escaped for one line of Markdown: without markup, HTML, links or images."""
-    # Square brackets alone are harmless and stay readable; only "](", which makes a link, is escaped.
+    # Square brackets alone are harmless, so they stay readable. Only "](" is escaped, because it makes a link.
     return text.translate(_MARKDOWN).replace("](", r"]\(")
 
 
@@ -38,7 +38,7 @@ def latex(text: str) -> str:
 
 
 def to_cell(text: str) -> str:
-    """Returns the text for a CSV cell, with an apostrophe before text that a spreadsheet would compute (`=1+1`)."""
+    """Returns the text for a CSV cell. Text that looks like a formula, such as `=1+1`, gets an apostrophe in front."""
     return _AS_TEXT + text if text.startswith((*_FORMULA, _AS_TEXT)) else text
 
 

@@ -23,7 +23,7 @@ def refused_filters(dataset: h5py.Dataset) -> list[int]:
 
 
 def unpacked_bytes(dataset: h5py.Dataset) -> int:
-    """Returns the number of bytes of memory that reading the dataset takes.
+    """Returns the number of bytes of memory that are needed to read the dataset.
 
     A chunk is always decompressed as a whole, even if the array fills only a small part of it.
     """
@@ -33,9 +33,9 @@ def unpacked_bytes(dataset: h5py.Dataset) -> int:
 
 
 def stored_bytes_lacking(dataset: h5py.Dataset) -> int | None:
-    """Returns the number of stored bytes if they are too few for the dataset's values, else None.
+    """Returns the number of stored bytes if they are too few for the values of the dataset, else None.
 
-    HDF5 fills in the values of missing chunks, so that a file of a few bytes could become gigabytes of memory.
+    HDF5 fills in the values of missing chunks. A file of a few bytes could therefore need gigabytes of memory.
     """
     stored = dataset.id.get_storage_size()
     return stored if unpacked_bytes(dataset) > _DEFLATE_LIMIT * stored else None

@@ -12,18 +12,18 @@ import signal
 import threading
 from collections.abc import Iterator
 
-# The signal that a program sends to its child processes. Not SIGTERM: the batch system or the terminal may have sent
-# them one already, and a second SIGTERM would kill them. Windows has no SIGUSR1.
+# The signal that a program sends to its child processes. It is not SIGTERM: the batch system or the terminal may have
+# sent them a SIGTERM already, and a second one would kill them. Windows has no SIGUSR1.
 ASKING: signal.Signals = getattr(signal, "SIGUSR1", signal.SIGTERM)
 DEADLY = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(SystemExit):
-    """The program received a signal to end, and ends in an orderly way.
+    """The exception that ends the program in an orderly way after a signal.
 
     Attributes:
-        message: the signal and how far the work has come.
-        number: of the signal; 0 where another process got it.
+        message: the signal and the progress of the work.
+        number: number of the signal; 0 if another process received it.
     """
 
     def __init__(self, message: str, number: int = 0):
@@ -43,7 +43,7 @@ _REQUEST = _Request()
 
 
 def requested() -> bool:
-    """Returns whether a signal asked the program to end; it should do so at the next suitable moment."""
+    """Returns whether a signal has asked the program to end. It should end at the next suitable moment."""
     return bool(_REQUEST.signal)
 
 
@@ -51,7 +51,7 @@ def interrupt(where: str) -> None:
     """Raises Interrupted.
 
     Args:
-        where: how far the work has come, for the message.
+        where: the progress of the work, for the message.
     """
     number = signal.Signals[_REQUEST.signal] if _REQUEST.signal else 0
     raise Interrupted(f"{_REQUEST.signal or 'another process was asked to stop'}: {where}", number)
@@ -61,7 +61,7 @@ def interrupt(where: str) -> None:
 def ending_in_order() -> Iterator[None]:
     """Handles the signals in the block as this module describes.
 
-    In any other thread than the main thread it does nothing, because only the main thread can set signal handlers.
+    It does nothing in other threads than the main thread, because only the main thread can set signal handlers.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -80,14 +80,14 @@ def _answer(number: int, _) -> None:
     already = requested()
     _REQUEST.signal = signal.Signals(number).name
     if number in DEADLY:
-        # The system's default handler also works while the Python interpreter waits for a long compilation.
+        # The default handler of the system also works while the Python interpreter waits for a long compilation.
         for deadly in DEADLY:
             signal.signal(deadly, signal.SIG_DFL)
     if already:
         return
     if not _REQUEST.deferred:
         interrupt("stopped")
-    # No logging here: the interrupted code may hold the logging lock.
+    # The handler does not log, because the interrupted code may hold the logging lock.
     message = "finishing the current step and saving a checkpoint; send the signal again to stop at once"
     with contextlib.suppress(OSError):
         os.write(2, f"\n{_REQUEST.signal}: {message}\n".encode())
@@ -95,7 +95,7 @@ def _answer(number: int, _) -> None:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Delays Interrupted to the end of a block that checks `requested` itself and can end earlier."""
+    """Delays Interrupted until the end of a block. The block checks `requested` itself and can end earlier."""
     _REQUEST.deferred = True
     try:
         yield

@@ -12,10 +12,10 @@ def _glibc(function: str) -> Any:
 def keep_freed_memory() -> None:
     """Makes glibc keep freed memory for the next step instead of returning it to Linux.
 
-    XLA frees the temporary arrays of a program after each call. To get the memory from Linux again, page by page, takes
-    longer than to fill it. XLA computes in threads, and all arenas except the main one return memory whatever the
-    settings are; so all threads use one arena. Call it in programs only, not in a library, and before threads start.
-    See mallopt(3).
+    XLA frees the temporary arrays of a program after each call. It takes longer to get the memory back from Linux,
+    page by page, than to fill it. XLA computes in threads. All arenas of glibc except the main one return memory,
+    whatever the settings are. Therefore all threads use one arena. Call this function only in programs, not in a
+    library, and before threads start. See mallopt(3).
     """
     mallopt = _glibc("mallopt")
     if mallopt is not None:
@@ -28,7 +28,7 @@ def keep_freed_memory() -> None:
 def release_freed_memory() -> None:
     """Returns freed memory to Linux now.
 
-    Compiling a training step leaves more freed memory behind than the step itself needs. See malloc_trim(3).
+    The compilation of a training step frees more memory than the step itself needs. See malloc_trim(3).
     """
     malloc_trim = _glibc("malloc_trim")
     if malloc_trim is not None:

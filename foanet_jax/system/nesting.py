@@ -16,7 +16,7 @@ def dotted(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Inverts `dotted`: {"a.b": 1} becomes {"a": {"b": 1}}."""
+    """Makes a nested dictionary from the result of `dotted`: {"a.b": 1} becomes {"a": {"b": 1}}."""
     tree: dict[str, Any] = {}
     for name, value in flat.items():
         *parents, field = name.split(".")

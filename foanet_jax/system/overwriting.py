@@ -32,12 +32,12 @@ def identities(paths: Iterable[str | os.PathLike[str]]) -> dict[Identity, Path]:
 
 
 def files_below(paths: Iterable[str | os.PathLike[str]], *, but: Iterable[Path] = ()) -> Iterator[Path]:
-    """Yields the files, and all files in the folders and below them.
+    """Yields the given files, and all files in the given folders and in their subfolders.
 
     Args:
         paths: files and folders.
-        but: files in the folders that are left out, such as earlier results of a job that writes to the folder of its
-            run. Other links to these files are not left out.
+        but: files in the folders to leave out, such as earlier results of a job that writes to the folder of its run.
+            Other links to these files are not left out.
     """
     left_out = {_place(path) for path in but}
     for path in map(Path, paths):
@@ -49,7 +49,7 @@ def files_below(paths: Iterable[str | os.PathLike[str]], *, but: Iterable[Path] 
 
 
 def _place(path: Path) -> str:
-    """Returns the path of a file. Links in its folders are resolved, but not a link in its own place."""
+    """Returns the path of a file with the links in its folders resolved. If the file itself is a link, it stays."""
     return os.path.join(os.path.realpath(path.parent), path.name)
 
 
@@ -58,7 +58,7 @@ def require_no_input(outputs: Iterable[Path], inputs: dict[Identity, Path], reme
 
     Args:
         outputs: the files that would be written.
-        inputs: the files that are read; see `identities`.
+        inputs: the files that the job reads; see `identities`.
         remedy: what the user can do, such as "choose another --output".
 
     Raises:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 EVERY_S = 10
-LINE = re.compile(r"%\||: \d+ of \d+ \w+ \(\d+ %\)")  # matches each line of a bar and of Lines
+LINE = re.compile(r"%\||: \d+ of \d+ \w+ \(\d+ %\)")  # matches every line of a tqdm bar and of Lines
 
 
 class Lines:
@@ -19,9 +19,9 @@ class Lines:
 
     Args:
         total: total number of units.
-        desc: what is done, such as "predicting".
+        desc: name of the activity, such as "predicting".
         unit: the unit in the singular, such as "study".
-        initial: number of units that were done before.
+        initial: number of units that are done at the start.
         disable: write nothing.
     """
 
@@ -54,7 +54,7 @@ class Lines:
         self._write_if_due()
 
     def set_description(self, text: str, *, refresh: bool = True) -> None:
-        """Sets what is done."""
+        """Sets the name of the activity."""
         self._desc = text
 
     def write(self, text: str) -> None:
@@ -77,13 +77,13 @@ class Lines:
             parts.append(f"about {duration(seconds / done * left)} left")
         if left > 0 and self._postfix:
             parts.append(self._postfix)
-        with contextlib.suppress(OSError):  # Nobody reads it.
+        with contextlib.suppress(OSError):  # An error means that nobody reads the output.
             sys.stderr.write(f"{', '.join(parts)}\n")
             sys.stderr.flush()
 
 
 def percent(bar: Lines) -> int:
-    """How much of the work is done."""
+    """Returns the share of the work that is done, in percent."""
     return 100 * bar.n // bar.total if bar.total else 100
 
 
@@ -109,9 +109,9 @@ def progress(*, total: int, desc: str, unit: str, initial: int = 0, disable: boo
 
     Args:
         total: total number of units.
-        desc: what is done, such as "predicting".
+        desc: name of the activity, such as "predicting".
         unit: the unit in the singular, such as "study".
-        initial: number of units that were done before.
+        initial: number of units that are done at the start.
         disable: show nothing.
     """
     given: dict[str, Any] = {"total": total, "desc": desc, "unit": unit, "initial": initial, "disable": disable}
@@ -123,7 +123,7 @@ def over(items: Iterable[Any], *, desc: str, unit: str) -> Iterator[Any]:
 
     Args:
         items: a collection.
-        desc: what is done, such as "predicting".
+        desc: name of the activity, such as "predicting".
         unit: the name of an item, in the singular.
     """
     total = len(items) if isinstance(items, Sized) else 0

@@ -34,7 +34,7 @@ VARIABLES, TRAINING, DESCRIPTION = "variables", "training", "description"  # the
 ASIDE = "damaged-"
 KEPT_ASIDE = 3
 TEMPORARY = "*.orbax-checkpoint-tmp*"
-WAITS_S = (0.0, 0.1, 0.3, 1.0)  # waiting times before each attempt to remove temporary folders
+WAITS_S = (0.0, 0.1, 0.3, 1.0)  # waiting time before each attempt to remove temporary folders
 WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # Lustre without `flock`, NFS without its lock daemon
 OVERHEAD_BYTES = 2**18  # size of a checkpoint in addition to its arrays
 Which = Literal["best", "last"]
@@ -44,14 +44,14 @@ Tree = TypeVar("Tree")
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint in memory that has been verified.
+    """A verified checkpoint in memory.
 
     Attributes:
         step: number of steps done.
         epoch: the epoch of the last step, from 1.
-        description: the JSON saved with it.
+        description: the JSON that was saved with it.
         arrays: the arrays by their names in a `TrainState`.
-        folder: its folder.
+        folder: the folder of the checkpoint.
     """
 
     step: int
@@ -90,9 +90,9 @@ class Checkpoint:
 
 
 def _as_stored(state: TrainState) -> TrainState:
-    """Swaps the moving average and the variables, so that `variables` are the ones that predict.
+    """Swaps the moving average and the variables, so that `variables` are those that a prediction uses.
 
-    Without an average the state is unchanged. Applied twice, it returns the original state.
+    Without an average, the state is unchanged. A second call returns the original state.
     """
     return state if state.average is None else state.replace(variables=state.average, average=state.variables)  # type: ignore[attr-defined]
 
@@ -139,13 +139,13 @@ class Checkpoints:
         """Returns the steps of all complete checkpoints, including damaged ones.
 
         Args:
-            which: the order. "last": the latest first. "best": the highest score first; of equal scores, the latest
-                first; then those without a score.
+            which: the order. "last": the latest checkpoint first. "best": the highest score first. Among equal scores,
+                the latest is first. Checkpoints without a score come last.
         """
         return sorted(self._seals, key=lambda step: (self._score(step) if which == "best" else 0.0, step), reverse=True)
 
     def _score(self, step: int) -> float:
-        """Returns the score of a step, −∞ if it has none."""
+        """Returns the score of a step; −∞ if it has no score."""
         seal = self._seals[step]
         return seal.score if isinstance(seal, Seal) and seal.score is not None else -np.inf
 
@@ -156,7 +156,7 @@ class Checkpoints:
             state: the training state.
             description: JSON to store with it.
             epoch: the epoch of the state's step, from 1.
-            score: mean validation Dice; without one, the checkpoint is kept only as long as it is one of the last.
+            score: mean validation Dice. Without a score, the checkpoint is kept only while it is one of the last ones.
 
         Raises:
             InputError: the disk is full, or a value of the state is not finite. No partial checkpoint is left.
@@ -195,7 +195,7 @@ class Checkpoints:
             self._remove(old)
 
     def _remove(self, step: int) -> None:
-        # The seal is removed first: if the removal is interrupted, the rest does not count as a checkpoint.
+        # The seal is removed first. If the removal is interrupted, the rest then does not count as a checkpoint.
         (self._path / str(step) / sealing.NAME).unlink(missing_ok=True)
         shutil.rmtree(self._path / str(step))
         del self._seals[step]
@@ -207,7 +207,8 @@ class Checkpoints:
 
         Args:
             which: see `steps`.
-            training: also read the optimiser's state; else only what a prediction needs is read and verified.
+            training: also read the state of the optimiser. Otherwise, only the parts for a prediction are read and
+                verified.
 
         Raises:
             InputError: there is no checkpoint, or all of them are damaged.
@@ -283,7 +284,7 @@ def _to_save(arrays: Mapping[str, np.ndarray], description: dict[str, Any]) -> o
 
 
 def _remove_temporary(path: Path) -> None:
-    # If one of Orbax's writer threads has failed, others may still be writing, and a removed folder can come back.
+    # If one of Orbax's writer threads has failed, others may still write, so that a removed folder can come back.
     for seconds in WAITS_S:
         time.sleep(seconds)
         left = list(path.glob(TEMPORARY))
@@ -300,7 +301,7 @@ def open_checkpoints(folder: Path, *, write: bool, keep_last: int = 1, keep_best
 
     Args:
         folder: folder of the network.
-        write: for a training: locks the folder and removes incomplete checkpoints. Else nothing is changed.
+        write: for a training: lock the folder and remove incomplete checkpoints. Otherwise, nothing is changed.
         keep_last: number of the last checkpoints to keep.
         keep_best: number of checkpoints with the best scores to keep.
 

@@ -20,7 +20,7 @@ from foanet_jax.training.examples import BLOCKS, ORDER, TrainingStudy, jittered_
 
 BLOCK = 16  # successive batches of one shape, which an accelerator computes as one program
 RESIDENT_BYTES = 4 * 2**30  # up to this total size, studies stay on the device for the whole training
-SHELF = 64  # the number of slices on a shelf is padded to a multiple of this, so that few shapes are compiled
+SHELF = 64  # the number of slices on a shelf is rounded up to a multiple of this, so that few shapes are compiled
 Shape = tuple[int, int]  # rows and columns, px
 Example = tuple[int, int]  # study and slice
 
@@ -108,7 +108,7 @@ class Sources:
         self._open: dict[int, Source] = {}
 
     def __getitem__(self, number: int) -> Source:
-        """Returns the source of a study by its index."""
+        """Returns the source of the study with this index."""
         if number in self._open:
             return self._open[number]
         source = open_study(self.studies[number])
@@ -231,7 +231,7 @@ def epoch_batches(
     skip: int = 0,
     share: slice = slice(None),
 ) -> Iterator[tuple[Block, dict[str, jax.Array]]]:
-    """Yields the batches of an epoch on the device, in groups of `together` batches or one batch.
+    """Yields the batches of an epoch on the device, in groups of `together` batches or of a single batch.
 
     Args:
         studies: training studies.

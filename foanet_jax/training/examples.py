@@ -12,13 +12,13 @@ from foanet_jax.image.prepare import Prepared, PrepareSpec, Source, open_source,
 from foanet_jax.system.errors import InputError
 from foanet_jax.training.losses import WINDOW
 
-# The purpose of a random draw, which is part of its key.
+# The purpose of a random draw is part of its key, so that draws for different purposes are independent.
 ORDER, CHANGE, JITTER, BLOCKS = 1, 2, 3, 4
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingStudy:
-    """A study as one network is trained on it.
+    """A study in the form in which one network is trained on it.
 
     Attributes:
         original: the labelled study.
@@ -41,7 +41,7 @@ class TrainingStudy:
 
 
 def localization_study(study: Study, *, cyclic: bool) -> TrainingStudy:
-    """Makes a study for the localization network: whole frames, all foreground merged into one class (Sec. III-D)."""
+    """Makes a study for the localization network: whole frames, with all foreground in one class (Sec. III-D)."""
     labels = (_labels(study) > 0).astype(np.uint8)
     return TrainingStudy(study, labels, 2, whole_image(labels.shape[-2:]), cyclic)
 
@@ -52,7 +52,7 @@ def segmentation_study(study: Study, *, cyclic: bool, margin_px: int | None) -> 
     Args:
         study: the labelled study.
         cyclic: see `TrainingStudy`.
-        margin_px: px added on each side; None: no localization, whole frames.
+        margin_px: px added on each side; None: whole frames, for a method without localization.
 
     Raises:
         InputError: the study has no labels.
@@ -79,7 +79,7 @@ def jittered_box(study: TrainingStudy, jitter_px: int, key: tuple[int, ...], *, 
         study: the study.
         jitter_px: each side moves by up to this many px of the study.
         key: integers that determine the draw.
-        scale: the box grows about its centre to 1 … 1 + `scale` times its size.
+        scale: the box grows around its centre by a factor from 1 to 1 + `scale`.
     """
     shape, box = study.labels.shape[-2:], study.box
     if not (jitter_px or scale) or box == whole_image(shape):

@@ -1,8 +1,8 @@
 """The training loop of one network, from its studies to its checkpoints and its log.
 
-A training can end at any moment and be resumed from its last checkpoint, with bit-identical results. For this, batches
-depend only on seed and epoch, the log is truncated to the checkpoint's step, and the same batches are grouped together
-on the device.
+A training can end at any moment and be resumed from its last checkpoint, with bit-identical results. Three things make
+this possible: batches depend only on seed and epoch, the log is truncated to the step of the checkpoint, and the same
+batches are grouped together on the device.
 """
 
 import contextlib
@@ -42,12 +42,12 @@ TRAINING = "training"  # the entry of a checkpoint's description that holds ever
 
 
 def initial_variables(settings: NetworkSettings, name: str, *, seed: int):
-    """Initialises a network's variables: at random, then with the pre-trained weights that the settings name.
+    """Initialises a network's variables at random, and then with the pre-trained weights that the settings name.
 
     Args:
         settings: `settings.train.pretrained` is a file of VGG16's weights or of trained networks, or empty.
         name: "localization" or "segmentation".
-        seed: of the random initialisation.
+        seed: seed of the random initialisation.
 
     Raises:
         InputError: the file of pre-trained weights cannot be used.
@@ -81,17 +81,18 @@ def train_network(
 ) -> bool:
     """Trains a network and writes checkpoints and `log.jsonl` to its folder.
 
-    With several processes, each computes its share of every batch, and only the first one reads and writes the folder.
+    With several processes, each process computes its share of every batch. Only the first one reads and writes the
+    folder.
 
     Args:
         name: name of the network, shown by the progress bar.
         studies: training studies.
         validation_studies: studies that select the best checkpoint; may be empty.
         settings: all settings of this network.
-        folder: output folder; one that has checkpoints is refused without `resume`.
+        folder: output folder. Without `resume`, a folder that has checkpoints is refused.
         description: JSON stored with each checkpoint; its entry "config" is the configuration.
-        seed: of initialisation, order and augmentation.
-        memory_bytes: memory limit of a forward pass of the validation.
+        seed: seed of initialisation, order and augmentation.
+        memory_bytes: memory limit of a forward pass in the validation.
         resume: continue from the last checkpoint, if there is one.
         tensorboard: also write TensorBoard events.
         on_start: called by the process that writes, once it is certain that this training may write to the folder.
@@ -197,11 +198,11 @@ def _begin(
     *,
     seed: int,
 ) -> TrainState:
-    """Returns the state to start from: that of the last checkpoint if there is one, else a new one."""
+    """Returns the initial state: the state of the last checkpoint if there is one, else a new state."""
     if checkpoints is None or not checkpoints.steps("last"):
         variables = initial_variables(settings, name, seed=seed)
         return init_state(variables, optimiser, average=settings.optimiser.average)
-    # The checkpoint is verified before its description is compared, because a damaged one cannot be trusted.
+    # The checkpoint is verified before its description is compared, because a damaged description cannot be trusted.
     found = checkpoints.read("last", training=True)
     require_same_training(found.description[TRAINING], training, folder)
     shapes = jax.eval_shape(lambda: init_network(jax.random.key(0), settings.network))
@@ -217,7 +218,7 @@ def validates(train: TrainSpec, epoch: int) -> bool:
 
 
 def steps_together() -> int:
-    """Returns how many steps run as one program; more than one on accelerators, which would wait for the host."""
+    """Returns the number of steps in one program. Accelerators run several, so that they do not wait for the host."""
     return 1 if jax.default_backend() == "cpu" else BLOCK
 
 

@@ -16,8 +16,8 @@ WINDOW = 11
 SIGMA = 1.5
 C1 = 0.01**2
 C2 = 0.03**2
-TERMS = ("cce", "ssim", "dice")  # The terms of the loss of the final output; LossSpec has the weight of each.
-# E[x²] − μ² loses digits by cancellation: with TF32 on GPUs the error would be as large as C2.
+TERMS = ("cce", "ssim", "dice")  # The terms of the loss of the final output. LossSpec has the weight of each term.
+# E[x²] − μ² loses digits by cancellation. With TF32 on GPUs, the error would be as large as C2.
 EXACT = lax.Precision.HIGHEST
 
 
@@ -102,11 +102,11 @@ def _similarity(mean_s, mean_g, square_s, square_g, product):
 def ssim(probabilities, one_hot, mask):
     """Computes Eq. 2 at patch level: 1 − the mean SSIM over the 11×11 Gaussian windows (σ = 1.5) inside the image.
 
-    The windows are applied as one band matrix per axis, which is exact and much faster than a depthwise convolution.
+    The windows are applied as one band matrix per axis. This is exact and much faster than a depthwise convolution.
 
     Args:
         probabilities, one_hot: (B, H, W, C).
-        mask: (B, H, W), 1 on the image, a rectangle that begins at the top left corner, and 0 in the padding.
+        mask: (B, H, W), 1 on the image and 0 in the padding. The image is a rectangle in the top left corner.
 
     Raises:
         ValueError: H or W is smaller than the window.
@@ -150,7 +150,7 @@ def dice(
         probabilities, one_hot: (B, H, W, C).
         mask: (B, H, W), weight of each pixel; 0 in the padding.
         background: whether the mean includes the background class.
-        epsilon: the smooth factor ε.
+        epsilon: the smoothing term ε.
         batch: sum over the pixels of all images, instead of one Dice per image.
         axis_name: with `batch`, the device axis over which the sums are added.
     """
@@ -173,8 +173,8 @@ def smoothed(one_hot, share: float):
 def side_loss(logits, one_hot, mask, spec: LossSpec, *, axis_name=None):
     """Computes cross entropy and Dice of a side output.
 
-    Each prediction of the side output counts for s×s pixels. The loss is computed from block means of the labels, at
-    the low resolution, and equals the loss at full resolution.
+    Each prediction of the side output counts for s×s pixels. The loss is computed at the low resolution, from block
+    means of the labels. It equals the loss at full resolution.
 
     Args:
         logits: (B, h, w, C).
@@ -196,7 +196,7 @@ def side_loss(logits, one_hot, mask, spec: LossSpec, *, axis_name=None):
     if spec.cce:
         total += spec.cce * cce(logits, smoothed(soft, spec.label_smoothing), share)
     if spec.dice:
-        # Sums over blocks equal sums over pixels divided by s², and so ε is divided by s² too.
+        # Sums over blocks are sums over pixels divided by s². Therefore ε is divided by s² too.
         total += spec.dice * _dice_of(spec, jax.nn.softmax(logits, axis=-1), soft, share, stride, axis_name)
     return total
 

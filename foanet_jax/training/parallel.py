@@ -31,7 +31,7 @@ def share(batch_size: int) -> slice:
 
 
 def device_count(batch_size: int) -> int:
-    """Returns the number of devices that each process uses: the largest one that divides its share of the batch.
+    """Returns the number of devices that each process uses: the largest number that divides its share of the batch.
 
     Raises:
         InputError: see `share`.
@@ -74,5 +74,5 @@ def split(batches, devices: int):
 
 
 def place(state, devices: int):
-    """Copies the state to each device, in the layout that `parallelise` returns, so that it is compiled only once."""
+    """Copies the state to each device, in the layout of the results of `parallelise`, so that it compiles only once."""
     return jax.device_put(state, replicated(devices))

@@ -20,12 +20,12 @@ from foanet_jax.training.spec import TrainSpec
 class Progress:
     """Counts, logs and saves the steps of a training.
 
-    Each of several processes has its own instance. They decide together, and only the first process writes.
+    With several processes, each process has its own instance. They decide together, and only the first process writes.
 
     Args:
         folder: folder of the network.
-        checkpoints: checkpoints of the network; None in all processes but the first.
-        log: log of the network, truncated to the steps that the progress bar counts; None in all processes but the
+        checkpoints: checkpoints of the network; None in all processes except the first.
+        log: log of the network, truncated to the steps that the progress bar counts; None in all processes except the
             first.
         bar: progress bar of `system.progress`, which includes the steps of earlier, interrupted runs.
         name: name of the network.
@@ -105,7 +105,7 @@ class Progress:
             self._log.write(record)
 
     def due(self) -> bool:
-        """Returns whether it is time to save: `save_minutes` have passed, or a signal came, in any process."""
+        """Returns whether it is time to save: in any process, `save_minutes` have passed or a signal came."""
         seconds = 60 * self._train.save_minutes
         return distributed.anywhere(interruption.requested() or 0 < seconds <= time.monotonic() - self._noted_at)
 

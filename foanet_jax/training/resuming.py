@@ -14,7 +14,7 @@ from foanet_jax.system.nesting import dotted
 from foanet_jax.training.examples import TrainingStudy
 from foanet_jax.training.spec import NetworkSettings
 
-# These settings do not influence the result and may change.
+# These settings may change, because they do not influence the result.
 FREE = ("train.save_minutes", "train.keep_last", "train.keep_best", "train.max_skipped")
 ELSEWHERE = ("root", "folds_file")  # paths of the data may change too, because the studies themselves are compared
 STUDIES = "studies"
@@ -36,7 +36,7 @@ def describe_training(
         settings: all settings of the network.
         data: the section `data` of the configuration.
         studies, validation_studies: in their order.
-        seed: of initialisation, order and augmentation.
+        seed: seed of initialisation, order and augmentation.
     """
     parts = dataclasses.asdict(settings)
     for name in FREE:
@@ -64,8 +64,8 @@ def _digest(study: TrainingStudy) -> str:
 def require_same_training(stored: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
     """Checks that a resumed training has the settings and data that it started with.
 
-    One change is allowed: with a constant learning rate, the number of epochs may grow. Settings that only one of the
-    two has, because versions of the project differ, are ignored.
+    One change is allowed: with a constant learning rate, the number of epochs may grow. Settings that exist in only one
+    of the two are ignored, because the versions of the project may differ.
 
     Args:
         stored: from `describe_training`, as the checkpoint holds it.

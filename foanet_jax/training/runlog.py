@@ -18,9 +18,9 @@ NAME, SECONDS = "log.jsonl", "seconds.jsonl"
 class RunLog:
     """Appends records to `folder/log.jsonl` and, optionally, their numbers to TensorBoard.
 
-    A record is {"kind": "train" | "validation", "step", "epoch", …numbers}, or {"kind": "skipped", "step", "epoch",
-    "examples": [[case, slice, frame], …]} for a step whose gradients were not finite. The durations are written to a
-    separate file, `folder/seconds.jsonl`, so that the log of a repeated training is identical.
+    A record is {"kind": "train" | "validation", "step", "epoch", …numbers}. For a step whose gradients were not finite,
+    it is {"kind": "skipped", "step", "epoch", "examples": [[case, slice, frame], …]}. The durations are in a separate
+    file, `folder/seconds.jsonl`, so that the log of a repeated training is identical.
 
     Args:
         folder: folder of the network; created if it is missing.
@@ -40,7 +40,7 @@ class RunLog:
             opened.pop_all()
         self._writer = None
         if tensorboard:
-            from tensorboardX import SummaryWriter  # imported only if needed, because the import is slow
+            from tensorboardX import SummaryWriter  # The import is slow, so it is done only if needed.
 
             self._writer = SummaryWriter(str(folder / "tensorboard"))
 
@@ -55,7 +55,7 @@ class RunLog:
                     self._writer.add_scalar(f"{clean['kind']}/{name}", value, clean["step"])
 
     def write_seconds(self, step: int, epoch: int, seconds: float) -> None:
-        """Appends the time since the last call, validation included, which the steps up to this one took."""
+        """Appends the time since the last call: that of the steps up to this one, including validation."""
         with explaining_disk_full(self._folder / SECONDS):
             self._seconds.write(json.dumps({"step": step, "epoch": epoch, "seconds": round(seconds, 3)}) + "\n")
 

@@ -19,7 +19,7 @@ VERSION = 1
 
 
 class Damage(Exception):
-    """A checkpoint differs from what was saved; the message names the file or the array."""
+    """The error for a checkpoint that has changed since it was saved. The message names the file or the array."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +31,9 @@ class Seal:
         epoch: the epoch of the last step, from 1.
         score: mean validation Dice; None if there was no validation.
         description: SHA-256 of the description's canonical JSON.
-        arrays: SHA-256, shape and dtype by name, computed from the arrays in memory.
-        files: SHA-256 by path inside the folder, computed from the files as read back from the disk.
+        arrays: SHA-256, shape and dtype of each array by name, computed from the arrays in memory.
+        files: SHA-256 of each file by its path inside the folder, computed from the files after they were read back
+            from the disk.
         version: version of this format.
     """
 
@@ -106,11 +107,11 @@ def read_seal(folder: Path) -> Seal | None:
 
 
 def verify_files(folder: Path, seal: Seal, parts: Collection[str]) -> None:
-    """Compares the files of some parts of a checkpoint, and those outside all parts, with the seal.
+    """Compares files of a checkpoint with the seal: the files of some parts, and the files outside all parts.
 
     Args:
-        folder: the checkpoint's folder.
-        seal: its seal.
+        folder: the folder of the checkpoint.
+        seal: the seal of the checkpoint.
         parts: names of the parts to check.
 
     Raises:
@@ -133,7 +134,7 @@ def verify_arrays(arrays: Mapping[str, np.ndarray], expected: Mapping[str, Mappi
 
     Args:
         arrays: the arrays that were read.
-        expected: from the seal.
+        expected: the entries of the seal.
         folder: the checkpoint's folder, for the message.
 
     Raises:

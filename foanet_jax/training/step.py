@@ -107,8 +107,8 @@ def make_optimiser(spec: OptimiserSpec, total_steps: int) -> optax.GradientTrans
     """Builds the Optax optimiser.
 
     Args:
-        spec: its settings.
-        total_steps: number of steps of the whole training, at which the schedule ends.
+        spec: settings of the optimiser.
+        total_steps: number of steps of the whole training. The schedule ends there.
     """
     adam = scale_by_keras_adam if spec.keras_epsilon else optax.scale_by_adam
     direction = adam(spec.beta1, spec.beta2, spec.epsilon)
@@ -123,7 +123,7 @@ def _rate(spec: OptimiserSpec, total_steps: int) -> optax.Schedule:
     after = {
         "constant": optax.constant_schedule(spec.learning_rate),
         "cosine": optax.cosine_decay_schedule(spec.learning_rate, left),
-        # Optax's polynomial schedule can take the power of a negative number at the end, because of rounding.
+        # At the end, Optax's polynomial schedule can take the power of a negative number, because of rounding.
         "poly": lambda step: spec.learning_rate * jnp.maximum(1 - step / left, 0) ** POWER,
     }[spec.schedule]
     if not spec.warmup_steps:
@@ -133,7 +133,7 @@ def _rate(spec: OptimiserSpec, total_steps: int) -> optax.Schedule:
 
 
 def _is_kernel(params):
-    """Returns a tree of booleans, of the structure of the parameters, that marks the kernels of convolutions."""
+    """Returns a tree of booleans that marks the kernels of convolutions. It has the structure of the parameters."""
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
 
 
@@ -145,7 +145,7 @@ def init_state(variables, optimiser: optax.GradientTransformation, *, average: f
         optimiser: from `make_optimiser`.
         average: decay of the moving average of the variables; 0: no average.
     """
-    # A copy is needed because a step reuses the memory of both ("donated" arrays).
+    # The average is a copy, because a step reuses the memory of both arrays ("donated" arrays).
     kept = jax.tree.map(jnp.copy, variables) if average else None
     return TrainState(jnp.zeros([], jnp.int32), variables, optimiser.init(variables["params"]), kept)
 
@@ -222,8 +222,7 @@ def keep_finite(
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """Keeps the old state, except the step number, if loss, gradients or statistics are not finite.
 
-    A gradient norm that overflows counts as not finite, because the squared gradients in Adam's state would overflow
-    too.
+    A gradient norm that overflows counts as not finite: the squared gradients in Adam's state would overflow too.
 
     Args:
         new: the state after the step.
@@ -231,7 +230,7 @@ def keep_finite(
         metrics: with `loss` and `gradient_norm`.
 
     Returns:
-        The new or the old state, and the metrics with `skipped`, 0 or 1.
+        The new or the old state, and the metrics with `skipped` (0 or 1).
     """
     numbers = [metrics["loss"], metrics["gradient_norm"], *jax.tree.leaves(new.variables.get("statistics", {}))]
     finite = jnp.all(jnp.stack([jnp.isfinite(number).all() for number in numbers]))

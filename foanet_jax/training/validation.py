@@ -29,7 +29,7 @@ class Validation:
     memory_bytes: int
 
     def score(self, network: Network) -> float:
-        """Computes the mean Dice over studies and foreground classes; Dice is per study, on the network's grid."""
+        """Computes the mean Dice over studies and foreground classes, for each study on the network's grid."""
         values = np.zeros((len(self.studies), self.studies[0].classes - 1))
         for number, prepared in self.prepared.items():
             study = self.studies[number]
@@ -46,6 +46,6 @@ class Validation:
 
 
 def prepare_validation(studies: Sequence[TrainingStudy], spec: PrepareSpec, *, memory_bytes: int) -> Validation:
-    """Preprocesses the validation studies of this process: all of them, or its share if there are several processes."""
+    """Preprocesses the validation studies of this process: all studies, or its share if there are several processes."""
     prepared = {number: prepare_study(studies[number], spec) for number in distributed.mine(len(studies))}
     return Validation(studies, prepared, memory_bytes)

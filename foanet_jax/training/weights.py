@@ -1,8 +1,8 @@
 """Weights files: one file with the networks of one or several runs and everything that a prediction needs.
 
-It is a .safetensors file. An array has a name such as "0/segmentation/variables/params/score/kernel", which begins with
-the index of its run. The metadata hold one JSON text with the descriptions of the runs and a SHA-256 checksum of these
-descriptions and of the arrays.
+A weights file is a .safetensors file. The name of an array begins with the index of its run, such as
+"0/segmentation/variables/params/score/kernel". The metadata hold one JSON text. It contains the descriptions of the
+runs, and a SHA-256 checksum of these descriptions and of the arrays.
 """
 
 import contextlib
@@ -41,10 +41,10 @@ class Member:
     """One run in a weights file.
 
     Attributes:
-        stages: the checkpoint of each of its networks, by the network's name.
-        fold: the cross-validation fold that it was trained for.
+        stages: the checkpoints of its networks, by the name of the network.
+        fold: the cross-validation fold of the run.
         seen: the patients of its training and validation sets.
-        calibration: of the expected Dice from the confidence; None if the run has none.
+        calibration: the map from confidence to expected Dice; None if the run is not calibrated.
     """
 
     stages: Mapping[str, Checkpoint]
@@ -58,7 +58,7 @@ class Weights:
     """The content of a weights file.
 
     Attributes:
-        members: its runs, which predict as an ensemble.
+        members: the runs; several runs predict as an ensemble.
         licence, citation: texts by the author of the weights; may be empty.
         version: version of the project that wrote the file.
     """
@@ -108,7 +108,7 @@ def write_weights(weights: Weights, path: Path, *, dtype: str = "float32") -> in
     Args:
         weights: the content.
         path: the file, with the suffix .safetensors.
-        dtype: "float32" or "float16". With "float16", arrays of one dimension, which are small, stay float32.
+        dtype: "float32" or "float16". With "float16", arrays of one dimension stay float32, because they are small.
 
     Returns:
         The size of the file in bytes.
@@ -185,7 +185,7 @@ def read_weights(path: Path) -> Weights:
 
 
 def holds_networks(path: Path) -> bool:
-    """Returns whether a file was written by `write_weights`; other .safetensors files were not."""
+    """Returns whether `write_weights` has written a file. Other .safetensors files are not weights files."""
     try:
         with safetensors.safe_open(path, framework="np") as file:
             return _METADATA in (file.metadata() or {})
@@ -194,9 +194,9 @@ def holds_networks(path: Path) -> bool:
 
 
 def start_from(variables: Mapping[str, Any], path: Path, network: str) -> dict[str, Any]:
-    """Loads the variables of a weights file's first run that have the same names and shapes as in this network.
+    """Loads variables from the first run of a weights file, if names and shapes are the same as in this network.
 
-    Other layers keep their initial values and are listed in the log; for example the last layer, if the classes differ.
+    Other layers keep their initial values, for example the last layer if the classes differ. The log lists them.
 
     Args:
         variables: the network's initial variables; not changed.

@@ -15,13 +15,15 @@ Severity = Literal["error", "warning"]
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """An error, with which a training would fail or give wrong results, or a warning, which should be looked at.
+    """An error or a warning about a data set.
+
+    With an error, a training would fail or give wrong results. A warning is something that the user should look at.
 
     Attributes:
         severity: "error" or "warning".
         code: a short stable word for programs; for an InputError, its code.
         message: text with the file or the cases, the value and the remedy.
-        cases: ids of the studies concerned; empty if it is the whole data set.
+        cases: ids of the studies concerned; empty if the finding is about the whole data set.
     """
 
     severity: Severity
@@ -43,7 +45,7 @@ class StudyFacts:
         spacing_mm: (slice, row, column).
         orientation: directions of columns, rows and slices, such as "LPS".
         intensity: smallest, mean and largest value.
-        volumes_ml: volume of each foreground class, mean over the frames with labels; None without labels.
+        volumes_ml: mean volume of each foreground class over the frames with labels; None without labels.
     """
 
     patient: str
@@ -63,7 +65,7 @@ class CheckReport:
 
     Attributes:
         name: name of the data set.
-        classes: class names by index, of the first study that could be read; empty if none could.
+        classes: class names by index, of the first study that could be read; empty if no study could be read.
         patients: ids of all listed patients, also of those whose studies could not be read.
         studies: the studies that could be read.
         findings: all findings, errors first.

@@ -30,8 +30,8 @@ from foanet_jax.pages.drawing.style import (
 def draw_check(report: CheckReport, path: str | os.PathLike[str]) -> None:
     """Draws one page with a labelled middle slice of each patient, and histograms of spacing, size and volumes.
 
-    Each tile shows 160 × 160 mm around the labels. A wrong spacing is therefore visible as a heart of the wrong size.
-    A red frame marks a patient with an error, a yellow frame one with a warning about single studies.
+    Each tile shows 160 × 160 mm around the labels. With a wrong spacing, the heart therefore has a wrong size. A red
+    frame marks a patient with an error. A yellow frame marks a patient with a warning about single studies.
 
     Args:
         report: result of `check_data_set`; it may be empty.
@@ -47,7 +47,7 @@ def draw_check(report: CheckReport, path: str | os.PathLike[str]) -> None:
     figure = Figure(figsize=(page / DPI, height / DPI), dpi=DPI, facecolor=PAGE)
 
     def write(x: float, y: float, text: str, size: float, colour: str = INK, **style: Any) -> None:
-        # Patient ids are plain text: a $ must not start mathematics.
+        # Patient ids are plain text, so a $ must not start a formula.
         text = text.encode("utf-8", "backslashreplace").decode()
         figure.text(x / page, 1 - y / height, text, fontsize=size, color=colour, parse_math=False, **style)
 
@@ -104,7 +104,7 @@ def draw_check(report: CheckReport, path: str | os.PathLike[str]) -> None:
 
 def _severity_of_patients(report: CheckReport) -> dict[str, Severity]:
     severities: dict[str, Severity] = {}
-    for finding in reversed(report.findings):  # In this order, errors come last and replace warnings.
+    for finding in reversed(report.findings):  # In reverse order, errors come last and replace warnings.
         patients = {report.patient_of[case] for case in finding.cases}
         if len(patients) < max(2, len(report.patients)):  # A finding about all patients marks none of them.
             severities |= dict.fromkeys(patients, finding.severity)
@@ -157,7 +157,7 @@ def _draw_histograms(
         axes = figure.add_axes((lefts[3], top - (place + 0.86) * step, width, step * 0.86))
         _style(axes, "volume of each class [ml], studies" if place == 0 else "")
         axes.hist(values, bins=bins, color=colours[name], alpha=0.85)
-        # 16 px of free space above the bars: in front of a bar, a name in the same colour cannot be read.
+        # 16 px above the bars stay free, because a name in front of a bar of the same colour cannot be read.
         most = max(1, *np.histogram(values, bins)[0])
         axes.set_ylim(0, most / (1 - 16 / (0.86 * step * height)))
         axes.text(

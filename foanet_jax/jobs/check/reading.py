@@ -32,14 +32,14 @@ THUMBNAILS = 100
 def check_data_set(listing: Listing, *, name: str = "data set", folds: int = 0) -> CheckReport:
     """Reads all studies of a data set, one at a time, and reports all errors and warnings.
 
-    Only facts and thumbnails are kept, so that the largest study determines the memory. In files without a checksum
-    (.nii, unlike .nii.gz), bit errors are found only if they make a value implausible.
+    Only facts and thumbnails are kept, so that the memory depends only on the largest study. Files without a checksum
+    can have bit errors (.nii; .nii.gz has a checksum). They are found only if they make a value implausible.
 
     Args:
-        listing: the studies; or a function that returns them and appends problems to the list that it gets, such as
-            `lambda problems: open_catalogue("acdc", root, problems=problems)`.
+        listing: the studies; or a function that returns the studies and appends problems to the list that it receives,
+            such as `lambda problems: open_catalogue("acdc", root, problems=problems)`.
         name: name of the data set in the report.
-        folds: number of folds that the patients are divided into. 0: none.
+        folds: number of folds into which the patients are divided. 0: none.
     """
     problems: list[str] = []
     findings: list[Finding] = []
@@ -101,13 +101,13 @@ def check_data_set(listing: Listing, *, name: str = "data set", folds: int = 0) 
     findings += exchanged_findings(exchanged)
     findings += geometry_findings(studies, directions, affine_off)
     findings += blank_findings(blank)
-    findings.sort(key=lambda finding: finding.severity)  # "error" before "warning"; otherwise the order stays the same.
+    findings.sort(key=lambda finding: finding.severity)  # Errors come before warnings. The sort keeps the other order.
     patient_of = {ref.case: ref.patient for ref in refs}
     return CheckReport(name, classes, patients, tuple(studies), tuple(findings), thumbnails, patient_of)
 
 
 def _affine_differs(study: Study) -> bool:
-    """Returns whether the voxel sizes of affine and spacing differ by more than 2 %."""
+    """Returns whether the voxel sizes in the affine and in the spacing differ by more than 2 %."""
     sides = np.linalg.norm(study.affine[:3, :3], axis=0)
     spacing = np.array(study.spacing_mm[::-1])
     axes = 2 if study.voxels.shape[1] == 1 else 3

@@ -19,7 +19,7 @@ _SHOWN_CASES = 6
 
 
 def list_findings(refs: Sequence[StudyRef]) -> list[Finding]:
-    """Finds cases that are listed twice, and patients in two groups."""
+    """Finds cases that are listed twice, and patients that are in two groups."""
     findings = []
     for case, times in Counter(ref.case for ref in refs).items():
         if times > 1:
@@ -36,12 +36,12 @@ def list_findings(refs: Sequence[StudyRef]) -> list[Finding]:
 
 
 def fold_findings(refs: Sequence[StudyRef], studies: Sequence[StudyFacts], folds: int) -> list[Finding]:
-    """More folds than patients, with which no training can start.
+    """Finds whether there are more folds than patients with labels. No training can start then.
 
     Args:
         refs: all studies.
-        studies: those that could be read; patients without any labels are not dealt out to folds.
-        folds: how many the configuration asks for; 0 where nobody asks.
+        studies: the studies that could be read. Patients without any labels are in no fold.
+        folds: number of folds in the configuration; 0 if there are no folds to check.
     """
     bare = {study.case for study in studies if study.volumes_ml is None}
     patients = {ref.patient for ref in refs if ref.case not in bare}
@@ -60,11 +60,11 @@ def duplicate_findings(
     """Finds identical images and identical labels.
 
     Args:
-        voxels_of, labels_of: the studies by the checksum of their voxels and of their labels.
+        voxels_of, labels_of: the studies, by the checksum of their voxels and by the checksum of their labels.
     """
     findings = []
     same = {tuple(ref.case for ref in refs) for refs in voxels_of.values() if len(refs) > 1}
-    # One finding per set of patients, because patients who share one study often share all.
+    # There is one finding per set of patients, because patients who share one study often share all studies.
     shared: dict[tuple[str, ...], tuple[str, ...]] = {}
     for refs in voxels_of.values():
         cases = tuple(ref.case for ref in refs)
@@ -109,7 +109,7 @@ def label_findings(studies: Sequence[StudyFacts], classes: tuple[str, ...]) -> l
         elif without:
             message = f"{_some(without)}: no {name!r}, which {len(drawn) - len(without)} others have; check the labels"
             findings.append(Finding("warning", "missing-class", message, tuple(without)))
-        # Of ACDC's 600 volumes, only one differs so much from the median. A wrong spacing easily gives such a volume.
+        # Only one of the 600 volumes in ACDC differs so much from the median. A wrong spacing easily causes this.
         amounts = {study.case: volumes(study)[name] for study in drawn if volumes(study).get(name)}
         middle = statistics.median(amounts.values()) if amounts else 0.0
         odd = [case for case, ml in amounts.items() if not middle / 10 <= ml <= 10 * middle]
@@ -126,7 +126,7 @@ def exchanged_findings(exchanged: Mapping[str, tuple[str, str]]) -> list[Finding
     """Finds studies whose label values have another order than the classes.
 
     Args:
-        exchanged: by case, the classes that lie where the cavity and the myocardium should be.
+        exchanged: by case, the two classes that are found in the places of the cavity and the myocardium.
     """
     cases_of: dict[tuple[str, str], list[str]] = defaultdict(list)
     for case, pair in exchanged.items():
@@ -203,8 +203,8 @@ def geometry_findings(
         "only one slice, so that all channels of the temporal-like image are equal; add the neighbouring slices",
     )
     if studies:
-        # The angles of oblique slices differ by tens of degrees between patients, so that names of axes, such as LPS,
-        # are not precise enough.
+        # The angles of oblique slices differ by tens of degrees between patients. Names of axes, such as LPS, are not
+        # precise enough for a comparison.
         columns = np.stack(directions)
         cosines = np.stack([columns[..., axis] @ columns[..., axis].T for axis in range(3)]).min(axis=0)
         typical = int(cosines.sum(axis=1).argmax())
@@ -226,7 +226,7 @@ def geometry_findings(
 
 
 def blank_findings(blank: Mapping[str, int]) -> list[Finding]:
-    """Finds studies with constant slices; `blank` has the number of such slices by case."""
+    """Finds studies with constant slices; `blank` gives the number of constant slices by case."""
     if not blank:
         return []
     message = (

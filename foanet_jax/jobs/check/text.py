@@ -52,7 +52,7 @@ def format_check(report: CheckReport, *, markdown: bool = False) -> str:
 
 
 def write_check(report: CheckReport, folder: str | os.PathLike[str]) -> None:
-    """Writes check.json (strict JSON, with all cases of all findings) and check.md, each atomically."""
+    """Writes check.json (strict JSON, with all cases of all findings) and check.md. Each file is written atomically."""
     content = {
         "name": report.name,
         "classes": report.classes,
@@ -73,7 +73,7 @@ def write_check(report: CheckReport, folder: str | os.PathLike[str]) -> None:
 
 
 def _grouping(report: CheckReport) -> str:
-    """How many patients the images belong to, and by what; folds keep the images of a patient together."""
+    """Describes the grouping of images by patient; folds keep the images of a patient together."""
     count, patients = len(report.patient_of), len(set(report.patient_of.values()))
     if not count:
         return ""

@@ -13,7 +13,7 @@ THUMBNAIL_MM = 160.0
 
 
 def thumbnail_of(study: Study) -> np.ndarray:
-    """Draws the middle one of a study's labelled slices, with filled and outlined classes.
+    """Draws the middle one of the labelled slices of a study, with filled and outlined classes.
 
     Returns:
         (THUMBNAIL_PX, THUMBNAIL_PX, 3) uint8.

@@ -12,13 +12,13 @@ LOGGER = logging.getLogger(__name__)
 def check(config: Config, workdir: Path) -> int:
     """Reads the whole data set and reports all errors and warnings.
 
-    It writes to `workdir/check`: check.json, check.md and check.png; nothing if no study could be listed.
+    It writes check.json, check.md and check.png to `workdir/check`. It writes nothing if no study could be listed.
 
     Returns:
         The number of errors.
     """
     data = config["data"]
-    # Training checks a file of folds against the patients; groups are as many folds as there are groups.
+    # The training itself checks a file of folds against the patients. With groups, there are as many folds as groups.
     folds = 0 if data["folds_file"] or data["split"] == "group" else data["folds"]
     report = check_data_set(lambda problems: list_studies(config, problems), name=data["name"], folds=folds)
     LOGGER.info("\n%s\n", format_check(report))

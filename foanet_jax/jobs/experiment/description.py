@@ -17,7 +17,7 @@ _NOTHING = object()
 
 
 def require_description(description: Any, place: Path) -> None:
-    """Checks all values that a prediction reads from a checkpoint's description, except the networks' settings.
+    """Checks all values that a prediction reads from a checkpoint's description, except the settings of the networks.
 
     Args:
         description: the description.
@@ -26,7 +26,7 @@ def require_description(description: Any, place: Path) -> None:
     Raises:
         InputError: a value is missing, or is not a value that a training writes.
     """
-    # Allowed types by dotted name; None: the value may be missing, as in older versions.
+    # Allowed types by dotted name. None: the value may be missing, as in checkpoints of older versions.
     expected: dict[str, tuple[type | None, ...]] = {
         "config": (dict,),
         "config.data": (dict,),
@@ -69,7 +69,7 @@ def require_description(description: Any, place: Path) -> None:
 
 @contextlib.contextmanager
 def readable(place: Path) -> Iterator[None]:
-    """Turns every exception of a block that reads a checkpoint into an InputError; `place` is for the message."""
+    """Turns every exception in a block that reads a checkpoint into an InputError, whose message names `place`."""
     with as_input_error(lambda what: _damaged(place, what)):
         yield
 

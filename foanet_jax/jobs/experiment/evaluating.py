@@ -60,14 +60,14 @@ def evaluate(
 
     Args:
         config: the configuration.
-        workdir: where to write.
+        workdir: the folder to write to.
         checkpoint: the workdir of the training, a weights file, or several of them as an ensemble, see `find_runs`.
         refs: the studies of the configured data set, if they have been listed already.
         command: the user's command line, recorded if `workdir` is not the workdir of the training.
 
     Returns:
         The summary of the scores. None if the fold has no test patients and `workdir` is the workdir of the training;
-        then only the confidence is calibrated.
+        in that case, only the confidence is calibrated.
 
     Raises:
         InputError: the data set, the configuration or a checkpoint cannot be used; they do not fit together; or there
@@ -173,7 +173,7 @@ def draw_prediction(study: Study, prediction: Prediction, path: Path, view: View
         study: the study as it was read.
         prediction: the prediction of the study.
         path: the picture to write.
-        view: how to look at the slices; None to draw them as they are stored.
+        view: the view in which the slices are drawn; None to draw them as they are stored.
     """
     boxes = [] if prediction.object_box is None else [prediction.object_box, prediction.box]
     voxels, mask, labels, spacing_mm = study.voxels, prediction.mask, study.labels, study.spacing_mm

@@ -89,11 +89,11 @@ def load_model(folders: Runs, *, which: Which = "best") -> Model:
     A damaged checkpoint is skipped if there is another one.
 
     Args:
-        folders: as for `find_runs`.
+        folders: workdirs, folders of sweeps and weights files, as for `find_runs`.
         which: "best" by validation Dice, or "last".
 
     Raises:
-        InputError: there are no checkpoints; all of them are damaged or not from this program; or the runs cannot form
+        InputError: there are no checkpoints; all of them are damaged or from another program; or the runs cannot form
             an ensemble.
     """
     require_choice("evaluation.checkpoint", which, WHICH)
@@ -205,14 +205,14 @@ def load_description(run: Path, *, which: Which = "best") -> dict[str, Any]:
 
 
 def read_checkpoints(run: Path, *, which: Which = "best") -> list[dict[str, Checkpoint]]:
-    """Reads the checkpoints of a run's networks, by the network's name; one dictionary per run.
+    """Reads the checkpoints of the networks of a run: one dictionary per run, with the network's name as key.
 
     Args:
         run: the workdir of a training, or a weights file.
-        which: "best" or "last"; a weights file has only the best.
+        which: "best" or "last"; a weights file has only the best checkpoint.
 
     Raises:
-        InputError: as for `load_model`; or "last" was requested of a weights file.
+        InputError: as for `load_model`; or the last checkpoint of a weights file was requested.
     """
     if not is_weights(run):
         segmentation = _read(run / "segmentation", which)
@@ -265,6 +265,6 @@ def _network(network: str, stored: Checkpoint) -> Network:
 def _shapes(spec: NetworkSpec) -> Any:
     """Returns the shapes and dtypes of a network's variables.
 
-    The result is cached, because tracing is slow and the runs of an ensemble often have the same network.
+    The result is cached, because tracing is slow, and the runs of an ensemble often have the same network.
     """
     return jax.eval_shape(lambda: init_network(jax.random.key(0), spec))

@@ -12,7 +12,7 @@ WHOM = ("test", "all")
 
 
 def require_settings(config: Config) -> None:
-    """Checks the settings of networks, box, prediction and evaluation before a training starts.
+    """Checks the settings of the networks, the box, the prediction and the evaluation before a training starts.
 
     Without this check, an evaluation could fail after a long training.
 

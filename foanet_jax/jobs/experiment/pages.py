@@ -22,7 +22,7 @@ def study_result(study: Study, prediction: Prediction, review: Review, provenanc
         study: the study as it was read.
         prediction: the prediction of the study.
         review: the review of the prediction.
-        provenance: how the prediction was made: names and values, such as the checkpoint and the version.
+        provenance: the origin of the prediction, as names and values, such as the checkpoint and the version.
     """
     boxes: tuple[Box, ...] = () if prediction.object_box is None else (prediction.object_box, prediction.box)
     mask, view, shown = prediction.mask, review.indices.view, study

@@ -1,4 +1,4 @@
-"""Choice of the image planes of an evaluated study that are kept for the report."""
+"""Choice of the image planes of an evaluated study that the report shows."""
 
 from typing import Any
 

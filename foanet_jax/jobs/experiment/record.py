@@ -20,9 +20,9 @@ def save_run(config: Config, workdir: Path, command: Sequence[str], *, checkpoin
 
     Args:
         config: the configuration.
-        workdir: where to write.
+        workdir: the folder to write to.
         command: the user's command line.
-        checkpoint: for an evaluation outside a training's workdir, the checkpoints that are evaluated.
+        checkpoint: the evaluated checkpoints, for an evaluation outside the workdir of a training.
     """
     packages = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "nibabel")
     record = {

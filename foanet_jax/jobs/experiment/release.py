@@ -36,13 +36,14 @@ def release(
 ) -> None:
     """Writes the best networks of a run, or of several runs that form an ensemble, to one weights file.
 
-    The file holds everything that a prediction needs and the ids of the training patients. It holds no paths of this
+    The file holds everything that a prediction needs, and the ids of the training patients. It holds no paths of this
     machine.
 
     Args:
-        checkpoint: as for `find_runs`.
+        checkpoint: workdirs, folders of sweeps or weights files, as for `find_runs`.
         output: the file, with the suffix .safetensors.
-        dtype: "float32", which predicts the same masks as the run, or "float16", half the size.
+        dtype: "float32" or "float16". With "float32", the file predicts the same masks as the run. With "float16", the
+            file has half the size.
         licence, citation: information for the users of the file.
         overwrite: replace an existing file.
 
@@ -54,7 +55,7 @@ def release(
     require_no_input([output], identities(files_below(runs, but=[output])), "choose another --output")
     if output.exists() and not overwrite:
         raise InputError("output-exists", f"{output}: already exists; pass --overwrite or another --output")
-    load_model(runs)  # checks that the runs can form an ensemble
+    load_model(runs)  # This checks that the runs can form an ensemble.
     weights = Weights(tuple(member for run in runs for member in _members(run)), licence, citation)
     if any(member.calibration is None for member in weights.members):
         LOGGER.warning(

@@ -24,15 +24,15 @@ from foanet_jax.system.progress import progress
 from foanet_jax.training.weights import is_weights, read_weights
 
 LOGGER = logging.getLogger(__name__)
-COPIES = 2  # degraded copies of each validation study that the confidence is calibrated with
+COPIES = 2  # number of degraded copies of each validation study in the calibration of the confidence
 
 
 def expectations(runs: Sequence[Path], description: Mapping[str, Any], *, checkpoint: str = "best") -> Expectations:
-    """Returns what quality control compares studies with: the training range and, for a single run, its calibration.
+    """Returns the references of the quality control: the training range and, for a single run, its calibration.
 
     Args:
-        runs: workdirs of trainings, or weights files; the training range is that of the first one.
-        description: of the first run's checkpoint; older versions did not save the range.
+        runs: workdirs of trainings, or weights files. The training range comes from the first one.
+        description: description of the first run's checkpoint; older versions did not save the training range.
         checkpoint: "best" or "last".
     """
     calibration = run_calibration(runs[0], checkpoint=checkpoint) if len(runs) == 1 else None
@@ -60,19 +60,20 @@ def calibrate(
     """Fits confidence to Dice on validation studies and writes `RUN/calibration.json`.
 
     Degraded copies of the studies are predicted too (noise, blur, ghosts, exchanged contrast …, see
-    `data.shifts.DEGRADATIONS`), so that the fit reaches from excellent masks down to useless ones.
+    `data.shifts.DEGRADATIONS`). The fit therefore covers the whole range from excellent to useless masks.
 
     Args:
-        model: of the run.
-        studies: with labels. The checkpoint was chosen by them, so the fitted Dice may be slightly too high.
+        model: the networks of the run.
+        studies: validation studies with labels. They have selected the checkpoint, so the fitted Dice may be slightly
+            too high.
         run: the workdir of the training.
         checkpoint: "best" or "last".
-        memory_bytes: for a forward pass.
-        tta: test-time augmentation, as the evaluation has it.
-        copies: degraded copies of each study.
+        memory_bytes: memory limit of a forward pass.
+        tta: test-time augmentation, the same as in the evaluation.
+        copies: number of degraded copies of each study.
 
     Returns:
-        The fit; None, and no file, where there are fewer than FEWEST studies.
+        The fit. None if there are fewer than FEWEST studies; no file is written then.
     """
     points = []
     if len(studies) >= FEWEST:
@@ -89,7 +90,7 @@ def calibrate(
 def calibration_points(
     model: Model, studies: Sequence[Study], *, memory_bytes: int, tta: str = "none", copies: int = COPIES
 ) -> list[tuple[float, float]]:
-    """Confidence and foreground Dice of labelled studies and of their degraded copies.
+    """Measures the confidence and the foreground Dice of labelled studies and of their degraded copies.
 
     Studies in which nothing is found have no confidence and are left out. See `calibrate` for the arguments.
     """
@@ -153,7 +154,7 @@ def pair_patients(
     Args:
         predicted, true: indices by case.
         classes: class names by index.
-        places: where the cases lie. Patients whose frames lie on different grids are left out, with a warning.
+        places: grids of the cases. Patients whose frames have different grids are left out, with a warning.
     """
     apart = frames_apart(places)
     for patient, difference in apart.items():

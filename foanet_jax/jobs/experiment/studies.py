@@ -21,12 +21,12 @@ Config = Mapping[str, Any]
 
 
 def list_studies(config: Config, problems: list[str] | None = None) -> list[StudyRef]:
-    """Lists the studies of the configured data set, of the first `data.patients` patients (0: all).
+    """Lists the studies of the first `data.patients` patients (0: all) of the configured data set.
 
     Args:
         config: the configuration.
-        problems: if given, problems of single files are appended to it instead of being raised, and images without
-            labels are listed too.
+        problems: if given, problems of single files are appended to this list and not raised, and images without labels
+            are listed too.
 
     Raises:
         InputError: the data set cannot be listed.
@@ -62,7 +62,7 @@ def slice_axis_of(config: Config) -> str | None:
 
 
 def open_folds(config: Config, refs: Sequence[StudyRef], *places: Path) -> Folds:
-    """Returns the folds of the data set: from `data.folds_file`, else from a saved `folds.json`, else new ones.
+    """Returns the folds of the data set from `data.folds_file`, else from a saved `folds.json`, else new folds.
 
     Args:
         config: the configuration.
@@ -105,7 +105,7 @@ def load_studies(refs: Sequence[StudyRef], patients: Sequence[str], what: str) -
     Args:
         refs: the studies of the data set.
         patients: ids of the patients.
-        what: name of the studies for the progress bar, such as "training studies".
+        what: the text of the progress bar, such as "training studies".
 
     Raises:
         InputError: studies cannot be used; the message lists all of them.

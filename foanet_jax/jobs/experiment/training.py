@@ -33,7 +33,7 @@ def train(
 ) -> None:
     """Trains the localization network, if the configuration has one, and then the segmentation network.
 
-    It writes to `workdir`: `run.json`, `folds.json`, and a folder for each network, with its learning curves.
+    It writes `run.json`, `folds.json` and a folder for each network, with its learning curves, to `workdir`.
 
     Args:
         config: the configuration.
@@ -58,7 +58,7 @@ def train(
     classes, seen = training[0].classes, training_range(training)
 
     def record() -> None:
-        # Written only when the training starts: a refused command must not change the records in the folder.
+        # The records are written only when the training starts: a refused command must not change the folder.
         save_folds(folds, workdir / FOLDS)
         save_run(config, workdir, command)
 

@@ -33,8 +33,9 @@ RUNTIME = "foanet_runtime.py"
 def export_model(run: Path, output: Path, *, kind: str = "stablehlo", overwrite: bool = False) -> None:
     """Exports the networks of a run for use without this project.
 
-    It writes to `output`: the networks `localization` and `segmentation` as `.stablehlo` with weights in `.npz`, or as
-    `.onnx`; `model.json` with the settings of the pipeline; and `foanet_runtime.py`, which implements the pipeline.
+    It writes these files to `output`: the networks `localization` and `segmentation` as `.stablehlo` with weights in
+    `.npz`, or as `.onnx`; `model.json` with the settings of the pipeline; and `foanet_runtime.py`, which implements the
+    pipeline.
 
     Args:
         run: the workdir of a training, or a weights file of one run.
@@ -114,7 +115,7 @@ def _write_network(name: str, network: Network, output: Path, kind: str) -> dict
 
 
 def serialise(network: Network) -> bytes:
-    """Serialises a network as StableHLO with `jax.export`, for images of any number and size and for PLATFORMS.
+    """Serialises a network as StableHLO with `jax.export`, for any number and size of images and for PLATFORMS.
 
     Inputs of the exported function: the weights by dotted name; (B, H, W, 3) float32 images, H and W multiples of 16;
     and (B, 2) int32, the rows and columns that belong to each image. Output: (B, H, W, classes) probabilities.

@@ -1,8 +1,8 @@
 """Conversion of the networks to ONNX graphs, layer by layer, from their parameters. It needs the optional package onnx.
 
-Inside the graph, channels come first, as ONNX requires. Operations for which the project has faster forms are written
-with standard ONNX operators: the bilinear up-convolution is a transposed convolution, and the padding of an image is
-multiplied by zero.
+Inside the graph, channels come first, as ONNX requires. The project has its own faster forms of some operations. The
+graph uses standard ONNX operators for them: the bilinear up-convolution is a transposed convolution, and the padding of
+an image is multiplied by zero.
 """
 
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ class Graph:
             inside.append(self.add("Less", places, size))
         self.masks[1] = self.add("Cast", self.add("And", *inside), to=TensorProto.FLOAT)
         for stride in STRIDES[1:]:
-            self.masks[stride] = self.pool(self.masks[stride // 2])  # halves the image size and rounds it up
+            self.masks[stride] = self.pool(self.masks[stride // 2])  # The image size is halved and rounded up.
         return self.clear(images, 1)
 
     def clear(self, maps: str, stride: int) -> str:
@@ -116,7 +116,7 @@ def network_graph(variables: Mapping[str, Any], spec: NetworkSpec) -> onnx.Model
 
 
 def _foanet(graph: Graph, images: str, spec: NetworkSpec) -> str:
-    """Adds `network.foanet.FoaNet`: stages, and the sum of side outputs, whose kernels include those of `score`."""
+    """Adds `network.foanet.FoaNet`: the stages and the sum of the side outputs. Their kernels include `score`."""
     score = np.asarray(graph.parameters["score"]["kernel"]).reshape(len(STRIDES), spec.side_maps, spec.classes)
     sides = []
     stages = _stages(graph, images, spec)
@@ -182,7 +182,7 @@ def _side(graph: Graph, features: str, kernel, bias, score, stride: int, spec: N
     if spec.order == "conv_up":
         low = graph.clear(graph.convolve(features, scored, scored_bias), stride)
         return graph.upsample(low, bilinear_kernel(stride, spec.classes), stride)
-    # Nine products at low resolution, up-sampled, then shifted by their taps: `network.primitives.up_then_convolve`.
+    # As in `network.primitives.up_then_convolve`, nine products are computed at low resolution, up-sampled and shifted.
     taps = 9 * spec.classes
     products = graph.convolve(features, scored.transpose(2, 0, 1, 3).reshape(1, 1, -1, taps))
     fine = graph.clear(graph.upsample(products, bilinear_kernel(stride, taps), stride), 1)

@@ -1,8 +1,8 @@
-"""Segmentation with exported FOANet networks, without the FOANet project. All other steps are computed with NumPy.
+"""Segmentation with exported FOANet networks, without the FOANet project. NumPy computes all other steps.
 
     import foanet_runtime
 
-    model = foanet_runtime.load()                    # from the folder of this file; load(FOLDER) from another one
+    model = foanet_runtime.load()                    # from the folder of this file; load(FOLDER) for another folder
     found = model.predict(voxels, (8.0, 1.4, 1.4))   # (T, Z, H, W); mm between slices, rows and columns
     found.mask                                       # (T, Z, H, W) uint8, indices into model.classes
 
@@ -20,7 +20,7 @@ from scipy import ndimage
 
 MEMORY_BYTES = 2 * 2**30
 MOST_TOGETHER = 32  # largest number of slices per forward pass
-# Least intersection over union of the box and the box around the segmentation; below it, the study is segmented again.
+# The study is segmented again if the intersection over union of the box and the box around the segmentation is smaller.
 AGREEMENT = 0.75
 
 
@@ -42,7 +42,7 @@ class Found(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """A network, from (B, H, W, 3) images and (B, 2) extents to (B, H, W, C) probabilities, and its preprocessing."""
+    """A network and its preprocessing. It maps (B, H, W, 3) images and (B, 2) extents to (B, H, W, C) probabilities."""
 
     network: Callable[[np.ndarray, np.ndarray], np.ndarray]
     prepare: dict[str, Any]
@@ -50,7 +50,7 @@ class Stage(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """(N, H, W) images on a network's grid, the rows and columns that are not padding, and the map to the study's grid.
+    """The preprocessed images (N, H, W) on a network's grid, their extent without padding, and the map to the study.
 
     Pixel i of the network's grid lies at scale · i + shift of the study's grid.
     """
@@ -62,7 +62,7 @@ class Prepared(NamedTuple):
 
 
 class Model:
-    """The networks of a folder that `--mode export` wrote; `facts` is the content of model.json."""
+    """The networks in a folder that `--mode export` has written; `facts` is the content of model.json."""
 
     def __init__(self, folder: Path):
         self.facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
@@ -144,7 +144,7 @@ class Model:
         return neighbours(frames, slices, cyclic=self.facts["cyclic"], along=stage.prepare["neighbours"])
 
     def _segment(self, frames, shape, box: Box, spacing, memory_bytes) -> np.ndarray:
-        """Segments inside a box with the second network and keeps the largest component of each frame: (T, Z, H, W)."""
+        """Segments a box with the second network, keeps the largest component of each frame, returns (T, Z, H, W)."""
         stage, slices = self._segmentation, shape[1]
         triples = self._neighbours(stage, len(frames) // slices, slices)
         prepared = prepare(frames, box, spacing, stage.prepare)
@@ -166,7 +166,7 @@ class Model:
 
 
 def load(folder: str | Path | None = None) -> Model:
-    """Loads the model of an exported folder, by default of the folder of this file."""
+    """Loads the model from an exported folder, by default from the folder of this file."""
     return Model(Path(__file__).parent if folder is None else Path(folder))
 
 
@@ -186,10 +186,10 @@ def _load_network(folder: Path, facts: dict[str, Any]) -> Callable[[np.ndarray, 
 
 
 def neighbours(frames: int, slices: int, *, cyclic: bool, along: str) -> np.ndarray:
-    """Returns (T·Z, 3) indices of the slice before, the slice itself and the slice after it.
+    """Returns, for each slice, the indices of the slice before it, the slice itself and the slice after it: (T·Z, 3).
 
-    `along` is "frames", "slices", "auto" (frames if there is more than one, else slices) or "none" (the slice three
-    times).
+    `along` is "frames", "slices", "auto" (frames if there is more than one, else slices) or "none" (the slice itself
+    three times).
     """
     index = np.arange(frames * slices).reshape(frames, slices)
     if along == "none":
@@ -246,13 +246,13 @@ def gauss_normalise(images: np.ndarray) -> np.ndarray:
 
 
 def slices_together(stage: Stage, images: np.ndarray, count: int, memory_bytes: int) -> int:
-    """Returns the number of slices per forward pass, within the memory limit; the passes are as equal as possible."""
+    """Returns the number of slices per forward pass within the memory limit. The passes are as equal as possible."""
     most = int(np.clip(memory_bytes // (stage.bytes_a_pixel * images[0].size), 1, MOST_TOGETHER))
     return -(-count // -(-count // most))
 
 
 def forward(stage: Stage, prepared: Prepared, triples: np.ndarray, together: int) -> Iterator[np.ndarray]:
-    """Yields the probabilities of `together` slices at a time; the last pass is filled up to compile only one shape."""
+    """Yields the probabilities of `together` slices at a time. The last pass is filled up to have the same shape."""
     extent = np.tile(np.array(prepared.extent, np.int32), (together, 1))
     for start in range(0, len(triples), together):
         chunk = triples[np.minimum(np.arange(start, start + together), len(triples) - 1)]
@@ -283,7 +283,7 @@ def resample(images: np.ndarray, scale, shift, shape: Sequence[int], method: str
 
 
 def _taps(at: np.ndarray, method: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Returns the pixels that are read for each coordinate, and their weights."""
+    """Returns the indices of the pixels to interpolate at each coordinate, and their weights."""
     if method == "nearest":
         return [(np.floor(at + np.float32(0.5)), np.ones_like(at))]
     base = np.floor(at)

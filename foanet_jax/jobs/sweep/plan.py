@@ -17,8 +17,8 @@ from foanet_jax.system.nesting import dotted
 from foanet_jax.training.resuming import FREE
 from foanet_jax.training.spec import NETWORKS
 
-# Fields that may differ between the machines that share a sweep: the paths of the data, when a training is saved, and
-# the memory of predictions.
+# These fields may differ between machines that share a sweep: the paths of the data, how often a training is saved, and
+# the memory limit of predictions.
 ELSEWHERE = (
     *("data.root", "data.fold", "data.folds_file", "prediction.memory_mb", "evaluation.overlays"),
     *(f"{network}.{field}" for network in NETWORKS for field in FREE),
@@ -127,7 +127,7 @@ def plan_ablation(config: Config) -> Plan:
             "--rows",
         )
     for name, row in rows.items():
-        # Rows are compared patient by patient; they need the same studies and the same folds.
+        # Rows are compared patient by patient. They therefore need the same studies and the same folds.
         of_the_data = [field for field in row.change if field.startswith("data.") and field != "data.cyclic"]
         if of_the_data:
             raise InputError(
@@ -157,7 +157,7 @@ def _plan(config: Config, rows: Mapping[str, Row]) -> Plan:
 
 
 def localization_digest(config: Config) -> str:
-    """Returns an eight-digit checksum that is equal for configurations that train the same localization network."""
+    """Returns an eight-digit checksum: the same for configurations that train the same localization network."""
     parts = {name: config[name] for name in ("localization", "data", "seed")}
     flat = {name: value for name, value in dotted(parts).items() if name not in ELSEWHERE}
     return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:8]
@@ -180,7 +180,7 @@ def require_same(plan: Plan, folder: Path) -> None:
 
 
 def save_plan(plan: Plan, folder: Path, rows: Sequence[str]) -> None:
-    """Writes sweep.json with the requested rows and those that earlier calls requested.
+    """Writes sweep.json with the requested rows and the rows that earlier calls have requested.
 
     Args:
         plan: the plan.
@@ -196,7 +196,7 @@ def save_plan(plan: Plan, folder: Path, rows: Sequence[str]) -> None:
 
 
 def _described(plan: Plan) -> dict[str, Any]:
-    """Returns the plan in the form in which it is read from its file."""
+    """Returns the plan in the form that reading its file gives."""
     config = {name: value for name, value in plan.config.items() if name not in ("rows", "table")}
     return json.loads(json.dumps({**dataclasses.asdict(plan), "config": config}))
 

@@ -44,7 +44,7 @@ def visible_gpus() -> list[str]:
 
 
 def devices_at_hand(processes: int) -> list[Device]:
-    """Returns the device of each process: a GPU or a part of one, or a share of the cores if there are no GPUs.
+    """Returns the device of each process: a GPU or a part of a GPU, or a share of the cores if there are no GPUs.
 
     Args:
         processes: number of processes; 0: one per GPU, or one if there are no GPUs.
@@ -71,9 +71,9 @@ def run_in_processes(
     Args:
         jobs: the runs.
         folder: folder of the sweep.
-        devices: one for each process that runs at a time.
+        devices: one device for each process that runs at the same time.
         command: arguments of the program; options that select one run are appended.
-        ablation: whether the program's job has several rows, so that the run's row has to be selected.
+        ablation: whether the job has several rows. If so, an option that selects the row is appended too.
     """
     free: SimpleQueue[Device] = SimpleQueue()
     for device in devices:
@@ -146,7 +146,7 @@ class _Processes:
             if self._ended:
                 return False
         with locked(place):
-            # A process that failed has written its error; one that was killed could not, and is recorded here.
+            # A process that failed has written its error. A process that was killed could not, so it is recorded here.
             if status and not (place / DONE).exists() and (status < 0 or not (place / FAILED).exists()):
                 error = f"the process ended with status {status}: {_last_line(place / OUTPUT)}"
                 write_json(place / FAILED, {"error": error, "traceback": ""})

@@ -59,8 +59,9 @@ def sweep(
         folder: folder of the sweep; `pages.report.results` describes its content.
         ablation: run all rows of the table, not only the experiment itself.
         rows, folds: run only these; all by default. Only an ablation has several rows.
-        processes: number of runs at a time, each in its own process on its own device; 0: one per GPU, or one on a CPU.
-        command: the user's command-line arguments; each process gets them with the options that select its run.
+        processes: number of runs at the same time, each in its own process on its own device; 0: one per GPU, or one on
+            a CPU.
+        command: the user's command-line arguments; each process gets them, and the options that select its run.
 
     Returns:
         The number of requested runs that failed.
@@ -111,7 +112,7 @@ def sweep(
 
 
 def _folds(config: Config, refs: Sequence[StudyRef], folder: Path) -> Folds:
-    """Returns the folds of the sweep: those that it was started with, else those of the configuration."""
+    """Returns the folds with which the sweep was started, or the folds of the configuration for a new sweep."""
     named = config["data"]["folds_file"]
     if not (folder / FOLDS).exists():
         return open_folds(config, refs)
@@ -149,7 +150,7 @@ def _run_here(
     device: Device,
 ) -> None:
     if isinstance(device, Mapping):
-        os.environ.update(device)  # JAX has not searched for devices yet.
+        os.environ.update(device)  # This has an effect because JAX has not searched for devices yet.
     start = time.monotonic()
     for number, job in enumerate(waiting):
         left = (
@@ -191,7 +192,7 @@ def run(plan: Plan, job: Job, folder: Path, refs: Sequence[StudyRef], command: S
                 _share_localization(config, folder, place, refs, command)
             train(config, place, resume=True, tensorboard=False, command=command, networks=("segmentation",), refs=refs)
             evaluate(config, place, place, refs=refs)
-        except Exception as error:  # Any error: the other runs must continue.
+        except Exception as error:  # The other runs must continue after any error.
             _note_failure(place, error)
         else:
             write_json(place / DONE, {"row": job.row, "fold": job.fold})
@@ -211,7 +212,7 @@ def _note_failure(place: Path, error: Exception) -> None:
 def _share_localization(
     config: Config, folder: Path, place: Path, refs: Sequence[StudyRef], command: Sequence[str]
 ) -> None:
-    """Trains the localization network of a fold, unless another row has trained it, and links it to the run."""
+    """Trains the localization network of a fold, unless another row has trained it. Then links it to the run."""
     shared = folder / f"localization-{localization_digest(config)}" / f"fold{config['data']['fold']}"
     with locked(shared):
         if not (shared / DONE).exists():

@@ -12,11 +12,11 @@ import numpy as np
 
 from foanet_jax.image.boxes import Box
 
-# In RAS+ world axes. The apex of the heart points to the left, to the front and to the feet.
+# Directions in RAS+ world axes. The apex of the heart points to the left, to the front and to the feet.
 _TO_BASE = np.array([1.0, -1.0, 1.0]) / np.sqrt(3)
 # The right ventricle lies to the right of the left one and in front of it.
 _TO_RIGHT_VENTRICLE = np.array([1.0, 1.0, 0.0]) / np.sqrt(2)
-# Least cosine between the normal of a short axis and _TO_BASE. That of a long axis is near 0.
+# Smallest cosine between the normal of a short-axis plane and _TO_BASE. For a long-axis plane it is near 0.
 _LEAST_COSINE = 0.5
 # A real short axis is oblique to all axes of the body. Axes within 5° of those of the body are a placeholder, as in
 # ACDC, or another view.
@@ -40,12 +40,12 @@ class View:
     base_first: bool
 
     def planes(self, array: np.ndarray) -> np.ndarray:
-        """Returns an (…, H, W) array, or (…, W, H) if transposed, as it is seen. Slices and frames stay in order."""
+        """Returns an (…, H, W) array as it is seen, (…, W, H) if transposed. The order of slices and frames stays."""
         seen = np.swapaxes(array, -2, -1) if self.transposed else array
         return seen[..., :: -1 if self.rows_reversed else 1, :: -1 if self.columns_reversed else 1]
 
     def spacing(self, spacing_mm: tuple[float, float, float]) -> tuple[float, float, float]:
-        """Returns the distances of slices, rows and columns as they are seen."""
+        """Returns the distances between slices, rows and columns as they are seen."""
         slice_mm, row_mm, column_mm = spacing_mm
         return (slice_mm, column_mm, row_mm) if self.transposed else (slice_mm, row_mm, column_mm)
 
@@ -62,7 +62,7 @@ class View:
         return Box(top, left, bottom, right)
 
     def describe(self) -> str:
-        """Returns what was done to the stored images, for people."""
+        """Describes for the reader how the stored images were turned and mirrored."""
         done = [
             said
             for said, is_done in (
@@ -82,7 +82,8 @@ def find_view(affine: np.ndarray | None) -> View | None:
         affine: (4, 4) from (column, row, slice) indices to RAS+ world mm; None if it is not known.
 
     Returns:
-        None if the affine does not tell it: its axes are those of the body, or the plane is not a short axis.
+        The view; None if the affine does not determine it, because its axes are those of the body, or because the
+        plane is not a short axis.
     """
     if affine is None:
         return None
@@ -97,7 +98,7 @@ def find_view(affine: np.ndarray | None) -> View | None:
     for transposed, rows_reversed, columns_reversed in itertools.product((False, True), repeat=3):
         right, down = (axes[:, 1], axes[:, 0]) if transposed else (axes[:, 0], axes[:, 1])
         right, down = -right if columns_reversed else right, -down if rows_reversed else down
-        # Who looks from the apex to the base looks along right × down.
+        # In the view from the apex, right × down points to the base.
         if np.cross(right, down) @ _TO_BASE > 0:
             view = View(transposed, rows_reversed, columns_reversed, bool(axes[:, 2] @ _TO_BASE < 0))
             found.append((float(right @ -_TO_RIGHT_VENTRICLE), view))
@@ -108,13 +109,13 @@ def contradicts(view: View, septum_degrees: np.ndarray, cavity_area_mm2: np.ndar
     """Whether a mask shows the heart in a position that the affine excludes.
 
     Args:
-        view: what the affine says.
-        septum_degrees: (Z,) of the septum in this view, clockwise from the top; NaN where unknown.
-        cavity_area_mm2: (T, Z).
+        view: the view that the affine determines.
+        septum_degrees: (Z,) direction of the septum in this view, clockwise from the top; NaN if it is unknown.
+        cavity_area_mm2: (T, Z) areas of the cavity.
 
     Returns:
-        True if the right ventricle is on the right side of the image, or the half of the slices at the base has less
-        than half of the cavity that the half at the apex has.
+        True if the right ventricle is on the right side of the image, or if the basal half of the slices has less than
+        half as much cavity as the apical half.
     """
     angles = np.deg2rad(septum_degrees[np.isfinite(septum_degrees)])
     areas = np.trim_zeros(np.asarray(cavity_area_mm2, float).sum(0))

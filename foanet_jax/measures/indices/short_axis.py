@@ -1,9 +1,9 @@
-"""The LVQuan challenge's indices of short-axis slices: areas, dimensions, wall thicknesses and phase.
+"""The indices of the LVQuan challenge for short-axis slices: areas, dimensions, wall thicknesses and phase.
 
-Angles are in degrees clockwise from the image's top around the cavity's centroid, in mm, so that pixels need not be
-square. The six sectors are those of a heart with its right ventricle at 270° (on the left, anterior on top, as
-slices are seen from the apex); they turn with the septum. A mirrored image has anterior and inferior wall exchanged,
-which no angle can show; see `position`.
+Angles are in degrees around the centroid of the cavity, clockwise from the top of the image. They are measured in mm,
+so that pixels need not be square. The six sectors are defined for a heart that is seen from the apex: the right
+ventricle is at 270° (on the left) and the anterior wall is on top. The sectors turn with the septum. In a mirrored
+image, the anterior and the inferior wall are exchanged. No angle shows this; see `position`.
 """
 
 import dataclasses
@@ -24,9 +24,9 @@ from foanet_jax.measures.indices.labels import (
 from foanet_jax.system.errors import InputError
 
 CANONICAL_SEPTUM = 270.0
-# LVQuan19's order of `rwt`, and the angle at which each sector of 60° begins.
+# The sectors in the order of `rwt` in LVQuan19, with the angle at which each sector of 60° begins.
 SECTORS = {"is": 210, "i": 150, "il": 90, "al": 30, "a": 330, "as": 270}
-# LVQuan19's order of `dims`: pairs of opposite sectors.
+# Pairs of opposite sectors, in the order of `dims` in LVQuan19.
 DIMENSIONS = {"is_al": ("is", "al"), "i_a": ("i", "a"), "il_as": ("il", "as")}
 
 NO_CAVITY = "no cavity"
@@ -36,7 +36,7 @@ OFF_CENTRE = "centroid outside the cavity"
 PIECES = "several components"
 NO_SEPTUM = "no septum angle"
 
-# Whether the walls have their anatomical names, or anterior and inferior may be exchanged.
+# KNOWN: the walls have their anatomical names. UNKNOWN: the anterior and the inferior wall may be exchanged.
 KNOWN, UNKNOWN = "known", "unknown"
 
 _RAYS_PER_SECTOR = 60
@@ -44,16 +44,16 @@ _RAYS_PER_SECTOR = 60
 
 @dataclasses.dataclass(frozen=True)
 class LvIndices:
-    """The LV indices of each frame and slice; what cannot be measured is NaN, and `flags` says why.
+    """The LV indices of each frame and slice. An index that cannot be measured is NaN, and `flags` gives the reason.
 
     Attributes:
-        cavity_area_mm2, myocardium_area_mm2: (T, Z), 0 where there is none.
+        cavity_area_mm2, myocardium_area_mm2: (T, Z); 0 if the structure is absent.
         dimensions_mm: (T, Z, 3) in the order of DIMENSIONS.
         rwt_mm: (T, Z, 6) regional wall thicknesses in the order of SECTORS.
-        phase: (T,) 1 in systole, 0 in diastole, from the cavity's area over all slices; NaN where unknown.
-        flags: (T, Z) str, "" or what is wrong, joined by "; ".
-        wall_directions: KNOWN if the sectors have their anatomical names; UNKNOWN if anterior and inferior may be
-            exchanged, because the position of the images in the patient or the septum is not known.
+        phase: (T,) 1 in systole, 0 in diastole, from the area of the cavity over all slices; NaN if it is unknown.
+        flags: (T, Z) str: the problems of the slice, joined by "; "; "" if there are none.
+        wall_directions: KNOWN if the sectors have their anatomical names. UNKNOWN if the anterior and the inferior wall
+            may be exchanged, because the position of the images in the patient or the septum is not known.
     """
 
     cavity_area_mm2: np.ndarray
@@ -65,7 +65,7 @@ class LvIndices:
     wall_directions: str = UNKNOWN
 
     def columns(self) -> dict[str, np.ndarray]:
-        """Each index by its name with its unit, (T, Z), and the phase, (T,)."""
+        """Returns each index (T, Z) by its name with unit, and the phase (T,)."""
         return {
             "cavity_area_mm2": self.cavity_area_mm2,
             "myocardium_area_mm2": self.myocardium_area_mm2,
@@ -82,19 +82,20 @@ def lv_indices(
     spacing_mm: Sequence[float],
     septum_degrees: float | np.ndarray,
 ) -> LvIndices:
-    """Areas, dimensions, regional wall thicknesses and phase of each short-axis slice (LVQuan challenge).
+    """Measures areas, dimensions, regional wall thicknesses and phase of each short-axis slice (LVQuan challenge).
 
-    Measured are the greatest component of the cavity and the heart's component around it. On each of 360 rays from
-    the cavity's centroid the inner and the outer radius are where the ray last leaves the cavity and the heart, at
-    level 0.5 of the linearly interpolated masks. A wall thickness is the mean of outer − inner over a sector, NaN
-    where one of its rays meets no wall; a dimension is twice the mean inner radius over two opposite sectors.
+    Only the largest component of the cavity and the component of the heart around it are measured. 360 rays start at
+    the centroid of the cavity. The inner radius of a ray is where it last leaves the cavity, and the outer radius is
+    where it last leaves the heart, both at level 0.5 of the linearly interpolated masks. A wall thickness is the mean
+    of outer − inner over a sector; it is NaN if one of the rays of the sector meets no wall. A dimension is twice the
+    mean inner radius over two opposite sectors.
 
     Args:
         mask: (T, Z, H, W) class indices.
-        classes: names by index, with myocardium, and cavity or left ventricle.
-        spacing_mm: of slices, rows and columns.
-        septum_degrees: direction of the right ventricle, CANONICAL_SEPTUM where the images are in canonical
-            orientation; (Z,) for each slice, as from `septum_angle`.
+        classes: class names by index; they include the myocardium, and the cavity or the left ventricle.
+        spacing_mm: distances between slices, rows and columns.
+        septum_degrees: direction of the right ventricle; CANONICAL_SEPTUM if the images are in canonical orientation.
+            One value, or (Z,) values, one for each slice, as `septum_angle` returns them.
 
     Raises:
         InputError: the mask, its classes, the spacing or the number of angles cannot be used.
@@ -126,7 +127,7 @@ def lv_indices(
             found.append(NO_SEPTUM)
         elif cavity.any():
             inner, outer = _sector_radii(cavity, heart, (row_mm, column_mm), float(septum[z]))
-            # Equal where cavity borders on background: the two masks are the same there.
+            # The radii are equal where the cavity borders on the background: there, the two masks are the same.
             thickness = np.where(outer - inner > 1e-6, outer - inner, np.nan)
             if np.isnan(inner).any():
                 found.append(OFF_CENTRE)
@@ -142,23 +143,24 @@ def lv_indices(
         myocardium_area_mm2=areas[1],
         dimensions_mm=dimensions,
         rwt_mm=rwt,
-        # A frame without any cavity was not segmented; it is not the smallest.
+        # A frame without any cavity was not segmented. It must not count as the smallest cavity.
         phase=cardiac_phase(np.where(beat > 0, beat, np.nan)),
         flags=flags.astype(str),
     )
 
 
 def septum_angle(mask: np.ndarray, *, classes: Sequence[str], spacing_mm: Sequence[float]) -> np.ndarray:
-    """Direction of the right ventricle's centroid from the LV cavity's, degrees clockwise from the image's top.
+    """Measures the direction from the centroid of the LV cavity to the centroid of the right ventricle.
 
     Args:
         mask: (T, Z, H, W) class indices.
-        classes: names by index, with right ventricle, and cavity or left ventricle.
-        spacing_mm: of slices, rows and columns.
+        classes: class names by index; they include the right ventricle, and the cavity or the left ventricle.
+        spacing_mm: distances between slices, rows and columns.
 
     Returns:
-        (Z,) mean direction over the frames that show both, in [0, 360); slices that never do have the mean over
-        all others, and all are NaN where no slice does.
+        (Z,) directions in degrees clockwise from the top of the image, in [0, 360): for each slice, the mean over the
+        frames that show both ventricles. A slice that never shows both has the mean over all other slices. All values
+        are NaN if no slice shows both.
 
     Raises:
         InputError: the mask, its classes or the spacing cannot be used.
@@ -172,7 +174,7 @@ def septum_angle(mask: np.ndarray, *, classes: Sequence[str], spacing_mm: Sequen
         ventricles = [greatest_component(mask[t, z] == index) for index in (left, right)]
         if all(ventricle.any() for ventricle in ventricles):
             (row, column), (rv_row, rv_column) = (np.argwhere(ventricle).mean(0) for ventricle in ventricles)
-            # The real axis points up and the imaginary one right, so that the argument runs clockwise from the top.
+            # The real axis points up and the imaginary axis right, so that the argument is clockwise from the top.
             arrow = complex((row - rv_row) * row_mm, (rv_column - column) * column_mm)
             directions[t, z] = arrow / max(abs(arrow), 1e-9)
     per_slice = directions.sum(0)
@@ -181,17 +183,20 @@ def septum_angle(mask: np.ndarray, *, classes: Sequence[str], spacing_mm: Sequen
 
 
 def cardiac_phase(cavity_sizes: np.ndarray) -> np.ndarray:
-    """1 (systole) on the frames after the largest cavity up to the smallest, cyclic, and 0 (diastole) elsewhere.
+    """Returns the phase of each frame: 1 in systole and 0 in diastole.
+
+    Systole begins after the frame with the largest cavity and ends with the frame with the smallest one. The first
+    frame follows the last one.
 
     Args:
-        cavity_sizes: (T,) areas or volumes over one cycle. NaN is neither largest nor smallest, its frame gets the
-            phase of its place; of equal sizes, the first counts.
+        cavity_sizes: (T,) areas or volumes over one cycle. NaN is never the largest or the smallest size; its frame
+            gets the phase of its position. If sizes are equal, the first one counts.
 
     Returns:
-        (T,) float64; all NaN where fewer than two sizes differ.
+        (T,) float64; all NaN if all known sizes are equal, or none is known.
 
     Raises:
-        InputError: not one value a frame.
+        InputError: there is not exactly one value for each frame.
     """
     sizes = np.asarray(cavity_sizes, float)
     if sizes.ndim != 1 or sizes.size == 0:
@@ -204,7 +209,7 @@ def cardiac_phase(cavity_sizes: np.ndarray) -> np.ndarray:
 
 
 def _parts(cavity: np.ndarray, wall: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
-    """The greatest component of the cavity, the heart's component that holds it, and whether there were others."""
+    """Returns the largest component of the cavity, the component of the heart around it, and whether others exist."""
     kept = greatest_component(cavity)
     components, count = ndimage.label(cavity | wall)
     heart = components == components[kept][0] if kept.any() else greatest_component(cavity | wall)
@@ -214,7 +219,7 @@ def _parts(cavity: np.ndarray, wall: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def _sector_radii(
     cavity: np.ndarray, heart: np.ndarray, spacing_mm: tuple[float, float], septum_degrees: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(6, rays) inner and outer radii in mm, sectors in the order of SECTORS; NaN where a ray meets nothing."""
+    """Returns (6, rays) inner and outer radii in mm, sectors in the order of SECTORS; NaN if a ray meets nothing."""
     turn = septum_degrees - CANONICAL_SEPTUM
     within = (np.arange(_RAYS_PER_SECTOR) + 0.5) * (60 / _RAYS_PER_SECTOR)
     angles = np.deg2rad(np.array(list(SECTORS.values()))[:, None] + within + turn)
@@ -223,14 +228,24 @@ def _sector_radii(
 
 
 def _radii(part: np.ndarray, centre: np.ndarray, spacing_mm: tuple[float, float], angles: np.ndarray) -> np.ndarray:
-    """Where rays from a centre (row, column) last leave a mask, in mm, for angles in radians; NaN where never in it."""
+    """Returns the distances at which rays from a centre last leave a mask.
+
+    Args:
+        part: (H, W) mask.
+        centre: (row, column) from which the rays start.
+        spacing_mm: distances between rows and columns.
+        angles: of the rays, in radians.
+
+    Returns:
+        Distances in mm, in the shape of `angles`; NaN for a ray that never meets the mask.
+    """
     row_mm, column_mm = spacing_mm
     rows, columns = np.flatnonzero(part.any(1)), np.flatnonzero(part.any(0))
     far = [max(centre[axis] - at[0], at[-1] - centre[axis]) + 1 for axis, at in enumerate((rows, columns))]
     step = min(row_mm, column_mm) / 4
     steps = np.arange(0, np.hypot(far[0] * row_mm, far[1] * column_mm) + 2 * step, step)
     down, right = -np.cos(angles)[..., None] * steps / row_mm, np.sin(angles)[..., None] * steps / column_mm
-    # Outside the image lies background, which `grid-constant` interpolates towards.
+    # Everything outside the image is background: `grid-constant` interpolates towards 0 there.
     values = ndimage.map_coordinates(
         part.astype(np.float64), [centre[0] + down, centre[1] + right], order=1, mode="grid-constant"
     )

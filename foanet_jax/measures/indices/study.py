@@ -18,15 +18,15 @@ class StudyIndices:
     """The indices that can be measured on the mask of a study.
 
     Attributes:
-        slices: of each frame and slice; None where the classes are not those of a short-axis heart.
-        ventricles: of a stack over time; None of single slices, of a single frame, which is neither end diastole nor
-            end systole for certain, and of classes without an LV.
-        volumes_ml: (T,) of each foreground class; empty of single slices.
-        septum_degrees: (Z,) direction of the septum that the slices were measured with, in the view; None where it is
+        slices: indices of each frame and slice; None if the classes are not those of a short-axis heart.
+        ventricles: indices of the ventricles, for a stack over time. None for a single slice, for a single frame (it
+            may be neither end diastole nor end systole), and for classes without an LV.
+        volumes_ml: (T,) volumes of each foreground class; empty for a single slice.
+        septum_degrees: (Z,) direction of the septum with which the slices were measured, in the view; None if it is
             not known.
         view: the view from the apex, in which the slices were measured. None if the position in the patient is not
-            known; then they were measured as stored.
-        base_first: whether the first slice is nearer to the base than the last one; None without slices.
+            known; the slices were then measured as they are stored.
+        base_first: whether the first slice is nearer to the base than the last one; None if `slices` is None.
     """
 
     slices: LvIndices | None
@@ -49,16 +49,17 @@ def measure_study(
     spacing_mm: tuple[float, float, float],
     affine: np.ndarray | None = None,
 ) -> StudyIndices:
-    """The indices of a mask.
+    """Measures the indices of a mask.
 
-    The walls have their anatomical names if the affine tells the position in the patient: the indices are the same for
-    every order in which slices, rows and columns may be stored. Otherwise the image is measured as it is stored, and
-    anterior and inferior wall may be exchanged. Sectors turn with the septum if the right ventricle is labelled.
+    If the affine gives the position in the patient, the walls have their anatomical names, and the indices do not
+    depend on the order in which slices, rows and columns are stored. Otherwise, the image is measured as it is stored,
+    and the anterior and the inferior wall may be exchanged. The sectors turn with the septum if the right ventricle is
+    labelled.
 
     Args:
         mask: (T, Z, H, W) class indices.
-        classes: names by index, background first.
-        spacing_mm: of slices, rows and columns.
+        classes: class names by index, background first.
+        spacing_mm: distances between slices, rows and columns.
         affine: (4, 4) from (column, row, slice) indices to RAS+ world mm; None if it is not known.
 
     Raises:
@@ -81,7 +82,7 @@ def measure_study(
 def _measure_slices(
     mask: np.ndarray, classes: Sequence[str], spacing_mm: tuple[float, float, float], view: View | None
 ) -> tuple[LvIndices, np.ndarray | None]:
-    """The indices of the slices, and the direction of the septum if the right ventricle is a class."""
+    """Measures the slices. Returns their indices, and the direction of the septum if the right ventricle is a class."""
     if view is not None:
         mask, spacing_mm = view.planes(mask), view.spacing(spacing_mm)
     if not any(name in RV_CAVITY for name in classes):
@@ -95,16 +96,16 @@ def _measure_slices(
 def join_frames(
     studies: Mapping[str, StudyIndices], classes: Sequence[str], *, apart: Container[str] = ()
 ) -> dict[str, VentricleIndices]:
-    """The ventricles of each patient whose frames are cases of their own, as ACDC has end diastole and end systole.
+    """Measures the ventricles of patients whose frames are separate cases, such as the two frames per patient in ACDC.
 
     Args:
-        studies: by case; cases called PATIENT_frameNN with one frame each belong together.
-        classes: names by index.
-        apart: patients who are left out, because their frames do not belong together; see `data.frames.frames_apart`.
+        studies: indices by case. Cases named PATIENT_frameNN with one frame each belong together.
+        classes: class names by index.
+        apart: patients to leave out, because their frames do not belong together; see `data.frames.frames_apart`.
 
     Returns:
-        By patient, of those with at least two frames; curves are in the order of the frames' numbers. Which of them is
-        end diastole is told by the LV cavity's volume.
+        The indices by patient, for patients with at least two frames. Curves are in the order of the frame numbers.
+        The volume of the LV cavity determines which frame is end diastole.
     """
     if not _has_ventricle(classes):
         return {}
