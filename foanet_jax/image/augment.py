@@ -30,7 +30,8 @@ class AugmentSpec:
             different breath-hold positions.
         gamma: exponent of the intensities (scaled to 0–1), from exp(−this) to exp(+this value).
         noise: standard deviation of added Gaussian noise, from 0 to this value, in units of the volume's σ.
-        bias: bias field (coil sensitivity): largest logarithm of a smooth gain over the image, from 0 to this value.
+        bias: bias field (coil sensitivity): a smooth gain over the image. Its logarithm stays within ± a limit that
+            is drawn from 0 to this value.
         motion: motion ghosts: share of a slice's signal that goes into each of two ghosts along the rows or the
             columns, from 0 to this value.
         blur_mm: standard deviation of an in-plane Gaussian blur in mm, from 0 to this value. It imitates a lower

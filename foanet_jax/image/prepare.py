@@ -41,12 +41,13 @@ class PrepareSpec:
         foa_of: what Eq. 5 multiplies. "voxels": the intensities of the crop (the paper), which fade to zero towards the
             border. "normalised": the normalised intensities, which fade to the mean of the crop; an offset added to all
             intensities then changes nothing.
-        delta_ratio: δ of Eq. 5, as a fraction of the mean side of the box.
+        delta_ratio: δ of Eq. 5 (the width of the Gaussian), as a fraction of the mean side of the box.
         image_method: interpolation of images: "nearest", "linear" or "cubic".
         label_method: interpolation of labels: "linear" (of one-hot maps) or "nearest".
         bucket: image sizes are padded to a multiple of this many px. A larger value means fewer shapes to compile.
-        neighbours: which images are the other two channels of the temporal-like image (`image/stack.py`): "auto"
-            (neighbouring frames in a cine, neighbouring slices otherwise), "frames", "slices" or "none".
+        neighbours: which images are the other two channels of the temporal-like image, beside the slice or frame itself
+            (`image/stack.py`): "auto" (neighbouring frames in a cine, neighbouring slices otherwise), "frames",
+            "slices" or "none".
     """
 
     spacing_mm: float = 0.0

@@ -40,8 +40,9 @@ class NetworkSpec:
         up: up-convolutions: "bilinear" (fixed) or "learned" (trained, starting from bilinear).
         norm: normalisation after each convolution of the base network: "none" (the paper), "batch", "group" or
             "instance". The last two normalise each image on its own, and therefore suit a batch size of 1.
-        decoder: where Net.1 and Net.2 take their side outputs from. "none": from the stages of the base network (the
-            paper). "top_down": from a decoder that joins each stage with the coarser ones (`network/decoder.py`).
+        decoder: where Net.1 and Net.2 take their side outputs from (the K maps that they compute from each stage).
+            "none": from the stages of the base network (the paper). "top_down": from a decoder that joins each stage
+            with the coarser ones (`network/decoder.py`).
         side_heads: add a classifier to each side output of Net.1 and Net.2. It is used in training only (`loss.side`).
         dtype: data type in which the base network computes. Parameters, statistics and logits are always float32. On
             CPUs, "bfloat16" trains and predicts in float32.
@@ -100,7 +101,7 @@ def _module(spec: NetworkSpec, axis_name: str | None = None) -> nn.Module:
 def init_network(key, spec: NetworkSpec):
     """Initialises a network with random variables.
 
-    Layers with ReLU use He initialisation, linear layers use LeCun initialisation, and biases are zero. The other
+    Layers with ReLU use He initialization, linear layers use LeCun initialization, and biases are zero. The other
     layers get the same values with and without side heads, because side heads are initialised last.
 
     Args:

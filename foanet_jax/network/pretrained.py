@@ -104,7 +104,7 @@ def read_vgg16(path: str | Path) -> Weights:
         raise InputError(
             "missing-file",
             f"{path}: no such file; give the path of VGG16's ImageNet weights (Keras .h5, torchvision .pth or "
-            ".safetensors, or .npz), or leave it empty for He initialisation",
+            ".safetensors, or .npz), or leave it empty for He initialization",
         )
     readers = {
         ".h5": _read_h5,
@@ -176,7 +176,7 @@ def load_pretrained(
                 loaded.append(name)
     if not loaded:
         remedy = (
-            f"{mismatched[0]}; use network width 1, or leave the path of the weights empty for He initialisation"
+            f"{mismatched[0]}; use network width 1, or leave the path of the weights empty for He initialization"
             if mismatched
             else "the network has no layer of VGG16; use net1 or net2, or leave the path of the weights empty"
         )

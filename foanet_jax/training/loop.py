@@ -56,7 +56,7 @@ def initial_variables(settings: NetworkSettings, name: str, *, seed: int):
     LOGGER.info("%s with %.2f million parameters", settings.network.architecture, count_parameters(variables) / 1e6)
     path = settings.train.pretrained
     if not path:
-        LOGGER.warning("no pre-trained weights are used; the network starts from He initialisation")
+        LOGGER.warning("no pre-trained weights are used; the network starts from He initialization")
         return variables
     if holds_networks(Path(path)):
         return start_from(variables, Path(path), name)

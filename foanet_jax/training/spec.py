@@ -21,8 +21,8 @@ class TrainSpec:
         examples_per_epoch: number of slices drawn for each epoch. 0: all of them.
         box_jitter_px: largest random shift of each side of a training crop, in px of the study.
         box_scale: largest random enlargement of a training crop, as a share of its size.
-        pretrained: file with ImageNet weights of VGG16, or a weights file written by `--mode release`. Empty: He
-            initialisation.
+        pretrained: file with ImageNet weights of VGG16, or a weights file written by `--mode release`. Empty:
+            training starts from random weights (He initialization).
         validate_epochs: number of epochs between two validations; each validation saves a checkpoint. The last epoch
             always ends with both. 0: no validation, and the last checkpoint counts as the best.
         save_minutes: longest time between two checkpoints, in minutes. 0: save only at the end of an epoch.

@@ -41,8 +41,10 @@ def section(job: Job) -> str:
     rows = options_of(job.name)
     lines = [f"## {job.name}", "", job.summary, "", "```", example(FOANET, job), example(RUN_PY, job), "```", ""]
     if job.arguments:
-        names = " ".join(name.upper() for name in job.arguments)
-        lines += [f"`foanet {job.name} {names}` takes these values without the names of the options.", ""]
+        names = " and ".join(f"`--{name}`" for name in job.arguments)
+        what = f"{names} without {'its name' if len(job.arguments) == 1 else 'their names'}"
+        values_alone = " ".join(name.upper() for name in job.arguments)
+        lines += [f"With `foanet`, you can give {what}: `foanet {job.name} {values_alone}`.", ""]
     if not rows:
         return "\n".join([*lines, "It has no options.", ""]).rstrip("\n") + "\n"
     lines += ["| option | default | |", "|---|---|---|"]

@@ -22,11 +22,11 @@ have are off by default. The file of an experiment may change some defaults. Thi
 OTHERS = {
     "name": "name of the experiment, and of its folder in `runs/`",
     "row": "row of the table that was chosen. Empty: the experiment itself",
-    "seed": "random seed of folds, initialisation, order of the slices and augmentation",
+    "seed": "random seed of folds, initialization, order of the slices and augmentation",
     "data.name": "data set: acdc, lvquan19, mmwhs2017, sunnybrook, nnunet, folder, phantom, phantom_stack or "
     "phantom_whole_heart",
     "data.root": "folder of the data set",
-    "data.patients": "use only the first so many patients. 0: all",
+    "data.patients": "use only this number of patients, the first ones. 0: all",
     "data.folds": "number of folds. 1: no test patients; all patients are used for training or validation",
     "data.fold": "fold to train and test on",
     "data.folds_file": "file with existing folds. Empty: new folds are made in the workdir",

@@ -130,7 +130,7 @@ class TestLayouts:
 
 class TestRefusals:
     def test_no_file(self, tmp_path):
-        assert "He initialisation" in refused(tmp_path / "none.h5", "missing-file")
+        assert "He initialization" in refused(tmp_path / "none.h5", "missing-file")
         refused(tmp_path, "missing-file")
 
     def test_unknown_ending(self, tmp_path):

@@ -138,7 +138,7 @@ def tiny_training(spec: OptimiserSpec, steps: int):
 def test_golden_step():
     """One step from a fixed seed, number by number.
 
-    If you meant to change what training computes (initialisation, network, losses), check the other tests and
+    If you meant to change what training computes (initialization, network, losses), check the other tests and
     write the new numbers here, in the commit that makes the change. If you did not, this is the bug.
     """
     _, state, metrics = tiny_training(OptimiserSpec(), 30)
