@@ -47,7 +47,7 @@ def initial_variables(settings: NetworkSettings, name: str, *, seed: int):
     Args:
         settings: `settings.train.pretrained` is a file of VGG16's weights or of trained networks, or empty.
         name: "localization" or "segmentation".
-        seed: seed of the random initialisation.
+        seed: seed of the random initialization.
 
     Raises:
         InputError: the file of pre-trained weights cannot be used.
@@ -91,7 +91,7 @@ def train_network(
         settings: all settings of this network.
         folder: output folder. Without `resume`, a folder that has checkpoints is refused.
         description: JSON stored with each checkpoint; its entry "config" is the configuration.
-        seed: seed of initialisation, order and augmentation.
+        seed: seed of initialization, order and augmentation.
         memory_bytes: memory limit of a forward pass in the validation.
         resume: continue from the last checkpoint, if there is one.
         tensorboard: also write TensorBoard events.

@@ -36,7 +36,7 @@ def describe_training(
         settings: all settings of the network.
         data: the section `data` of the configuration.
         studies, validation_studies: in their order.
-        seed: seed of initialisation, order and augmentation.
+        seed: seed of initialization, order and augmentation.
     """
     parts = dataclasses.asdict(settings)
     for name in FREE:
