@@ -9,7 +9,7 @@ from foanet_jax.network import NetworkSpec, init_network
 
 SEED = 2020
 
-# The initialisation is compiled as one program, which starts much faster.
+# The initialization is compiled as one program, which starts much faster.
 initialise = jax.jit(init_network, static_argnums=1)
 
 
