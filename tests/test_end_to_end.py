@@ -265,7 +265,7 @@ def test_every_row_of_table_one_builds_and_takes_a_step(row, tmp_path):
     config = tiny(phantom.get_config(row), **one_step, **{"data.validation_fraction": 0.0})
     assert config["row"] == row
     # The localization network is the same in all of them.
-    training.train(config, tmp_path, resume=False, tensorboard=False, command=[], stages=("segmentation",))
+    training.train(config, tmp_path, resume=False, tensorboard=False, command=[], networks=("segmentation",))
     (record,) = read_log(tmp_path / "segmentation")
     weights = config["segmentation"]["loss"]
     assert np.isfinite(record["loss"])
