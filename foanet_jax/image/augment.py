@@ -19,25 +19,26 @@ class AugmentSpec:
     and Gauss normalisation come next. Contrast and brightness come last, because normalisation would undo them.
 
     Attributes:
-        rotation_degrees: rotation angle in degrees, from −this to +this value.
+        rotation_degrees: rotation angle in degrees, drawn from −v to +v, where v is this value.
         flip: mirror the rows and the columns, each with probability 0.5.
-        scale: relative size, from 1 − this to 1 + this value.
+        scale: relative size, drawn from 1 − v to 1 + v, where v is this value.
         stretch: stretch by exp(s) along a random direction and shrink by the same factor across it; s from 0 to this
             value. Together with the rotation this includes shear.
         elastic_mm: elastic deformation: largest displacement of the control points in mm, from 0 to this value.
         elastic_spacing_mm: distance between the control points of the elastic deformation, in mm.
         slice_shift_mm: largest shift of each slice along rows and columns in mm, from 0 to this value. It imitates
             different breath-hold positions.
-        gamma: exponent of the intensities (scaled to 0–1), from exp(−this) to exp(+this value).
+        gamma: exponent of the intensities (scaled to 0–1), from exp(−v) to exp(v), where v is this value.
         noise: standard deviation of added Gaussian noise, from 0 to this value, in units of the volume's σ.
-        bias: bias field (coil sensitivity): a smooth gain over the image. Its logarithm stays within ± a limit that
-            is drawn from 0 to this value.
+        bias: bias field (coil sensitivity): a smooth gain over the image. A limit L is drawn from 0 to this value; the
+            logarithm of the gain stays between −L and +L.
         motion: motion ghosts: share of a slice's signal that goes into each of two ghosts along the rows or the
             columns, from 0 to this value.
         blur_mm: standard deviation of an in-plane Gaussian blur in mm, from 0 to this value. It imitates a lower
             resolution.
-        contrast: factor applied to the network's input, from exp(−this) to exp(+this value).
-        brightness: constant added to the network's input, from −this to +this value, in units of its σ.
+        contrast: factor applied to the network's input, from exp(−v) to exp(v), where v is this value.
+        brightness: constant added to the network's input, drawn from −v to +v, where v is this value, in units of the
+            input's σ.
     """
 
     rotation_degrees: float = 0.0

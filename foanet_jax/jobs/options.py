@@ -113,7 +113,10 @@ OPTIONS = (
     Option("checkpoint", ("predict",), "Model",
            "Folder of a run, or weights file. Several, separated by commas, or a folder of folds, predict together.",
            value="PATH", default_text="the weights of this package"),
-    Option("checkpoint", ("run", "evaluate"), "Model",
+    Option("checkpoint", ("run",), "Model",
+           "Evaluate these networks, not those that this job trains: folder of a run, or weights file. Several, "
+           "separated by commas, predict together.", value="PATH", default_text="the run in --workdir"),
+    Option("checkpoint", ("evaluate",), "Model",
            "Folder of the run, or weights file, to evaluate. Several, separated by commas, predict together.",
            value="PATH", default_text="the run in --workdir"),
     Option("checkpoint", ("export",), "Model", "Folder of the run, or weights file, to export.", value="PATH"),

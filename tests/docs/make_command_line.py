@@ -19,8 +19,9 @@ There are two programs with the same jobs and options:
 `--name` or `--name=False`. A job refuses options that it does not read.
 
 The exit status is 0 if all went well, 1 if a part failed (a study, a run of a cross-validation, a check with errors),
-2 for wrong input, with one line on standard error, and 130 after Ctrl-C. [survival.md](survival.md#signals) says how
-trainings end. [troubleshooting.md](troubleshooting.md) lists the error codes.
+and 2 for wrong input, with one line on standard error. After Ctrl-C it is 0 in `train`, `cv`, `ablate` and the training
+part of `run`, which can be continued, and 130 everywhere else; [survival.md](survival.md#signals) describes all
+signals. [troubleshooting.md](troubleshooting.md) lists the error codes.
 
 In a terminal, progress is shown as a bar. In a file or a pipe it is one line every 10 seconds.
 Warnings of other packages are hidden; `PYTHONWARNINGS=default` shows them.
