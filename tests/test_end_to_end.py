@@ -344,7 +344,7 @@ def test_every_row_that_was_tried_changes_the_recipe_in_what_it_says():
         (["--mode=release"], "--checkpoint, --output"),
         (["--mode=predict", f"--config={ROOT / 'experiments' / 'acdc.py'}"], "--config is not read by --mode predict"),
         (["--mode", "export", "--config.seed=3"], "--config.seed is not read by --mode export"),
-        (["--mode=predict", "--input=x", "--output=y", "--checkpoint=nowhere"], "nowhere"),
+        (["--mode=predict", f"--input={ROOT}", "--output=y", "--checkpoint=nowhere"], "nowhere"),
         (["--mode=evaluate", "--checkpoint=nowhere"], "nowhere"),
         (["--mode=dance"], "predict|check|run|train|evaluate|cv|ablate"),
     ],

@@ -25,7 +25,6 @@ TINY_NETWORK = {
     "train.batch_size": 2,
     "train.examples_per_epoch": 4,
 }
-AFFINE = np.diag([-3.0, -3, 9, 1])
 VALUES = np.array([0, 9, 2, 3], np.uint8)  # label values of ACDC_CLASSES
 
 
@@ -35,6 +34,11 @@ def tiny(**overrides):
     changes = {**TINY, **{f"{stage}.{k}": v for stage in NETWORKS for k, v in TINY_NETWORK.items()}}
     config.update_from_flattened_dict({**changes, **overrides})
     return config.to_dict()
+
+
+def affine_of(study):
+    slice_mm, row_mm, column_mm = study.spacing_mm
+    return np.diag([-column_mm, -row_mm, slice_mm, 1])
 
 
 def write_data_set(root, layout):
@@ -50,9 +54,9 @@ def write_data_set(root, layout):
             for template, data in ((image, study.voxels), (labels, VALUES[study.labels])):
                 if number < 5:
                     path = root / template.format(case)
-                    write_nifti(data, affine=AFFINE, spacing_mm=study.spacing_mm, path=path)
+                    write_nifti(data, affine=affine_of(study), spacing_mm=study.spacing_mm, path=path)
     unseen = root.parent / "unseen.nii.gz"
-    write_nifti(study.voxels, affine=AFFINE, spacing_mm=study.spacing_mm, path=unseen)
+    write_nifti(study.voxels, affine=affine_of(study), spacing_mm=study.spacing_mm, path=unseen)
     patients = {"patient": r"(p\d)_e[ds]", "groups": {"p0": "NOR"}, "slice_axis": "axial"}
     if layout == "folder":
         classes = {"background": 0, "right ventricle": 9, "wall": 2, "cavity": [3, 4]}

@@ -30,7 +30,8 @@ def acdc(root, number):
 
 def folder(root, number):
     # Turned to the world's axes when it is read.
-    turned = np.array([[0, 0, 9.0, 0], [-1.5, 0, 0, 0], [0, -1.5, 0, 0], [0, 0, 0, 1]])
+    slice_mm, row_mm, column_mm = STACK.spacing_mm
+    turned = np.array([[0, 0, slice_mm, 0], [-column_mm, 0, 0, 0], [0, -row_mm, 0, 0], [0, 0, 0, 1]])
     studies = [dataclasses.replace(STACK, patient=f"p{n}", case=f"p{n}", affine=turned) for n in range(1, number + 1)]
     path = write_folder(studies, root)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"slice_axis": "axial"}))

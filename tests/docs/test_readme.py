@@ -243,7 +243,7 @@ PREDICTED = {
     "lvquan19": ("DATA/lvquan19", {f"patient{number}": (96, 96, 1, 3) for number in PATIENTS}),
     "mmwhs2017": ("DATA/mmwhs2017", {f"mr_train_{1000 + number}_image": (48, 48, 8) for number in PATIENTS}),
     "mine": ("DATA/mine/images", {f"phantom{number:03d}": (SIZE, SIZE, 3, 2) for number in PATIENTS}),
-    "scans": ("SCANS", {"SCANS": (SIZE, SIZE, 3, 2)}),
+    "scans": ("SCANS", {"eva_series3": (SIZE, SIZE, 3, 2)}),
 }
 
 
