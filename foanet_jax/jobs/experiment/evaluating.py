@@ -11,6 +11,7 @@ from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import Study
 from foanet_jax.jobs.experiment.model import Runs, find_runs, load_description, load_model, require_unseen
 from foanet_jax.jobs.experiment.options import WHOM, memory_bytes, require_choice, test_time_augmentation
+from foanet_jax.jobs.experiment.pages import as_seen
 from foanet_jax.jobs.experiment.planes import choose_planes
 from foanet_jax.jobs.experiment.record import save_run, write_json, write_text
 from foanet_jax.jobs.experiment.reviewing import (
@@ -175,17 +176,12 @@ def draw_prediction(study: Study, prediction: Prediction, path: Path, view: View
         path: the picture to write.
         view: the view in which the slices are drawn; None to draw them as they are stored.
     """
-    boxes = [] if prediction.object_box is None else [prediction.object_box, prediction.box]
-    voxels, mask, labels, spacing_mm = study.voxels, prediction.mask, study.labels, study.spacing_mm
-    if view is not None:
-        boxes = [view.box(box, voxels.shape[2:]) for box in boxes]
-        voxels, mask, spacing_mm = view.planes(voxels), view.planes(mask), view.spacing(spacing_mm)
-        labels = None if labels is None else view.planes(labels)
+    seen, mask, boxes = as_seen(study, prediction, view)
     draw_overlay(
-        voxels,
+        seen.voxels,
         mask,
-        labels,
-        spacing_mm=spacing_mm,
+        seen.labels,
+        spacing_mm=seen.spacing_mm,
         classes=study.classes,
         boxes=boxes,
         title=study.case,

@@ -9,10 +9,35 @@ import numpy as np
 from foanet_jax.data.study import Study
 from foanet_jax.image.boxes import Box
 from foanet_jax.jobs.check.thumbnail import thumbnail_of
+from foanet_jax.measures.indices.position import View
 from foanet_jax.measures.quality.finding import summed_up
 from foanet_jax.measures.quality.review import Review
 from foanet_jax.pages.study_page import IndexEntry, StudyResult
 from foanet_jax.pipeline import Prediction
+
+
+def as_seen(study: Study, prediction: Prediction, view: View | None) -> tuple[Study, np.ndarray, tuple[Box, ...]]:
+    """Returns the study, its predicted mask and its boxes as pictures show them.
+
+    Args:
+        study: the study as it was read.
+        prediction: the prediction of the study.
+        view: the view in which the slices are shown; None to show them as they are stored.
+
+    Returns:
+        The study with its voxels, labels and spacing in the view; the mask (T, Z, H, W); the box of the heart and the
+        box with its margin, or no box if the heart was not found.
+    """
+    boxes: tuple[Box, ...] = () if prediction.object_box is None else (prediction.object_box, prediction.box)
+    if view is None:
+        return study, prediction.mask, boxes
+    seen = dataclasses.replace(
+        study,
+        voxels=view.planes(study.voxels),
+        labels=None if study.labels is None else view.planes(study.labels),
+        spacing_mm=view.spacing(study.spacing_mm),
+    )
+    return seen, view.planes(prediction.mask), tuple(view.box(box, study.voxels.shape[2:]) for box in boxes)
 
 
 def study_result(study: Study, prediction: Prediction, review: Review, provenance: Mapping[str, Any]) -> StudyResult:
@@ -24,17 +49,7 @@ def study_result(study: Study, prediction: Prediction, review: Review, provenanc
         review: the review of the prediction.
         provenance: the origin of the prediction, as names and values, such as the checkpoint and the version.
     """
-    boxes: tuple[Box, ...] = () if prediction.object_box is None else (prediction.object_box, prediction.box)
-    mask, view, shown = prediction.mask, review.indices.view, study
-    if view is not None:
-        boxes = tuple(view.box(box, study.voxels.shape[2:]) for box in boxes)
-        mask = view.planes(mask)
-        shown = dataclasses.replace(
-            study,
-            voxels=view.planes(study.voxels),
-            labels=None if study.labels is None else view.planes(study.labels),
-            spacing_mm=view.spacing(study.spacing_mm),
-        )
+    shown, mask, boxes = as_seen(study, prediction, review.indices.view)
     confidence = None
     if prediction.confidence is not None and np.isfinite(prediction.confidence.foreground):
         confidence = prediction.confidence.foreground
@@ -44,7 +59,7 @@ def study_result(study: Study, prediction: Prediction, review: Review, provenanc
         boxes=boxes,
         indices=review.indices.slices,
         septum_degrees=review.indices.septum_degrees,
-        view=view,
+        view=review.indices.view,
         base_first=review.indices.base_first,
         ventricle=review.indices.ventricles,
         volumes_ml=review.indices.volumes_ml,
