@@ -20,11 +20,11 @@ from foanet_jax.pages.study_page.result import VERDICTS
 _THUMBNAIL_PX = 96
 # The numbers of a heartbeat in the table of patients, by their column in the summary.
 _OF_A_BEAT = {
-    "lv_ef_percent": ("LV EF (%)", ".1f"),
+    "lv_ef_percent": ("LV EF (%)", ".0f"),
     "lv_edv_ml": ("LV EDV (ml)", ".0f"),
     "lv_esv_ml": ("LV ESV (ml)", ".0f"),
     "lv_mass_g": ("LV mass (g)", ".0f"),
-    "rv_ef_percent": ("RV EF (%)", ".1f"),
+    "rv_ef_percent": ("RV EF (%)", ".0f"),
     "rv_edv_ml": ("RV EDV (ml)", ".0f"),
     "rv_esv_ml": ("RV ESV (ml)", ".0f"),
 }
@@ -123,7 +123,7 @@ def _badge(verdict: str) -> Html:
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None or not math.isfinite(value) else f"{value:.1f}"
+    return "–" if value is None or not math.isfinite(value) else f"{value:.0f}"
 
 
 def _small_png(picture: np.ndarray) -> bytes:

@@ -1,6 +1,7 @@
 """The numbers of one study, as key numbers and as tables of text."""
 
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -49,7 +50,7 @@ def key_numbers(result: StudyResult) -> list[tuple[str, str, str]]:
         tiles = _slice_tiles(result, ed, es)
     else:
         tiles = []
-    return [(label, number(value), unit) for label, value, unit in tiles]
+    return [(label, number(value, unit), unit) for label, value, unit in tiles]
 
 
 def _slice_tiles(result: StudyResult, ed: int, es: int | None) -> list[tuple[str, float, str]]:
@@ -89,7 +90,7 @@ def frame_table(result: StudyResult) -> tuple[list[str], list[list[str]]]:
     timed = {"Time (ms)": 1000 * seconds * np.arange(len(result.mask))} if seconds is not None else {}
     shown = {**timed, **columns} if columns else {}
     rows = [
-        [f"{t + 1}{marks.get(t, '')}", *(number(float(column[t])) for column in shown.values())]
+        [f"{t + 1}{marks.get(t, '')}", *(number(float(column[t]), heading) for heading, column in shown.items())]
         for t in range(len(result.mask))
     ]
     return ["Frame", *shown], rows
@@ -103,7 +104,7 @@ def slice_table(result: StudyResult, frame: int) -> tuple[list[str], list[list[s
     for z in range(result.mask.shape[1]):
         columns = slice_columns(result, z)
         header = ["Slice", *columns, "Remark"]
-        values = [number(float(column[frame])) for column in columns.values()]
+        values = [number(float(column[frame]), heading) for heading, column in columns.items()]
         rows.append([str(z + 1), *values, str(result.indices.flags[frame, z])])
     return header, rows
 
@@ -127,8 +128,18 @@ def known_first(values: Sequence[float] | np.ndarray) -> float:
     return next((float(value) for value in values if math.isfinite(value)), math.nan)
 
 
-def number(value: float) -> str:
-    """Returns a number as text: 6.4, 58.3, 142 (with a decimal below 100); a dash if it is not known."""
+def number(value: float, unit: str) -> str:
+    """Returns a number as text, rounded as it is known; a dash if it is not known.
+
+    Lengths in mm, such as 6.4, have one decimal. Percentages, volumes, masses, areas and times are whole numbers, such
+    as 31 and 1,234, because a contour that moves by half a pixel changes them by more than one. Below 10, they have one
+    decimal too. The tables in the CSV files are not rounded so.
+
+    Args:
+        value: the number.
+        unit: a text that contains the unit, such as "ml" or "LV cavity (ml)".
+    """
     if not math.isfinite(value):
         return "–"
-    return f"{value:.1f}" if abs(value) < 100 else f"{value:,.0f}"
+    length = re.search(r"\bmm\b(?!²)", unit) is not None
+    return f"{value:,.1f}" if length or (abs(value) < 9.95 and unit != "%") else f"{value:,.0f}"
