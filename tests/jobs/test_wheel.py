@@ -1,6 +1,7 @@
 """The wheel has the whole package, and its program runs outside the checkout."""
 
 import configparser
+import email
 import importlib
 import os
 import shutil
@@ -36,7 +37,7 @@ def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     shutil.copytree(ROOT / "foanet_jax", source / "foanet_jax", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "requirements.txt"):
+    for name in ("pyproject.toml", "README.md", "requirements.txt", "LICENSE", "CITATION.cff"):
         shutil.copy(ROOT / name, source)
     build = "import sys, setuptools.build_meta as build; print(build.build_wheel(sys.argv[1]))"
     done = subprocess.run(
@@ -65,6 +66,19 @@ def test_every_file_of_the_package_is_in_the_wheel(site):
     assert {path.suffix for path in wanted} >= {".py", ".css", ".safetensors"}
     assert files(site) == wanted
     assert {path.name.partition("-")[0] for path in site.iterdir()} == {"foanet_jax"}
+
+
+def test_the_licences_are_in_the_wheel(site):
+    (info,) = site.glob("*.dist-info")
+    said = email.message_from_string((info / "METADATA").read_text(encoding="utf-8"))
+    assert said["License-Expression"] == "Apache-2.0"
+    names = {"LICENSE", "CITATION.cff", "foanet_jax/weights/LICENSE.md"}
+    assert set(said.get_all("License-File")) == names
+    for name in names:
+        assert (info / "licenses" / name).read_bytes() == (ROOT / name).read_bytes()
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert "Apache License" in text
+    assert text.rstrip().endswith("limitations under the License.")
 
 
 def test_the_console_command_is_a_function(site):
