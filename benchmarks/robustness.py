@@ -65,8 +65,12 @@ def run(
     if unknown:
         known = ", ".join(shift.name for shift in SHIFTS)
         raise InputError("arguments", f"--shifts={','.join(shifts)}: no {', '.join(unknown)}; there are {known}")
-    chosen = [shift for shift in SHIFTS if not shifts or shift.name in shifts]
     model = load_model(checkpoint, which=config["evaluation"]["checkpoint"])
+    chosen = [
+        shift
+        for shift in SHIFTS
+        if (not shifts or shift.name in shifts) and (shift.pool is None or shift.pool in model.classes)
+    ]
     refs = list_studies(config)
     if patients == "all":
         who = list(dict.fromkeys(ref.patient for ref in refs))

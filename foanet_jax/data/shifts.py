@@ -5,12 +5,14 @@ its neutral strength, a shift changes nothing. All random numbers depend only on
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import ndimage
 
+from foanet_jax.data.phantom.short_axis import short_axis_stack
 from foanet_jax.data.study import Study
 
 Key = tuple[int, ...]
@@ -106,6 +108,60 @@ def slice_gain(study: Study, strength: float, key: Key = ()) -> Study:
     bound = math.log(strength)
     gains = np.exp(draws(key).uniform(-bound, bound, study.voxels.shape[1]))
     return _with_voxels(study, study.voxels * gains[:, None, None])
+
+
+def dark_blood(study: Study, strength: float, key: Key = (), *, pool: str) -> Study:
+    """Moves the intensity of one blood pool towards that of the myocardium, as slow inflow does.
+
+    Args:
+        study: a labelled study with the classes `pool` and "myocardium".
+        strength: share of the way between the means of the two classes.
+        key: not used.
+        pool: "cavity" or "right ventricle".
+
+    Raises:
+        ValueError: the study has no labels.
+    """
+    if study.labels is None:
+        raise ValueError(f"{study.name}: without labels, the blood of the {pool} is not known; use a labelled study")
+    blood, muscle = (study.labels == study.classes.index(name) for name in (pool, "myocardium"))
+    if not (blood.any() and muscle.any()):
+        return study
+    step = float(study.voxels[muscle].mean() - study.voxels[blood].mean())
+    # A blurred border, as that of a pixel's own width.
+    soft = ndimage.gaussian_filter(blood.astype(np.float32), [0, 0, 1, 1])
+    return _with_voxels(study, study.voxels + strength * step * soft)
+
+
+def spectrum(study: Study, strength: float, key: Key = ()) -> Study:
+    """Exchanges the amplitudes of the lowest spatial frequencies of each image for those of another image.
+
+    The other image is a slice of the built-in phantom with the same mean and σ; the phases stay (Yang and Soatto 2020,
+    FDA). What is exchanged is a square around zero frequency.
+
+    Args:
+        study: the study.
+        strength: half the side of the square, as a fraction of the rows and columns.
+        key: selects the phantom.
+    """
+    other = _phantom_slice(int(draws(key).integers(16)))
+    shape = study.voxels.shape[-2:]
+    zoomed = ndimage.zoom(other, np.divide(shape, other.shape), order=1)
+    zoomed = (zoomed - zoomed.mean()) / zoomed.std()
+    near = [np.abs(np.fft.fftfreq(n)) < strength for n in shape]
+    low = near[0][:, None] & near[1][None, :]
+    planes = study.voxels.reshape(-1, *shape).astype(np.float64)
+    mean, sigma = planes.mean((1, 2), keepdims=True), planes.std((1, 2), keepdims=True)
+    spectra = np.fft.fft2(planes)
+    amplitudes = np.abs(np.fft.fft2(sigma * zoomed + mean))
+    exchanged = np.where(low, amplitudes * np.exp(1j * np.angle(spectra)), spectra)
+    return _with_voxels(study, np.fft.ifft2(exchanged).real.reshape(study.voxels.shape))
+
+
+@functools.lru_cache(maxsize=16)
+def _phantom_slice(patient: int) -> np.ndarray:
+    voxels = short_axis_stack(patient, size=128, slices=5).voxels
+    return voxels[0, 2].astype(np.float64)
 
 
 # Geometry.
@@ -232,6 +288,7 @@ class Shift:
         neutral: the strength that changes nothing.
         steps: labels of the strengths, if they are not amounts.
         own_grid: whether the prediction is scored on the study's own grid instead of the shifted one.
+        pool: the class whose blood is changed, for shifts that need a labelled study with this class.
     """
 
     name: str
@@ -241,10 +298,15 @@ class Shift:
     neutral: float = 0.0
     steps: Sequence[str] = ()
     own_grid: bool = False
+    pool: str | None = None
 
     def step(self, strength: float) -> str:
         """Returns the label of a strength."""
         return self.steps[self.strengths.index(strength)] if self.steps else f"{strength:g}"
+
+
+def _darkened(name: str, title: str, pool: str) -> Shift:
+    return Shift(name, title, functools.partial(dark_blood, pool=pool), (0.25, 0.5, 0.75), pool=pool)
 
 
 SHIFTS = (
@@ -266,6 +328,10 @@ SHIFTS = (
     Shift("gap", "every n-th slice", slice_gap, (2.0, 3.0), neutral=1.0),
     Shift("single", "the middle slice alone", single_slice, (1.0,), steps=("alone",)),
     Shift("breath", "slices misaligned, σ in mm", breath_holds, (2.0, 4.0, 8.0)),
+    Shift("gain", "gain of each slice, factor", slice_gain, (1.25, 1.5, 2.0), neutral=1.0),
+    _darkened("dark-rv", "blood of the right ventricle darker, share", "right ventricle"),
+    _darkened("dark-lv", "blood of the left ventricle darker, share", "cavity"),
+    Shift("spectrum", "amplitudes exchanged, share of frequencies", spectrum, (0.02, 0.04, 0.08)),
 )
 
 # The confidence is calibrated with the original studies and with these changes, which range from slight to unusable.

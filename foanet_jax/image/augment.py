@@ -5,6 +5,9 @@ import dataclasses
 import numpy as np
 
 LATTICE = 16  # control points per axis; the elastic deformation repeats beyond them
+PIECES = 8  # linear pieces of a random intensity curve
+BANDS_MM = (1.5, 3.0, 6.0, 12.0, 24.0)  # σ of the Gaussians between which the bands of spatial frequencies lie
+CLASSES = 8  # classes whose intensities can be shifted, the background included
 # The largest displacement of a control point with which the deformation does not fold, relative to the distance between
 # control points (Choi & Lee 2000, injective cubic B-splines).
 FOLDS = 0.48
@@ -15,8 +18,9 @@ class AugmentSpec:
     """Ranges of the random changes during training. The default changes nothing.
 
     Each study gets one random draw for each epoch. A strength "from 0 to this value" has a uniform distribution, so
-    weak changes are as frequent as strong ones. Intensities change in this order: bias, motion, blur, gamma, noise. FOA
-    and Gauss normalisation come next. Contrast and brightness come last, because normalisation would undo them.
+    weak changes are as frequent as strong ones. Intensities change in this order: classes, bias, slice_gain, motion,
+    blur, bands, curve, gamma, noise. FOA and Gauss normalisation come next. Contrast and brightness come last, because
+    normalisation would undo them.
 
     Attributes:
         rotation_degrees: rotation angle in degrees, drawn from −v to +v, where v is this value.
@@ -39,6 +43,14 @@ class AugmentSpec:
         contrast: factor applied to the network's input, from exp(−v) to exp(v), where v is this value.
         brightness: constant added to the network's input, drawn from −v to +v, where v is this value, in units of the
             input's σ.
+        classes: shift of the intensities of each foreground class, drawn from −v to +v for each of them, where v is
+            drawn from 0 to this value, in units of the volume's σ. It imitates other contrasts between blood and
+            muscle, and blood of one ventricle that is darker because of inflow.
+        slice_gain: each slice is multiplied by exp(g), with g from −v to +v, where v is drawn from 0 to this value.
+        bands: gain of each band of spatial frequencies, exp(g), with g from −v to +v, where v is drawn from 0 to this
+            value. It imitates the filters and sharpness of other scanners.
+        curve: a random monotone curve of the intensities: logarithms of the slopes of its pieces, from −v to +v, where
+            v is drawn from 0 to this value.
     """
 
     rotation_degrees: float = 0.0
@@ -55,6 +67,10 @@ class AugmentSpec:
     blur_mm: float = 0.0
     contrast: float = 0.0
     brightness: float = 0.0
+    classes: float = 0.0
+    slice_gain: float = 0.0
+    bands: float = 0.0
+    curve: float = 0.0
 
     def __post_init__(self):
         if min(dataclasses.astuple(self)) < 0 or self.scale >= 1 or self.motion >= 1:
@@ -87,6 +103,10 @@ class Augmentation:
             columns; one of the two is 0.
         blur_mm: standard deviation of the Gaussian blur.
         tone: factor and offset of the network's input.
+        classes: (CLASSES,) shifts of the classes' intensities, in units of the volume's σ; the background's is 0.
+        slice_gains: (Z,) factors of the slices.
+        bands: (5,) factors of the bands of spatial frequencies, from the finest to the coarsest (`BANDS_MM`).
+        curve: (PIECES,) slopes of the intensity curve.
     """
 
     linear: np.ndarray
@@ -101,6 +121,10 @@ class Augmentation:
     ghost_step: tuple[float, float] = (0.0, 0.0)
     blur_mm: float | None = None
     tone: tuple[float, float] | None = None
+    classes: np.ndarray | None = None
+    slice_gains: np.ndarray | None = None
+    bands: np.ndarray | None = None
+    curve: np.ndarray | None = None
 
 
 NO_AUGMENTATION = Augmentation(np.eye(2))
@@ -127,6 +151,12 @@ def draw_augmentation(key: tuple[int, ...], spec: AugmentSpec, *, slices: int = 
     displacements = generator.uniform(-1, 1, (2, LATTICE, LATTICE))
     gain = generator.uniform(-1, 1, 5)
     shifts, ghosts = np.split(generator.uniform(-1, 1, (slices, 3)), [2], axis=1)
+    strengths = generator.random(4)
+    contrasts, bands, slopes, gains = (
+        strength * generator.uniform(-1, 1, count)
+        for strength, count in zip(strengths, (CLASSES, len(BANDS_MM), PIECES, slices), strict=True)
+    )
+    contrasts[0] = 0
     if spec.stretch:
         turn, length = _rotation(np.pi * direction), np.exp(spec.stretch * stretch)
         linear = linear @ turn @ np.diag([1 / length, length]) @ turn.T
@@ -146,6 +176,10 @@ def draw_augmentation(key: tuple[int, ...], spec: AugmentSpec, *, slices: int = 
         ghost_step=(distance, 0.0) if along < 0.5 else (0.0, distance),
         blur_mm=float(spec.blur_mm * blur) if spec.blur_mm else None,
         tone=(float(tone[0]), float(tone[1])) if spec.contrast or spec.brightness else None,
+        classes=spec.classes * contrasts if spec.classes else None,
+        slice_gains=np.exp(spec.slice_gain * gains) if spec.slice_gain else None,
+        bands=np.exp(spec.bands * bands) if spec.bands else None,
+        curve=np.exp(spec.curve * slopes) if spec.curve else None,
     )
 
 

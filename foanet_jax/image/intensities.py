@@ -10,6 +10,9 @@ import jax.numpy as jnp
 
 from foanet_jax.image.normalise import moments
 
+_CLASS_EDGE_PX = 1.0  # σ of the blur of a class's border, so that shifted classes have no sharper edges than the image
+_CURVE = (-2.0, 3.0)  # where the pieces of an intensity curve begin and end, in σ from the volume's mean
+
 
 class Intensities(NamedTuple):
     """Changes of intensities before the focus of attention. A change that is None is left out of the program.
@@ -22,6 +25,11 @@ class Intensities(NamedTuple):
         ghosts: (N,) share of each slice's signal that the ghosts take.
         ghost_step: (2,) distances of the ghosts from the image along rows and columns, px.
         blur: (2,) standard deviation of the Gaussian blur along rows and columns, px.
+        classes: (C,) shift of each class, in units of the volume's σ.
+        slice_gains: (N,) factor of each slice.
+        bands: (K,) factor of each band of spatial frequencies, from the finest to the coarsest.
+        band_edges: (K, 2) standard deviations of the Gaussians that limit the bands, along rows and columns, px.
+        curve: (P,) slopes of the intensity curve, see `toned`.
     """
 
     gamma: Any
@@ -31,27 +39,43 @@ class Intensities(NamedTuple):
     ghosts: Any = None
     ghost_step: Any = None
     blur: Any = None
+    classes: Any = None
+    slice_gains: Any = None
+    bands: Any = None
+    band_edges: Any = None
+    curve: Any = None
 
 
-def change_intensities(volume, inside, extent, change: Intensities):
-    """Changes the intensities of a volume, in the order bias field, motion ghosts, blur, gamma, noise.
+def change_intensities(volume, inside, extent, change: Intensities, labels=None):
+    """Changes the intensities of a volume, in the order of `AugmentSpec`.
 
     Args:
         volume: (N, H, W) resampled images.
         inside: (N, H, W) boolean, the pixels that belong to the volume.
         extent: (2,) rows and columns of each image.
         change: one draw.
+        labels: (N, H, W) classes of the pixels. Without them, the shifts of the classes are left out.
 
     Returns:
         (N, H, W).
     """
-    if change.bias is not None:
+    if change.classes is not None and labels is not None:
+        _, sigma = moments(volume, inside)
+        volume = volume + sigma * blurred(change.classes[labels], extent, jnp.full(2, _CLASS_EDGE_PX))
+    if change.bias is not None or change.slice_gains is not None:
         low = jnp.min(jnp.where(inside, volume, jnp.inf))
-        volume = (volume - low) * gain(volume.shape[1:], extent, change.bias) + low
+        factor = 1.0 if change.bias is None else gain(volume.shape[1:], extent, change.bias)
+        if change.slice_gains is not None:
+            factor = factor * change.slice_gains[:, None, None]
+        volume = (volume - low) * factor + low
     if change.ghosts is not None:
         volume = ghosted(volume, extent, change.ghosts, change.ghost_step)
     if change.blur is not None:
         volume = blurred(volume, extent, change.blur)
+    if change.bands is not None:
+        volume = equalised(volume, extent, change.bands, change.band_edges)
+    if change.curve is not None:
+        volume = toned(volume, inside, change.curve)
 
     def gamma_and_noise(volume):
         low = jnp.min(jnp.where(inside, volume, jnp.inf))
@@ -116,6 +140,42 @@ def blurred(volume, extent, sigma):
     """
     rows, columns = (_blur_matrix(n, size, s) for n, size, s in zip(volume.shape[1:], extent, sigma, strict=True))
     return jnp.einsum("ih,nhj->nij", rows, jnp.einsum("jw,nhw->nhj", columns, volume))
+
+
+def equalised(volume, extent, gains, edges):
+    """Multiplies each band of spatial frequencies by its own factor.
+
+    The bands are differences of Gaussian blurs; what is coarser than the last Gaussian is not changed.
+
+    Args:
+        volume: (N, H, W).
+        extent: (2,) rows and columns of each image.
+        gains: (K,) factors, from the finest band to the coarsest.
+        edges: (K, 2) standard deviations of the Gaussians along rows and columns, px, from fine to coarse.
+    """
+    fine, changed = volume, 0.0
+    for factor, sigma in zip(gains, edges, strict=True):
+        coarse = blurred(volume, extent, sigma)
+        changed, fine = changed + factor * (fine - coarse), coarse
+    return changed + fine
+
+
+def toned(volume, inside, slopes):
+    """Applies a monotone, piecewise linear curve to the intensities.
+
+    The pieces have equal lengths between μ − 2 σ and μ + 3 σ of the volume. Beyond them, the slope is 1.
+
+    Args:
+        volume: (N, H, W).
+        inside: (N, H, W) boolean, the pixels that belong to the volume.
+        slopes: (P,) positive slopes of the pieces.
+    """
+    mean, sigma = moments(volume, inside)
+    knots = jnp.linspace(*_CURVE, len(slopes) + 1)
+    changes = jnp.diff(slopes, prepend=1.0, append=1.0)
+    level = (volume - mean) / jnp.maximum(sigma, 1e-12)
+    bent = sum(change * jnp.maximum(level - knot, 0) for change, knot in zip(changes, knots, strict=True))
+    return volume + sigma * bent
 
 
 def _blur_matrix(size: int, extent, sigma):

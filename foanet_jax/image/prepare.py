@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from foanet_jax.image.augment import NO_AUGMENTATION, Augmentation, about_centre
+from foanet_jax.image.augment import BANDS_MM, NO_AUGMENTATION, Augmentation, about_centre
 from foanet_jax.image.boxes import Box
 from foanet_jax.image.elastic import elastic_field, shifted_slices
 from foanet_jax.image.foa import foa_weights
@@ -169,10 +169,10 @@ _elastic_field = jax.jit(elastic_field, static_argnames="shape")
 
 
 @functools.partial(jax.jit, static_argnames=("shape", "foa", "normalised"))
-def _finish_images(sampled, extent, count, centre, delta, change, tone, *, shape, foa, normalised):
+def _finish_images(sampled, labels, extent, count, centre, delta, change, tone, *, shape, foa, normalised):
     inside = (jnp.arange(shape[0])[:, None] < extent[0]) & (jnp.arange(shape[1])[None, :] < extent[1])
     inside = inside[None] & (jnp.arange(sampled.shape[0]) < count)[:, None, None]
-    sampled = change_intensities(sampled, inside, extent, change)
+    sampled = change_intensities(sampled, inside, extent, change, labels)
     if foa:
         if normalised:
             sampled = gauss_normalise(sampled, inside)
@@ -234,18 +234,6 @@ def prepare(
     sampled = _sample(
         source.voxels, maps, shape, extent=source_extent, method=spec.image_method, displacement=displacement
     )
-    images = _finish_images(
-        sampled,
-        extent_32,
-        np.int32(count),
-        middle_32,
-        np.float32(delta),
-        _intensities(augmentation, len(source.voxels), extent, target),
-        None if augmentation.tone is None else _float32(augmentation.tone),
-        shape=shape,
-        foa=spec.foa,
-        normalised=spec.foa_of == "normalised",
-    )[:count]
     labels = None
     if source.labels is not None:
         labels = _prepare_labels(
@@ -257,8 +245,21 @@ def prepare(
             shape=shape,
             classes=classes,
             method=spec.label_method,
-        )[:count]
-    return Prepared(images, labels, extent, matrix)
+        )
+    images = _finish_images(
+        sampled,
+        None if augmentation.classes is None else labels,
+        extent_32,
+        np.int32(count),
+        middle_32,
+        np.float32(delta),
+        _intensities(augmentation, len(source.voxels), extent, target),
+        None if augmentation.tone is None else _float32(augmentation.tone),
+        shape=shape,
+        foa=spec.foa,
+        normalised=spec.foa_of == "normalised",
+    )[:count]
+    return Prepared(images, None if labels is None else labels[:count], extent, matrix)
 
 
 def _float32(values) -> np.ndarray:
@@ -284,6 +285,15 @@ def _intensities(
         change = change._replace(ghosts=_float32(np.resize(augmentation.ghosts, count)), ghost_step=step)
     if augmentation.blur_mm is not None:
         change = change._replace(blur=_float32(augmentation.blur_mm / np.array(target)))
+    if augmentation.classes is not None:
+        change = change._replace(classes=_float32(augmentation.classes))
+    if augmentation.slice_gains is not None:
+        change = change._replace(slice_gains=_float32(np.resize(augmentation.slice_gains, count)))
+    if augmentation.bands is not None:
+        edges = _float32(np.divide.outer(BANDS_MM, target))
+        change = change._replace(bands=_float32(augmentation.bands), band_edges=edges)
+    if augmentation.curve is not None:
+        change = change._replace(curve=_float32(augmentation.curve))
     return change
 
 

@@ -45,6 +45,8 @@ def test_every_shift_is_a_study_and_a_function_of_its_key(shift):
         np.testing.assert_array_equal(one.labels, again.labels)
         changed = one.voxels.shape != STACK.voxels.shape or not np.array_equal(one.voxels, STACK.voxels)
         assert changed or one.spacing_mm != STACK.spacing_mm
+        if shift.pool:
+            continue
         unlabelled = shift.apply(dataclasses.replace(STACK, labels=None), strength, (5, 1))
         assert unlabelled.labels is None
         np.testing.assert_array_equal(unlabelled.voxels, one.voxels)
@@ -71,6 +73,31 @@ def test_inversion_and_gains_of_slices():
     assert len(np.unique(gains[0])) == 5
     assert gains.min() >= 0.25
     assert gains.max() <= 4
+
+
+def test_dark_blood_moves_one_pool_towards_the_muscle():
+    labels = np.zeros((1, 1, 21, 42), np.uint8)
+    labels[..., :20] = 3
+    labels[..., 22:] = 2
+    voxels = np.where(labels == 3, 90.0, np.where(labels == 2, 30.0, 50.0))
+    study = dataclasses.replace(STACK, voxels=voxels.astype(np.float32), labels=labels)
+    assert study.classes[2:] == ("myocardium", "cavity")
+    found = shifts.dark_blood(study, 0.5, pool="cavity").voxels[0, 0]
+    np.testing.assert_allclose(found[:, :10], 60, rtol=1e-5)  # half way from 90 to 30
+    np.testing.assert_allclose(found[:, 30:], 30, rtol=1e-5)
+    with pytest.raises(ValueError, match="without labels"):
+        shifts.dark_blood(dataclasses.replace(study, labels=None), 0.5, pool="cavity")
+
+
+def test_spectrum_keeps_phases_and_high_frequencies():
+    found = np.fft.fft2(shifts.spectrum(STACK, 0.05, (2,)).voxels.astype(float))
+    before = np.fft.fft2(STACK.voxels.astype(float))
+    rows, columns = np.abs(np.fft.fftfreq(64))[:, None], np.abs(np.fft.fftfreq(64))[None, :]
+    low = np.broadcast_to((rows < 0.05) & (columns < 0.05), found.shape)
+    np.testing.assert_allclose(found[~low], before[~low], atol=2e-4 * np.abs(before).max())
+    turns = np.angle(found[low] / before[low])
+    assert np.abs(turns).max() < 1e-3
+    assert np.abs(found[low] / before[low]).std() > 0.1
 
 
 def test_degraded_copies_go_through_all_kinds():

@@ -85,14 +85,17 @@ def test_a_whole_draw_does_not_depend_on_the_bucket():
         blur_mm=2,
         contrast=0.2,
         brightness=0.2,
+        classes=0.5,
+        slice_gain=0.2,
+        bands=0.5,
+        curve=0.5,
     )
     change = draw_augmentation((4,), spec, slices=3)
     voxels = np.random.default_rng(1).normal(size=(1, 3, 30, 40)).astype(np.float32)
+    source = open_source(voxels, (voxels > 0).astype(np.uint8))
     found = [
         np.asarray(
-            prepare(
-                open_source(voxels), whole_image((30, 40)), (1, 1), PrepareSpec(bucket=bucket, foa=True), augmentation=c
-            ).images
+            prepare(source, whole_image((30, 40)), (1, 1), PrepareSpec(bucket=bucket, foa=True), augmentation=c).images
         )
         for bucket, c in ((16, change), (64, change), (16, NO_AUGMENTATION))
     ]
@@ -113,13 +116,25 @@ def test_new_fields_change_nothing_but_themselves():
     np.testing.assert_array_equal(old.linear, new.linear)
     assert (old.gamma, old.noise, old.noise_seed) == (new.gamma, new.noise, new.noise_seed)
     assert (old.lattice, old.bias, old.shifts, old.ghosts, old.blur_mm, old.tone) == (None,) * 6
+    assert (old.classes, old.slice_gains, old.bands, old.curve) == (None,) * 4
     again = draw_augmentation((3,), AugmentSpec(elastic_mm=4), slices=2)
     np.testing.assert_array_equal(again.lattice, new.lattice)
 
 
 def test_draws_keep_to_their_ranges():
     spec = AugmentSpec(
-        stretch=0.2, elastic_mm=6, slice_shift_mm=3, bias=0.4, motion=0.3, blur_mm=1, contrast=0.2, brightness=0.1
+        stretch=0.2,
+        elastic_mm=6,
+        slice_shift_mm=3,
+        bias=0.4,
+        motion=0.3,
+        blur_mm=1,
+        contrast=0.2,
+        brightness=0.1,
+        classes=0.5,
+        slice_gain=0.2,
+        bands=0.6,
+        curve=0.7,
     )
     draws = [draw_augmentation((n,), spec, slices=4) for n in range(200)]
     for draw in draws:
@@ -135,6 +150,11 @@ def test_draws_keep_to_their_ranges():
         "blur": max(draw.blur_mm for draw in draws),
         "contrast": max(abs(np.log(draw.tone[0])) for draw in draws) / 0.2,
         "brightness": max(abs(draw.tone[1]) for draw in draws) / 0.1,
+        "classes": max(np.abs(draw.classes).max() for draw in draws) / 0.5,
+        "slice_gain": max(np.abs(np.log(draw.slice_gains)).max() for draw in draws) / 0.2,
+        "bands": max(np.abs(np.log(draw.bands)).max() for draw in draws) / 0.6,
+        "curve": max(np.abs(np.log(draw.curve)).max() for draw in draws) / 0.7,
     }
+    assert all(draw.classes[0] == 0 for draw in draws)
     assert all(0.9 < value <= 1 + 1e-9 for value in found.values()), found
     assert all(0.1 <= max(draw.ghost_step) <= 0.5 and min(draw.ghost_step) == 0 for draw in draws)
