@@ -1,10 +1,13 @@
 """Draws the results."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from benchmarks.contestants import TITLES
 from benchmarks.report import seconds_text
@@ -140,5 +143,51 @@ def draw_heldout(
     axes.set_xlabel("Dice held out minus Dice seen: mean and 95 % interval", color=INK)
     axes.set_title(title, color=INK, loc="left", fontsize=10)
     handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, labelcolor=INK)
+    save(figure, path)
+
+
+@dataclasses.dataclass(frozen=True)
+class BeatPanel:
+    """The curves of one cine: volumes (T,) in ml by class, and dotted ones beside them, such as the truth."""
+
+    title: str
+    curves_ml: Mapping[str, Sequence[float]]
+    dotted_ml: Mapping[str, Sequence[float]]
+
+
+def draw_beat(
+    panels: Sequence[BeatPanel], classes: Sequence[str], path: Path, *, dotted: str = "dotted: truth"
+) -> None:
+    """Draws the volume of each class over the frames of each cine, one panel a cine.
+
+    Args:
+        panels: the curves of each cine.
+        classes: all classes, the background first.
+        path: the image file to write.
+        dotted: what the dotted curves are, for the legend.
+    """
+    across = min(3, len(panels))
+    down = -(-len(panels) // across)
+    figure = Figure(figsize=(12, 0.7 + 2.9 * down), facecolor=PAGE, layout="constrained")
+    grid = _axes(figure, down, across)
+    colours = class_colours(classes)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    for axes, panel in zip(grid.flat, panels, strict=False):
+        for name, colour in colours.items():
+            curve = panel.curves_ml[name]
+            axes.plot(range(1, len(curve) + 1), curve, "o-", color=colour, linewidth=1.4, markersize=3, label=name)
+            if name in panel.dotted_ml:
+                axes.plot(range(1, len(curve) + 1), panel.dotted_ml[name], ":", color=colour, linewidth=1.2)
+        axes.set_title(panel.title, color=INK, loc="left", fontsize=10)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("frame", color=QUIET_INK, fontsize=9)
+        axes.set_ylabel("ml", color=QUIET_INK, fontsize=9)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    handles, labels = grid.flat[0].get_legend_handles_labels()
+    if any(panel.dotted_ml for panel in panels):
+        handles.append(Line2D([], [], color=QUIET_INK, linestyle=":"))
+        labels.append(dotted)
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, labelcolor=INK)
     save(figure, path)
