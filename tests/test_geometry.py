@@ -23,6 +23,7 @@ from experiments import mmwhs2017
 from foanet_jax.data.phantom.writers import write_dicom
 from foanet_jax.data.study import Study
 from foanet_jax.jobs import prediction
+from foanet_jax.jobs.studies import writing
 from foanet_jax.network import init_network
 from foanet_jax.settings import network_settings
 from foanet_jax.system.errors import InputError
@@ -125,7 +126,7 @@ def models(tmp_path_factory):
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Pictures would take most of the time; other tests look at them."""
-    monkeypatch.setattr(prediction, "draw_prediction", lambda *_: None)
+    monkeypatch.setattr(writing, "draw_prediction", lambda *_: None)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pytest
 
 from foanet_jax.image.boxes import Box
 from foanet_jax.jobs import prediction
+from foanet_jax.jobs.studies import writing
 from foanet_jax.pipeline import Prediction
 
 
@@ -23,7 +24,7 @@ def made_up(monkeypatch):
     monkeypatch.setattr(prediction, "load_model", lambda _: SimpleNamespace(classes=classes))
     monkeypatch.setattr(prediction, "load_description", lambda _: described)
     monkeypatch.setattr(prediction, "predict_study", predict_study)
-    monkeypatch.setattr(prediction, "draw_prediction", lambda study, found, path, view: path.write_bytes(b"a picture"))
+    monkeypatch.setattr(writing, "draw_prediction", lambda study, found, path, view: path.write_bytes(b"a picture"))
 
     def predict(source, output, *, checkpoint=None, **options):
         options = {"third_axis": "slice", "overwrite": False, "pages": False} | options

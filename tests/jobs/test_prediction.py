@@ -18,6 +18,7 @@ from foanet_jax.image.boxes import Box
 from foanet_jax.image.confidence import Confidence
 from foanet_jax.jobs import prediction
 from foanet_jax.jobs.experiment.pages import study_result
+from foanet_jax.jobs.studies import writing
 from foanet_jax.measures.quality.review import Expectations, review_study
 from foanet_jax.pipeline import EMPTY, MEMORY_BYTES, Prediction
 from foanet_jax.system import diskspace
@@ -45,7 +46,7 @@ def budgets(monkeypatch, tmp_path):
     monkeypatch.setattr(prediction, "load_model", lambda _: SimpleNamespace(classes=classes))
     monkeypatch.setattr(prediction, "load_description", lambda _: described)
     monkeypatch.setattr(prediction, "predict_study", predict_study)
-    monkeypatch.setattr(prediction, "draw_prediction", lambda *_: None)
+    monkeypatch.setattr(writing, "draw_prediction", lambda *_: None)
     for number, case in enumerate(CASES):
         voxels = np.random.default_rng(number).normal(size=(1, 3, 4, 5)).astype(np.float32)
         path = tmp_path / "in" / f"{case}.nii.gz"
@@ -65,14 +66,14 @@ def report(tmp_path):
 
 def failing(monkeypatch, error):
     """Writing c3's mask raises."""
-    write_mask = prediction.write_mask
+    write_mask = writing.write_mask
 
     def write(mask, study, path):
         if study.case == "c3":
             raise error
         write_mask(mask, study, path)
 
-    monkeypatch.setattr(prediction, "write_mask", write)
+    monkeypatch.setattr(writing, "write_mask", write)
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_nothing_but_failures_is_reported_too(made_up, tmp_path):
 def test_an_unexpected_error_of_the_last_study_is_not_lost(made_up, tmp_path, monkeypatch):
     from foanet_jax.jobs import prediction
 
-    def broken(*_):
+    def broken(*_, **__):
         raise ZeroDivisionError
 
     monkeypatch.setattr(prediction, "review_study", broken)
