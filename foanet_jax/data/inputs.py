@@ -30,7 +30,7 @@ from foanet_jax.system.overwriting import Identity, identity
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 SUFFIXES = (".nii", ".nii.gz", ".mat", *OTHER_SUFFIXES)
-LABEL_ENDINGS = ("_gt", "_label", "_seg", "_dseg", ".seg")
+LABEL_ENDINGS = ("_gt", "_label", "_seg", "_dseg", "_mask", ".seg")
 LABEL_FOLDERS = ("labels", "labelstr", "labelsts")
 # The page of all studies is index.html, so that no study can have this name.
 _TAKEN = ("index",)
@@ -209,7 +209,7 @@ def _case(candidate: _Candidate, taken: set[str]) -> str:
 
 def _file(path: Path, found: Found, reading: _Reading) -> list[_Candidate]:
     """Returns the studies of a file that the user named."""
-    stem, suffix = _split(path.name)
+    stem, suffix = split_name(path.name)
     _note(path, found.files)
     if is_dicom(path):
         _note(path, found.read)
@@ -236,7 +236,7 @@ def _in_folder(path: Path, found: Found, reading: _Reading, seen: set[str], *, s
             images.append(_failing(parts, problem, source))
             continue
         _note(file, found.files)
-        stem, suffix = _split(file.name)
+        stem, suffix = split_name(file.name)
         if is_dicom(file):
             has_dicom = True
             _note(file, found.read)
@@ -252,7 +252,7 @@ def _in_folder(path: Path, found: Found, reading: _Reading, seen: set[str], *, s
         elif (suffix in IMAGES and partners(file, HEADERS)) or (suffix == ".mat" and _orients_a_pair(file)):
             continue  # This file is read together with its header.
         else:
-            images.append(_Candidate(_stem(parts, stem), _loader(file, suffix, found, reading), source))
+            images.append(_Candidate(stem_below(parts, stem), _loader(file, suffix, found, reading), source))
     for folder, names in not_dicom.items():
         problem = InputError(
             "not-dicom",
@@ -326,10 +326,10 @@ def _failing(parts: Sequence[str], problem: InputError, source: str) -> _Candida
     def refuse(case: str) -> Study:
         raise problem
 
-    return _Candidate(_stem(parts, _split(parts[-1])[0]), refuse, source)
+    return _Candidate(stem_below(parts, split_name(parts[-1])[0]), refuse, source)
 
 
-def _stem(parts: Sequence[str], stem: str) -> str:
+def stem_below(parts: Sequence[str], stem: str) -> str:
     """Returns the name of a study from its path below the folder that the user named.
 
     `p1/cine.nii.gz` becomes `p1_cine`. `sub-01/anat/sub-01_cine.nii.gz` becomes `sub-01_cine`, because the name of the
@@ -342,7 +342,7 @@ def _stem(parts: Sequence[str], stem: str) -> str:
     return "_".join([*parents, stem])
 
 
-def _split(name: str) -> tuple[str, str]:
+def split_name(name: str) -> tuple[str, str]:
     """Returns the stem and the suffix of a file name; the suffix is empty if it is not one of SUFFIXES."""
     for suffix in sorted(SUFFIXES, key=len, reverse=True):
         if name.lower().endswith(suffix):

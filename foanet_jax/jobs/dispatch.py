@@ -18,11 +18,12 @@ LOGGER = logging.getLogger(__name__)
 
 def work(given: Given) -> int:
     """Does the job; returns 0, or 1 where a part of it failed."""
-    if given.job == "predict":
+    if given.job in ("predict", "measure"):
         from foanet_jax.data.refs import existing
 
-        for path in commandline.inputs(given["input"]):
-            existing(path)  # A mistyped path must not wait for JAX and the weights.
+        for name in {"input", "masks"} & set(given.values):
+            for path in commandline.inputs(given[name]):
+                existing(path)  # A mistyped path must not wait for JAX and the weights.
     if given.job != "doctor":  # It has to work where JAX does not.
         startup.set_up(deterministic=given.values.get("deterministic", False))
     startup.answer_interrupts()
@@ -121,6 +122,29 @@ def predict(given: Given) -> bool:
     return failures > 0
 
 
+def measure(given: Given) -> bool:
+    """Measures masks, whoever drew them; returns whether a study could not be measured."""
+    output = Path(given["output"])
+    note = f"what was measured is in {output}; give the same command with --overwrite to measure all again"
+    with commandline.interruptible(note):
+        from foanet_jax.data.dicom.wanted import wanted
+        from foanet_jax.jobs.studies import measurement
+
+        failures = measurement.measure(
+            commandline.inputs(given["input"]),
+            commandline.inputs(given["masks"]),
+            output,
+            labels=given["labels"],
+            third_axis=given["third_axis"],
+            spacing_mm=commandline.spacing(given["spacing_mm"]),
+            dicom=wanted(given["series"], given["repeats"], given["incomplete"]),
+            overwrite=given["overwrite"],
+            pages=given["pages"],
+            for_training=given["training_set"],
+        )
+    return failures > 0
+
+
 def export(given: Given) -> None:
     """Writes the networks of a run, so that they can be used without this package."""
     from foanet_jax.jobs.export import export_model
@@ -152,6 +176,7 @@ def doctor(given: Given) -> None:
 BY_JOB: Mapping[str, Callable[[Given], bool | None]] = MappingProxyType(
     {
         "predict": predict,
+        "measure": measure,
         "check": check,
         "run": run,
         "train": train,

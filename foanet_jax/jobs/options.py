@@ -64,6 +64,9 @@ ACDC = ("config", "experiments/acdc.py")
 JOBS = (
     Job("predict", "Segment studies.", (("input", "STUDIES"), ("output", "OUT")), ("input", "output"),
         ("input", "output"), config="refused"),
+    Job("measure", "Measure masks, whoever drew them: corrected ones, those of experts or of other programs.",
+        (("input", "IMAGES"), ("masks", "MASKS"), ("output", "OUT")), ("input", "masks", "output"),
+        ("input", "masks", "output"), config="refused"),
     Job("check", "Check a data set for damaged files, wrong labels and duplicates.", (ACDC, ROOT)),
     Job("run", "Train both networks on one fold, evaluate them and write the report.", (ACDC, ROOT)),
     Job("train", "Train both networks on one fold.", (ACDC, ROOT)),
@@ -83,6 +86,7 @@ JOBS = (
 )  # fmt: skip
 DEFAULT_JOB = "run"  # of run.py
 
+STUDIES = ("predict", "measure")
 TRAINING = ("run", "train")
 SWEEPS = ("cv", "ablate")
 WITH_CONFIG = tuple(job.name for job in JOBS if job.config != "refused")
@@ -93,22 +97,29 @@ OPTIONS = (
     Option("config", WITH_CONFIG, "Experiment",
            "Experiment file, or one row or variant of it: FILE.py:ROW.", "config", "FILE.py",
            default_text="run.py: experiments/phantom.py; foanet: none"),
-    Option("input", ("predict",), "Input",
+    Option("input", STUDIES, "Input",
            "Image file (NIfTI, NRRD, MetaImage, Analyze, LVQuan19 .mat), DICOM series, folder of them, or pattern such "
            "as 'in/*.nii.gz'. For several, separate them by commas or give the option again.", "many",
            value="PATH"),
-    Option("third_axis", ("predict",), "Input", "What the third axis of a 3D NIfTI file is.", "choice",
+    Option("masks", ("measure",), "Input",
+           "Mask file (NIfTI, NRRD, seg.nrrd of 3D Slicer, MetaImage, DICOM segmentation), folder of them, or pattern. "
+           "A mask has the name of its image, or CASE_seg, CASE_gt, CASE_mask, or CASE_frameNN for one frame.", "many",
+           value="PATH"),
+    Option("labels", ("measure",), "Input",
+           "What the label values mean, such as rv:1,myocardium:2,cavity:3.", "list", "NAME:VALUE,…", default=[],
+           default_text="the names in or beside the masks; else those of this project"),
+    Option("third_axis", STUDIES, "Input", "What the third axis of a 3D NIfTI file is.", "choice",
            default="slice", choices=("slice", "time")),
-    Option("spacing_mm", ("predict",), "Input",
+    Option("spacing_mm", STUDIES, "Input",
            "Distances of slices, rows and columns in mm, where those in the headers are wrong.",
            "list", "Z,Y,X", default=[], default_text="from the header"),
-    Option("series", ("predict",), "Input",
-           "DICOM series to segment: their numbers or UIDs, separated by commas, or all.", "list", "NUMBER,…",
+    Option("series", STUDIES, "Input",
+           "DICOM series to read: their numbers or UIDs, separated by commas, or all.", "list", "NUMBER,…",
            default=[], default_text="the short-axis cines; all, if there are none"),
-    Option("repeats", ("predict",), "Input", "If a DICOM slice was acquired twice: which acquisition to use.",
+    Option("repeats", STUDIES, "Input", "If a DICOM slice was acquired twice: which acquisition to use.",
            "choice", default="last", choices=("last", "first")),
-    Option("incomplete", ("predict",), "Input",
-           "Also segment DICOM stacks in which single slices or frames are missing, or a slice is slightly turned.",
+    Option("incomplete", STUDIES, "Input",
+           "Also read DICOM stacks in which single slices or frames are missing, or a slice is slightly turned.",
            "switch", default=False),
     Option("checkpoint", ("predict",), "Model",
            "Folder of a run, or weights file. Several, separated by commas, or a folder of folds, predict together.",
@@ -131,9 +142,13 @@ OPTIONS = (
            value="FOLDER"),
     Option("output", ("export",), "Output", "Folder for the exported networks.", value="FOLDER"),
     Option("output", ("release",), "Output", "File to write; it ends in .safetensors.", value="FILE"),
-    Option("overwrite", ("predict", "export", "release"), "Output", "Replace files that exist.", "switch",
+    Option("output", ("measure",), "Output", "Folder for masks, pictures, pages and tables.", value="FOLDER"),
+    Option("training_set", ("measure",), "Output",
+           "Also write images and masks as a data set to train on, into the folder training of the output.", "switch",
            default=False),
-    Option("pages", ("predict",), "Output", "Write no web pages.", "switch", default=True,
+    Option("overwrite", (*STUDIES, "export", "release"), "Output", "Replace files that exist.", "switch",
+           default=False),
+    Option("pages", STUDIES, "Output", "Write no web pages.", "switch", default=True,
            default_text="a page for each study, and an index"),
     Option("dicom_seg", ("predict",), "Output", "For DICOM input, also write DICOM segmentations.", "switch",
            default=False),

@@ -1,5 +1,6 @@
 """NRRD (.nrrd, .nhdr): a text header, followed by the voxels, or with a second file for them."""
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,7 +49,18 @@ _WITH_TIME = {
 _PLACES = ("domain", "space", "???", "none", "")
 _FRAMES = ("list", "time", "domain", "???", "none", "")
 _UNITS = ("mm", "millimeter", "millimeters", "millimetre", "millimetres", "")
+_SEGMENT = re.compile(r"Segment(\d{1,4})_(Name|LabelValue|Layer):=(.*)")
 _MAGIC = re.compile(r"NRRD000[1-6]")
+MOST_LAYERS = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Segment:
+    """A segment of 3D Slicer: its name, the value of its voxels, and the layer of labels in which it lies, from 0."""
+
+    name: str
+    value: int
+    layer: int
 
 
 def describe_nrrd(path: Path) -> Description:
@@ -60,15 +72,74 @@ def describe_nrrd(path: Path) -> Description:
     Raises:
         InputError: the file is not a NRRD file with one image of real numbers, or its voxels cannot be read.
     """
+    lines, behind = _header(path)
+    return _describe(_fields(lines, path), path, behind=behind)
+
+
+def describe_layers(path: Path) -> tuple[Description, int, list[Segment]]:
+    """Reads the header of a segmentation of 3D Slicer (.seg.nrrd), which may have several layers of labels.
+
+    Returns:
+        The description of a volume in which the layers of a voxel stand side by side, in the width of this voxel; the
+        number of layers; and the segments.
+
+    Raises:
+        InputError: as `describe_nrrd`; or the segments are not valid.
+    """
+    lines, behind = _header(path)
+    fields = _fields(lines, path)
+    words = fields.get("kinds", "").lower().split()
+    layers = 1
+    if words[:1] == ["list"] and len(words) == 4:
+        sizes = whole_numbers(needed(fields, "sizes", path), 4, "sizes", path)
+        layers = sizes[0]
+        if not 1 <= layers <= MOST_LAYERS:
+            raise InputError("dimensions", f"{path}: {layers} layers of labels; at most {MOST_LAYERS} can be read")
+        steps = re.findall(r"\([^()]*\)|[^\s()]+", needed(fields, "spacedirections", path))
+        if len(steps) != 4:
+            raise InputError("header", f"{path}: space directions has {len(steps)} axes, not 4; export the file again")
+        side = numbers(steps[1].strip("()").replace(",", " "), 3, "space directions", path) / layers
+        fields |= {
+            "dimension": "3",
+            "sizes": f"{layers * sizes[1]} {sizes[2]} {sizes[3]}",
+            "kinds": " ".join(words[1:]),
+            "spacedirections": " ".join([f"({','.join(map(repr, side.tolist()))})", *steps[2:]]),
+        }
+        for name in ("spacings", "units", "thicknesses", "centers", "centerings"):
+            fields.pop(name, None)
+    return _describe(fields, path, behind=behind), layers, _segments(lines, path)
+
+
+def _segments(lines: Sequence[str], path: Path) -> list[Segment]:
+    """Returns the segments that 3D Slicer describes by key/value pairs such as `Segment0_LabelValue:=1`."""
+    told: dict[int, dict[str, str]] = {}
+    for line in lines[1:]:
+        match = _SEGMENT.fullmatch(line.strip())
+        if match:
+            told.setdefault(int(match[1]), {})[match[2]] = match[3].strip()
+    segments = []
+    for number, values in sorted(told.items()):
+        value, layer = (
+            whole_numbers(values.get(key, default), 1, f"Segment{number}_{key}", path)[0]
+            for key, default in (("LabelValue", "1"), ("Layer", str(number)))
+        )
+        segments.append(Segment(values.get("Name", "").strip() or f"segment {number + 1}", value, layer))
+    return segments
+
+
+def _header(path: Path) -> tuple[list[str], int | None]:
+    """Returns the lines of the header, and the byte behind it; None if the file ends with its header."""
     with open(path, "rb") as file:
         content = file.read(LARGEST_HEADER)
     if not content.startswith(b"NRRD"):
         raise InputError("header", f"{path}: does not start with NRRD; pass a NRRD file")
     end = re.search(rb"\r?\n\r?\n", content)
-    is_whole = len(content) < LARGEST_HEADER
-    if end is None and not is_whole:
+    if end is None and len(content) >= LARGEST_HEADER:
         raise InputError("header", f"{path}: the header has more than {LARGEST_HEADER} bytes; export the file again")
-    fields = _fields(split_lines(content[: end.start()] if end else content, path), path)
+    return split_lines(content[: end.start()] if end else content, path), end.end() if end else None
+
+
+def _describe(fields: dict[str, str], path: Path, *, behind: int | None) -> Description:
     dimension = whole_numbers(needed(fields, "dimension", path), 1, "dimension", path)[0]
     if not 2 <= dimension <= 4:
         raise InputError("dimensions", f"{path}: {dimension} dimensions; only 2 to 4 can be read: export one image")
@@ -90,7 +161,7 @@ def describe_nrrd(path: Path) -> Description:
     if dimension == 4 and place_axes == 2:
         raise InputError("dimensions", f"{path}: two axes are not directions in space; export one image to a file")
     header = nifti_header(sizes, dtype=_dtype(fields, path), spacing_mm=spacing[:3], affine=affine, path=path)
-    return _located(fields, header, path, behind=end.end() if end else None)
+    return _located(fields, header, path, behind=behind)
 
 
 def _fields(lines: Sequence[str], path: Path) -> dict[str, str]:

@@ -57,16 +57,20 @@ def data_files(path: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def opened_as_nifti(path: Path) -> Iterator[tuple[BinaryIO, int, bool]]:
+def opened_as_nifti(path: Path, described: Description | None = None) -> Iterator[tuple[BinaryIO, int, bool]]:
     """Opens an image as the bytes of a NIfTI file. Yields the stream, the size on disk, and whether it is compressed.
 
     Only the header is read immediately. Voxels are read when the caller asks for them, and never more than it asks for.
+
+    Args:
+        path: the file.
+        described: its description, if it is not that of `describe`.
 
     Raises:
         InputError: the header is not valid, or the file is too short for its voxels.
         OSError, EOFError, zlib.error: the file cannot be read.
     """
-    described = describe(path)
+    described = describe(path) if described is None else described
     head = described.header.binaryblock + bytes(4)
     with open(described.data, "rb") as file:
         size = os.fstat(file.fileno()).st_size

@@ -16,7 +16,7 @@ from typing import BinaryIO, cast
 import nibabel as nib
 import numpy as np
 
-from foanet_jax.data.formats import is_other_format, opened_as_nifti
+from foanet_jax.data.formats import Description, is_other_format, opened_as_nifti
 from foanet_jax.data.nifti.geometry import read_geometry
 from foanet_jax.data.nifti.header import (
     ThirdAxis,
@@ -72,6 +72,7 @@ def read_nifti(
     third_axis: ThirdAxis = "slice",
     spacing_mm: Sequence[float] | None = None,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    described: Description | None = None,
 ) -> NiftiVolume:
     """Reads the volume in a .nii or .nii.gz file of 2, 3 or 4 dimensions: (W, H[, Z][, T]).
 
@@ -84,6 +85,7 @@ def read_nifti(
             (W, H, T).
         spacing_mm: the true distances of slices, rows and columns, if those of the header are wrong.
         budget_bytes: the largest memory that the voxels may take as float32.
+        described: the description of a file of another format, if it is not that of its header.
 
     Raises:
         InputError: the file is not a valid NIfTI image of real numbers. The code of the error says why.
@@ -91,7 +93,7 @@ def read_nifti(
     if third_axis not in ("slice", "time"):
         raise InputError("third-axis", f"third_axis is {third_axis!r}; choose 'slice' or 'time'")
     path = Path(path)
-    with _opened(path) as (stream, size, compressed):
+    with _opened(path, described) as (stream, size, compressed):
         header = read_header(stream, path)
         dims = dimensions(header, path)
         dtype = data_type(header, path)
@@ -149,7 +151,7 @@ def read_grid(path: str | os.PathLike[str], *, third_axis: ThirdAxis = "slice") 
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[BinaryIO, int, bool]]:
+def _opened(path: Path, described: Description | None = None) -> Iterator[tuple[BinaryIO, int, bool]]:
     """Yields the file's uncompressed bytes, its size on disk, and whether it is compressed."""
     try:
         if not path.exists():
@@ -161,7 +163,7 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int, bool]]:
             if size == 0:
                 raise InputError("empty-file", f"{path}: empty; copy or export the file again")
             if is_other_format(path):
-                with opened_as_nifti(path) as opened:
+                with opened_as_nifti(path, described) as opened:
                     yield opened
                 return
             compressed = file.read(2) == _GZIP_MAGIC

@@ -105,6 +105,25 @@ def _mended(volume: NiftiVolume, axis: int) -> str:
     return f"write it again with np.transpose(data, {(*planes, *rest)}), with the affine of the axes in their new order"
 
 
+def whole_numbers(labels: NiftiVolume) -> np.ndarray:
+    """Returns the label values of a file, (T, Z, H, W) int32.
+
+    Raises:
+        InputError: "unknown-label" if a value is further than `ROUNDING` from a whole number, or is negative.
+    """
+    whole = np.rint(labels.data)
+    wrong = (np.abs(labels.data - whole) > ROUNDING) | (whole < 0)
+    if wrong.any():
+        values = np.unique(labels.data[wrong])
+        shown = ", ".join(f"{value:g}" for value in values[:8]) + (", …" if len(values) > 8 else "")
+        raise InputError(
+            "unknown-label",
+            f"{labels.path}: {int(wrong.sum())} labels are not whole numbers from 0 ({shown}); export the mask without "
+            "interpolation, or use the one that belongs to this image",
+        )
+    return whole.astype(np.int32)
+
+
 def class_indices(labels: NiftiVolume, index_of: Mapping[int, int]) -> np.ndarray:
     """Converts the label values of a file to class indices, (T, Z, H, W) uint8.
 

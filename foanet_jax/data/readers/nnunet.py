@@ -130,7 +130,7 @@ def read_nnunet_description(root: Path) -> tuple[Layout, str, int | None]:
     if declared is not None and (type(declared) is not int or declared < 0):
         wrong.append(f"numTraining is {brief(declared)}; expected the number of cases")
         declared = None
-    classes, index_of = _classes(value.get("labels"), wrong)
+    classes, index_of = read_label_names(value.get("labels"), wrong)
     if "regions_class_order" in value:
         wrong.append("regions_class_order: regions are not supported; give each label its own value")
     options: dict[str, Any] = {}
@@ -146,7 +146,7 @@ def read_nnunet_description(root: Path) -> tuple[Layout, str, int | None]:
     return Layout(classes, index_of, **options), ending, declared
 
 
-def _classes(labels: Any, wrong: list[str]) -> tuple[tuple[str, ...], dict[int, int]]:
+def read_label_names(labels: Any, wrong: list[str]) -> tuple[tuple[str, ...], dict[int, int]]:
     """Reads the classes in the order of their values, from {"LV": 1} (version 2) or {"1": "LV"} (version 1)."""
     if not isinstance(labels, dict) or not labels:
         wrong.append(f"labels is {brief(labels)}; expected names and values of the classes")

@@ -154,4 +154,4 @@ def volume_column(class_name: str) -> str:
 
 
 def _has_ventricle(classes: Sequence[str]) -> bool:
-    return MYOCARDIUM in classes and sum(name in LV_CAVITY for name in classes) == 1
+    return sum(name in LV_CAVITY for name in classes) == 1

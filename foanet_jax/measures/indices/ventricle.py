@@ -102,7 +102,7 @@ def ventricle(
     Args:
         mask: (T, Z, H, W) class indices. For ACDC, whose two studies are end diastole and end systole, pass both masks,
             one after the other, with ed=0 and es=1.
-        classes: names by index, with myocardium, and cavity or left ventricle; right ventricle if it is a class.
+        classes: names by index, with cavity or left ventricle; myocardium and right ventricle if they are classes.
         spacing_mm: spacing of slices, rows and columns.
         ed, es: frames of end diastole and end systole. None: the frames with the largest and the smallest LV cavity;
             of equal ones, the first. A frame without a cavity was not segmented and is never the smallest.
@@ -127,7 +127,8 @@ def ventricle_of_volumes(
         InputError: the classes are not valid, or there is no such frame.
     """
     blood = _shown(volumes_ml[classes[index_of(classes, LV_CAVITY)]])
-    wall = _shown(volumes_ml[classes[index_of(classes, [MYOCARDIUM])]])
+    walled = MYOCARDIUM in classes
+    wall = _shown(volumes_ml[classes[index_of(classes, [MYOCARDIUM])]]) if walled else np.full(len(blood), np.nan)
     labelled = any(name in RV_CAVITY for name in classes)
     right = _shown(volumes_ml[classes[index_of(classes, RV_CAVITY)]]) if labelled else np.full(len(blood), np.nan)
     for name, frame in (("ed", ed), ("es", es)):
@@ -138,7 +139,11 @@ def ventricle_of_volumes(
         es = int(np.nanargmin(blood)) if es is None else es
     flags = [
         f"no {what} in {int(np.isnan(curve).sum())} of {len(curve)} frames"
-        for what, curve in (("LV cavity", blood), (MYOCARDIUM, wall), *([("RV", right)] if labelled else []))
+        for what, curve in (
+            ("LV cavity", blood),
+            *([(MYOCARDIUM, wall)] if walled else []),
+            *([("RV", right)] if labelled else []),
+        )
         if np.isnan(curve).any()
     ]
     if ed is not None and ed == es:

@@ -11,6 +11,8 @@ REASONS = {
     "not-localized": "no heart was localized",
     "box-at-border": "the heart touches the border of the image",
     "class-absent": "a structure is missing in the whole study",
+    "not-drawn": "a structure is not drawn, so that its indices are not known",
+    "exchanged-classes": "the label values seem to have another order than the classes",
     "class-gap": "a structure is missing between slices that have it, or in a frame",
     "fragmented": "the myocardium or the cavity is in pieces",
     "open-myocardium": "the myocardium does not enclose the cavity",
@@ -28,7 +30,7 @@ REASONS = {
     "low-confidence": "the expected Dice is low",
 }
 # With one of these, the study is rejected: nothing in its mask can be used.
-REJECTED = ("no-contrast", "empty-mask", "not-localized", "class-absent", "dark-blood")
+REJECTED = ("no-contrast", "empty-mask", "not-localized", "class-absent", "exchanged-classes", "dark-blood")
 MANY_REASONS = 3  # codes that count: with so many, a study is rejected
 MANY_PLACES = 0.1  # of the segmented slices: a code of single slices counts only if it occurs on so many
 LOW_DICE = 0.7  # below this value, a segmentation is bad

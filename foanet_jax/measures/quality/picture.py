@@ -107,8 +107,8 @@ def check_contrast(study: Study, mask: np.ndarray) -> list[Finding]:
         findings.append(
             Finding(
                 "uneven-brightness",
-                f"the brightness of the slices is {low:.2g} to {high:.2g} times that of the middle one; each slice was "
-                "scaled to the same range before the segmentation",
+                f"the brightness of the slices is {low:.2g} to {high:.2g} times that of the middle one; the networks "
+                "see each slice scaled to the same range",
             )
         )
     return findings + _dark_blood(study, mask)
@@ -126,6 +126,8 @@ def _dark_blood(study: Study, mask: np.ndarray) -> list[Finding]:
             )
         ]
     cavities = [name for name in study.classes if name in LV_CAVITY]
+    if MYOCARDIUM not in study.classes or not cavities:
+        return []
     muscle = study.voxels[mask == study.classes.index(MYOCARDIUM)]
     blood = study.voxels[mask == study.classes.index(cavities[0])]
     if not (muscle.size and blood.size):

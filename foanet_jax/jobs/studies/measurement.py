@@ -1,0 +1,189 @@
+"""The job `measure`: indices, findings, pages and tables of masks, whoever drew them."""
+
+import dataclasses
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foanet_jax.data.dicom.wanted import DEFAULT, Wanted
+from foanet_jax.data.inputs import SUFFIXES, Paths, find_studies
+from foanet_jax.data.masks import EXCHANGEABLE, Pair, Pairs, classes_of, named_few, pair_masks, parse_labels, read_mask
+from foanet_jax.data.nifti.header import ThirdAxis
+from foanet_jax.data.refs import StudyRef
+from foanet_jax.data.study import Study
+from foanet_jax.image.boxes import whole_image
+from foanet_jax.jobs.studies import training_set
+from foanet_jax.jobs.studies.writing import (
+    MEASUREMENTS,
+    Entry,
+    Progress,
+    Writing,
+    outputs_of,
+    require_free,
+    review_and_write,
+    write_all,
+)
+from foanet_jax.measures.quality.finding import Finding
+from foanet_jax.measures.quality.review import Expectations, Review, review_study
+from foanet_jax.measures.quality.shape import exchanged_classes
+from foanet_jax.pipeline import EMPTY, Prediction
+from foanet_jax.system.diskspace import require_writable
+from foanet_jax.system.errors import InputError
+
+LOGGER = logging.getLogger(__name__)
+
+
+def measure(
+    source: Paths,
+    masks: Paths,
+    output: Path,
+    *,
+    labels: Sequence[str] = (),
+    third_axis: ThirdAxis = "slice",
+    spacing_mm: Sequence[float] | None = None,
+    dicom: Wanted = DEFAULT,
+    overwrite: bool = False,
+    pages: bool = True,
+    for_training: bool = False,
+) -> int:
+    """Measures the masks of studies, whoever drew them; returns the number of studies and masks that failed.
+
+    Leaves in `output` what a prediction leaves (`CASE_seg.nii.gz`, `CASE.png`, `CASE.html`, tables, …), with
+    `measurements.json` in place of `predictions.json`. There is no confidence and no expected Dice, because no network
+    has seen the images. With `for_training`, the folder `training` in it is a data set of the images and masks.
+
+    Args:
+        source: files, folders or patterns of images; see `find_studies`.
+        masks: files, folders or patterns of their masks; see `pair_masks`.
+        output: folder for what is written.
+        labels: NAME:VALUE for each label value; by default, the names in the mask's file or beside it.
+        third_axis: the meaning of the third axis of 3D files.
+        spacing_mm: distances of slices, rows and columns, which replace those in the headers.
+        dicom: how images in DICOM are read.
+        overwrite: replace existing results. No image and no mask that is read is ever replaced.
+        pages: write a page of each study.
+        for_training: also write the images and masks as a data set to train on.
+
+    Raises:
+        InputError: there are no images, or no masks of them; the labels cannot be used; results that are there already,
+            without `overwrite`; or an output that is a file of the input.
+    """
+    if output.name.lower().endswith(SUFFIXES) and not output.is_dir():
+        raise InputError("output-path", f"{output}: measurements are several files; name a folder")
+    require_writable(output, "--output")
+    given = parse_labels(labels)
+    found = find_studies(source, third_axis=third_axis, spacing_mm=spacing_mm, dicom=dicom)
+    pairs = pair_masks(found, masks, given, in_order=_all_files(source) and _all_files(masks))
+    classes = classes_of(file.class_of for pair in pairs.pairs for file in pair.masks)
+    _tell_left_over(pairs)
+    drawn: dict[str, np.ndarray] = {}
+    refs = [_with_mask(pair, classes, drawn, third_axis=third_axis, spacing_mm=spacing_mm) for pair in pairs.pairs]
+    chosen = dataclasses.replace(found, refs=refs)
+    outputs = outputs_of(output, chosen, MEASUREMENTS, pages=pages)
+    folder = output / training_set.FOLDER
+    if for_training:
+        training_set.require_absent(folder)
+    require_free(outputs, output, found, pairs.files, overwrite=overwrite)
+    paths = {pair.ref.case: [str(file.path) for file in pair.masks] for pair in pairs.pairs}
+    named = all(file.named for pair in pairs.pairs for file in pair.masks)
+    writing = Writing(output, chosen, MEASUREMENTS, _review, _provenance(classes, paths, named=named), pages=pages)
+
+    def work(ref: StudyRef, study: Study, entry: Entry, within: Progress) -> Prediction:
+        entry["masks"] = paths[ref.case]
+        return as_prediction(drawn.pop(ref.case))
+
+    def write(ref: StudyRef, study: Study, mask: Prediction, entry: Entry, writing: Writing) -> None:
+        review_and_write(ref, study, mask, entry, writing)
+        if for_training and "error" not in entry:
+            training_set.add(study, mask.mask, folder, entry)
+
+    failures = write_all(refs, work, writing, classes=classes, doing="measuring", done="measured", write=write)
+    if for_training and writing.reviews:
+        training_set.describe(classes, folder)
+    return failures + len(pairs.masks)
+
+
+def as_prediction(mask: np.ndarray) -> Prediction:
+    """Returns a mask in the form of a prediction, without boxes and without confidence.
+
+    Args:
+        mask: (T, Z, H, W) uint8 class indices.
+    """
+    frames, slices, *shape = mask.shape
+    flags = () if mask.any() else (EMPTY,)
+    return Prediction(mask, [None] * (frames * slices), None, whole_image((shape[0], shape[1])), flags)
+
+
+def _with_mask(pair: Pair, classes: tuple[str, ...], drawn: dict[str, np.ndarray], **options: Any) -> StudyRef:
+    """Returns the reference to a study that also reads its mask, into `drawn`, when it is loaded."""
+
+    def load() -> Study:
+        study = dataclasses.replace(pair.ref.load(), classes=classes)
+        drawn[pair.ref.case] = read_mask(pair.masks, study, classes, **options)
+        remark = _frames_not_drawn(drawn[pair.ref.case])
+        return dataclasses.replace(study, remarks=(*study.remarks, remark)) if remark else study
+
+    return dataclasses.replace(pair.ref, load=load)
+
+
+def _frames_not_drawn(mask: np.ndarray) -> str:
+    there = mask.any(axis=(1, 2, 3))
+    if there.all() or not there.any():
+        return ""
+    return "some frames have no mask: they are left out of volumes and curves"
+
+
+def _review(study: Study, prediction: Prediction) -> Review:
+    """Reviews a mask. A structure or a frame that nobody has drawn is not an error of the mask: it is not known."""
+    review = review_study(study, prediction, Expectations())
+    mask, classes = prediction.mask, study.classes
+    findings: list[Finding] = []
+    empty = set(np.flatnonzero(~mask.any(axis=(1, 2, 3))).tolist())
+    absent = [name for index, name in enumerate(classes) if index and not (mask == index).any()]
+    if mask.any():
+        pair = exchanged_classes(mask, classes)
+        if pair is not None:
+            findings.append(Finding("exchanged-classes", _exchanged(*pair)))
+        if absent:
+            findings.append(Finding("not-drawn", f"not drawn in this study: {', '.join(absent)}"))
+    for finding in review.findings:
+        of_empty_frame = finding.code == "class-gap" and finding.slice_ is None and finding.frame in empty
+        if finding.code != "class-absent" and not of_empty_frame:
+            findings.append(finding)
+    return dataclasses.replace(review, findings=tuple(findings))
+
+
+def _exchanged(inner: str, outer: str) -> str:
+    hint = f" ({EXCHANGEABLE}: --labels=cavity:1,myocardium:2,rv:3)" if inner == "right ventricle" else ""
+    return (
+        f"what is labelled {inner} lies inside what is labelled {outer}, as a cavity inside the myocardium: the label "
+        f"values seem to have another order; give it with --labels=NAME:VALUE,…{hint}"
+    )
+
+
+def _provenance(classes: Sequence[str], paths: Mapping[str, Sequence[str]], *, named: bool) -> dict[str, Any]:
+    return {
+        "masks": "measured as they were drawn; no network was used",
+        "meaning of the label values": "named by the masks or the user" if named else "assumed: those of this project",
+    }
+
+
+def _tell_left_over(pairs: Pairs) -> None:
+    if pairs.images:
+        LOGGER.warning("%d images have no mask and are left out: %s", len(pairs.images), named_few(pairs.images))
+    for path in pairs.masks:
+        LOGGER.error("error: no-image: %s: no image has this name; rename the mask or pass its image too", path)
+    if any(not file.named for pair in pairs.pairs for file in pair.masks):
+        LOGGER.warning(
+            "no names of the labels were found: 1 is read as the right ventricle, 2 as myocardium, 3 as the cavity; "
+            "--labels=NAME:VALUE,… gives other ones"
+        )
+
+
+def _all_files(paths: Paths) -> bool:
+    named = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    return all(Path(path).is_file() for path in named)
