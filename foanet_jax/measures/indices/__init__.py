@@ -1,5 +1,5 @@
 """Clinical indices from masks: the LVQuan challenge's per slice, volumes and ejection fraction from stacks.
 
-`short_axis` measures areas, dimensions and wall thicknesses, `ventricle` volumes over the beat, `compare` scores
-indices against the truth, `tables` writes and reads both as CSV.
+`counting` decides which slices count, `short_axis` measures areas, dimensions and wall thicknesses, `ventricle` volumes
+over the beat, `compare` scores indices against the truth, `tables` writes and reads both as CSV.
 """

@@ -6,11 +6,14 @@ from collections.abc import Container, Mapping, Sequence
 import numpy as np
 
 from foanet_jax.data.frames import number_of_frame, patient_of_frame
+from foanet_jax.image.boxes import bounding_box
+from foanet_jax.measures.indices.counting import Counting, SliceCount, base_from_mask, count_slices
 from foanet_jax.measures.indices.labels import LV_CAVITY, MYOCARDIUM, RV_CAVITY
 from foanet_jax.measures.indices.position import View, contradicts, find_view
 from foanet_jax.measures.indices.segments import base_comes_first
 from foanet_jax.measures.indices.short_axis import CANONICAL_SEPTUM, KNOWN, LvIndices, lv_indices, septum_angle
 from foanet_jax.measures.indices.ventricle import VentricleIndices, structure_volumes, ventricle_of_volumes
+from foanet_jax.system.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +51,10 @@ def measure_study(
     classes: Sequence[str],
     spacing_mm: tuple[float, float, float],
     affine: np.ndarray | None = None,
+    ed: int | None = None,
+    es: int | None = None,
 ) -> StudyIndices:
-    """Measures the indices of a mask.
+    """Measures the indices of a mask. All of the mask counts; see `count_study`.
 
     If the affine gives the position in the patient, the walls have their anatomical names, and the indices do not
     depend on the order in which slices, rows and columns are stored. Otherwise, the image is measured as it is stored,
@@ -61,22 +66,89 @@ def measure_study(
         classes: class names by index, background first.
         spacing_mm: distances between slices, rows and columns.
         affine: (4, 4) from (column, row, slice) indices to RAS+ world mm; None if it is not known.
+        ed, es: frames of end diastole and end systole; None for those with the largest and the smallest LV cavity.
 
     Raises:
-        InputError: the mask or the spacing cannot be used.
+        InputError: the mask or the spacing cannot be used, or there is no such frame.
     """
     volumes = structure_volumes(mask, classes=classes, spacing_mm=spacing_mm) if mask.shape[1] > 1 else {}
     beats = _has_ventricle(classes) and mask.shape[0] > 1 and bool(volumes)
-    ventricles = ventricle_of_volumes(volumes, classes=classes) if beats else None
+    ventricles = ventricle_of_volumes(volumes, classes=classes, ed=ed, es=es) if beats else None
     if not is_short_axis(classes):
         return StudyIndices(None, ventricles, volumes)
-    view = find_view(affine)
+    view, base_first = find_position(mask, classes=classes, spacing_mm=spacing_mm, affine=affine)
     slices, septum = _measure_slices(mask, classes, spacing_mm, view)
-    if view is not None and septum is not None and contradicts(view, septum, slices.cavity_area_mm2):
-        view = None
-        slices, septum = _measure_slices(mask, classes, spacing_mm, view)
-    base_first = base_comes_first(slices.cavity_area_mm2) if view is None else view.base_first
+    if base_first is None:
+        base_first = base_comes_first(slices.cavity_area_mm2)
     return StudyIndices(slices, ventricles, volumes, septum, view, base_first)
+
+
+def find_position(
+    mask: np.ndarray,
+    *,
+    classes: Sequence[str],
+    spacing_mm: tuple[float, float, float],
+    affine: np.ndarray | None = None,
+) -> tuple[View | None, bool | None]:
+    """Finds how a short-axis mask lies in the patient.
+
+    Args:
+        mask: (T, Z, H, W) class indices.
+        classes: class names by index, background first.
+        spacing_mm: distances between slices, rows and columns.
+        affine: (4, 4) from (column, row, slice) indices to RAS+ world mm; None if it is not known.
+
+    Returns:
+        The view from the apex, which the affine determines; None if it does not, or if the mask contradicts it. And
+        whether the first slice is nearer to the base than the last one, from the view or else from the mask; None if
+        neither shows it.
+    """
+    view = find_view(affine)
+    if view is not None and any(name in RV_CAVITY for name in classes):
+        box = bounding_box(np.any(mask > 0, axis=(0, 1)))
+        cut = mask if box is None else mask[(..., *box.slices)]
+        septum = septum_angle(view.planes(cut), classes=classes, spacing_mm=view.spacing(spacing_mm))
+        if contradicts(view, septum, (cut == classes.index("cavity")).sum((2, 3))):
+            view = None
+    if view is not None:
+        return view, view.base_first
+    return None, base_from_mask(mask, classes=classes, spacing_mm=spacing_mm)
+
+
+def count_study(
+    mask: np.ndarray,
+    *,
+    classes: Sequence[str],
+    spacing_mm: tuple[float, float, float],
+    affine: np.ndarray | None = None,
+    counting: Counting | None = None,
+) -> SliceCount | None:
+    """Decides which slices of a study count for its volumes; `counted_mask` leaves out the others.
+
+    Args:
+        mask: (T, Z, H, W) class indices.
+        classes: class names by index, background first.
+        spacing_mm: distances between slices, rows and columns.
+        affine: (4, 4) from (column, row, slice) indices to RAS+ world mm; None if it is not known.
+        counting: the rule, and what the user chose; None for the default.
+
+    Returns:
+        None if the classes are not those of a short-axis heart, of which everything counts.
+
+    Raises:
+        InputError: as for `count_slices`; "layout" if slices or frames were chosen for classes without a short axis.
+    """
+    counting = counting or Counting()
+    if not is_short_axis(classes):
+        if counting.slices is not None or counting.ed is not None or counting.es is not None:
+            raise InputError(
+                "layout",
+                f"slices, ed and es are for short-axis hearts, but the classes are {', '.join(classes[1:])}; "
+                "leave them out",
+            )
+        return None
+    _, base_first = find_position(mask, classes=classes, spacing_mm=spacing_mm, affine=affine)
+    return count_slices(mask, classes=classes, spacing_mm=spacing_mm, base_first=base_first, counting=counting)
 
 
 def _measure_slices(
