@@ -62,7 +62,9 @@ def evaluate(given: Given) -> None:
     from foanet_jax.jobs.experiment import evaluating
 
     runs = commandline.paths(given["checkpoint"]) or [_workdir(given)]
-    if evaluating.evaluate(_config(given), _workdir(given), runs, command=given.command) is not None:
+    spacing = commandline.spacing(given.values.get("spacing_mm", []))  # The job `run` does not have this option.
+    summary = evaluating.evaluate(_config(given), _workdir(given), runs, spacing_mm=spacing, command=given.command)
+    if summary is not None:
         report(given)
 
 
@@ -94,7 +96,7 @@ def check(given: Given) -> bool:
     """Checks the data of an experiment; returns whether it found errors."""
     from foanet_jax.jobs.experiment import checking
 
-    return checking.check(_config(given), _workdir(given)) > 0
+    return checking.check(_config(given), _workdir(given), spacing_mm=commandline.spacing(given["spacing_mm"])) > 0
 
 
 def predict(given: Given) -> bool:

@@ -137,7 +137,9 @@ def read_nifti(
     )
 
 
-def read_grid(path: str | os.PathLike[str], *, third_axis: ThirdAxis = "slice") -> Grid:
+def read_grid(
+    path: str | os.PathLike[str], *, third_axis: ThirdAxis = "slice", spacing_mm: Sequence[float] | None = None
+) -> Grid:
     """Returns the shape and the spacing of the volume that `read_nifti` would read. Only the header is read.
 
     Raises:
@@ -146,7 +148,7 @@ def read_grid(path: str | os.PathLike[str], *, third_axis: ThirdAxis = "slice") 
     path = Path(path)
     with _opened(path) as (stream, _, _):
         header = read_header(stream, path)
-        place = read_geometry(header, dimensions(header, path), third_axis, path)
+        place = read_geometry(header, dimensions(header, path), third_axis, path, spacing_mm=spacing_mm)
     return Grid(place.shape, place.spacing_mm)
 
 

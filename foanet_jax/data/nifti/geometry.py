@@ -14,17 +14,25 @@ from foanet_jax.data.layout import require_possible_field, shown_sides
 from foanet_jax.data.nifti.header import SPACING_RANGE_MM, ThirdAxis
 from foanet_jax.system.errors import InputError
 
+GIVEN = "the spacing was given with the command, not read from the header"
+SHEARED = (
+    "the slices are shifted against each other, so the slice distance is measured at a right angle to the slices, not "
+    "along the third axis"
+)
 UNIT_AFFINE = "the affine has sides of 1 mm, so the spacing is that of pixdim"
 
 _MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # metre, micron; all other codes are read as mm
 _UNIT_NAMES = {1: "metres", 3: "micrometres"}
 _ROUNDING = 1e-4  # relative; up to this difference, pixdim is the same spacing as the affine's, with less rounding
 _CONTRADICTION = 0.01  # relative
+# The largest cosine of the angle between rows and columns. Above it, pixels are no rectangles, and no length or area in
+# the plane is that of the spacing.
+_MOST_SHEAR = 0.01
 # Plausible spacings. Only a pixdim in these ranges is preferred to an affine with sides of 1 mm.
 _IN_PLANE_MM = (0.3, 4.0)
 _SLICE_MM = (0.3, 20.0)
 _REMEDY = (
-    "for prediction, give the true distances of slices, rows and columns: --spacing_mm=Z,Y,X, in Python "
+    "to predict, check or evaluate, give the true distances of slices, rows and columns: --spacing_mm=Z,Y,X, in Python "
     "spacing_mm=(Z, Y, X)"
 )
 
@@ -35,7 +43,8 @@ class Geometry:
 
     Attributes:
         shape: (T, Z, H, W).
-        spacing_mm: (slice, row, column). The slice distance is 1 if the third axis is time or if the header has no
+        spacing_mm: (slice, row, column). The slice distance is perpendicular to the slices, so that the product is the
+            volume of a voxel, also if the affine is sheared. It is 1 if the third axis is time or if the header has no
             slice distance.
         affine: (4, 4), from (column, row, slice) to RAS+ mm.
         header: the file's header, with `spacing_mm` as its pixdim.
@@ -60,7 +69,9 @@ def read_geometry(
     """Reads the geometry from a header.
 
     The spacing is taken from the sform if its code is set, else from pixdim, which the qform uses too. If the sform has
-    sides of 1 mm and pixdim is plausible, as in ACDC, the sform is a placeholder, and the spacing is that of pixdim.
+    sides of 1 mm and pixdim is plausible, as in ACDC, the sform is a placeholder, and the spacing is that of pixdim. If
+    the third column of the sform is not perpendicular to the slices, the slice distance is the perpendicular one;
+    pixdim may give this distance or the length of the column.
 
     Args:
         header: of the file.
@@ -71,8 +82,9 @@ def read_geometry(
             of the affine do not change.
 
     Raises:
-        InputError: "spacing" if a side of a voxel or of the image is impossible; "affine" if the affine is singular;
-            "spacing-contradicts" if sform and pixdim differ by more than 1 %.
+        InputError: "spacing" if a side of a voxel or of the image is impossible; "affine" if the affine is singular, or
+            if its rows and columns are not at right angles; "spacing-contradicts" if sform and pixdim differ by more
+            than 1 %.
     """
     width, height, third, fourth = (*dims, 1, 1)[:4]
     is_cine = third_axis == "time" and fourth == 1 and len(dims) >= 3
@@ -83,18 +95,20 @@ def read_geometry(
     unit = int(header["xyzt_units"]) & 7
     mm = _MM_PER_UNIT.get(unit, 1.0)
     header = header.copy()
+    remarks: tuple[str, ...] = ()
     if spacing_mm is not None:
+        remarks = (GIVEN,)
         _impose(header, given_spacing(spacing_mm), mm)
     told = _pixdim_mm(header, mm, has_slices=has_slices, unit=_UNIT_NAMES.get(unit), path=path)
     if is_cine:
         told = (1.0, *told[1:])
     affine = _affine(header, shape, told, mm, path)
     used: tuple[float, float, float] = told
-    remarks: tuple[str, ...] = ()
     if int(header["sform_code"]) > 0:
         # A single slice has no slice distance.
         axes = 3 if has_slices and third > 1 else 2
-        used, remarks = _settle(header, told, np.linalg.norm(affine[:3, :3], axis=0), axes, path)
+        used, reasons = _settle(header, told, affine[:3, :3], axes, path)
+        remarks += reasons
         if used != told:
             header["pixdim"][1 : axes + 1] = [side / mm for side in used[::-1][:axes]]
             # The header rounds the numbers. The rounded ones are used, so that a mask has exactly the same spacing.
@@ -104,6 +118,42 @@ def read_geometry(
         shape, used, name=str(path), remedy=f"correct pixdim or its unit in the header, or {_REMEDY}"
     )
     return Geometry(shape, used, affine, header, remarks)
+
+
+def sides_of(axes: np.ndarray) -> np.ndarray:
+    """Returns the distances between columns, rows and slices of a grid, in mm.
+
+    Args:
+        axes: (3, 3), the steps to the next column, row and slice as columns, in mm. Columns and rows must be at right
+            angles.
+
+    Returns:
+        (3,): the lengths of the first two steps, and the part of the third that is perpendicular to both. The product
+        of the three is the volume of a voxel, the determinant of `axes`, also for a sheared grid.
+    """
+    column, row, step = np.asarray(axes, np.float64).T
+    normal = np.cross(column, row)
+    # For zero and infinite steps, which the caller refuses, the result is NaN.
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        distance = abs(step @ normal) / np.linalg.norm(normal)
+    return np.array([np.linalg.norm(column), np.linalg.norm(row), distance])
+
+
+def require_right_angles(axes: np.ndarray, path: Path) -> None:
+    """Raises InputError "affine" if rows and columns are not at right angles, to within 1 % (0.6°).
+
+    Args:
+        axes: see `sides_of`.
+        path: the file, for the message.
+    """
+    column, row = axes[:, 0] / np.linalg.norm(axes[:, 0]), axes[:, 1] / np.linalg.norm(axes[:, 1])
+    if abs(column @ row) > _MOST_SHEAR:
+        angle = math.degrees(math.acos(max(-1.0, min(1.0, float(column @ row)))))
+        raise InputError(
+            "affine",
+            f"{path}: the affine is sheared in the plane of the slices: rows and columns are at {angle:.1f}°, so "
+            "pixels are no rectangles; resample the image to a grid with right angles, or correct the affine",
+        )
 
 
 def given_spacing(spacing_mm: Sequence[float]) -> tuple[float, float, float]:
@@ -147,26 +197,29 @@ def _pixdim_mm(
 
 
 def _settle(
-    header: nib.Nifti1Header, told: tuple[float, float, float], sides: np.ndarray, axes: int, path: Path
+    header: nib.Nifti1Header, told: tuple[float, float, float], steps: np.ndarray, axes: int, path: Path
 ) -> tuple[tuple[float, float, float], tuple[str, ...]]:
     """Returns the spacing of a file with a sform, and remarks about the decisions that were needed.
 
     Args:
         header: of the file.
         told: the spacing of pixdim in mm, (slice, row, column).
-        sides: lengths of the sform's columns in mm: column, row, slice.
-        axes: the number of these sides that are compared, from the first.
+        steps: (3, 3), the sform's columns in mm: column, row, slice.
+        axes: the number of these that are compared, from the first.
         path: the file.
     """
-    pixdim = np.array(told[::-1])
-    off = (np.maximum(sides, pixdim) / np.minimum(sides, pixdim) - 1)[:axes]
+    pixdim, sides, lengths = np.array(told[::-1]), sides_of(steps), np.linalg.norm(steps, axis=0)
+    is_sheared = axes == 3 and lengths[2] / sides[2] - 1 > _ROUNDING
+    remarks = (SHEARED,) if is_sheared else ()
+    off = _off(sides, pixdim)[:axes]
     if (off <= _ROUNDING).all():
-        return told, ()
-    if (off <= _CONTRADICTION).all():
+        return told, remarks
+    # Programs differ in what they write into pixdim: the distance of the slices, or the length of the column.
+    if (off <= _CONTRADICTION).all() or (is_sheared and (_off(lengths, pixdim) <= _CONTRADICTION).all()):
         column, row, slice_ = (*sides[:axes], *pixdim[axes:])
-        return (float(slice_), float(row), float(column)), ()
+        return (float(slice_), float(row), float(column)), remarks
     has_qform = int(header["qform_code"]) > 0
-    is_unit = np.allclose(sides[:axes], 1, rtol=0, atol=1e-3)
+    is_unit = not is_sheared and np.allclose(sides[:axes], 1, rtol=0, atol=1e-3)
     if is_unit and not has_qform and _is_plausible(told, axes):
         return told, (UNIT_AFFINE,)
     first, second = ("pixdim and qform have" if has_qform else "pixdim has"), "sform"
@@ -175,8 +228,15 @@ def _settle(
     raise InputError(
         "spacing-contradicts",
         f"{path}: the header contradicts itself: {first} voxels of {shown_sides(told)}, the {second} of "
-        f"{shown_sides(tuple(sides[::-1]))}; correct the header, or {_REMEDY}",
+        f"{shown_sides(tuple(sides[::-1]))}"
+        + (f", with slices {lengths[2]:.5g} mm apart along its third column" if is_sheared else "")
+        + f"; correct the header, or {_REMEDY}",
     )
+
+
+def _off(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Returns the relative differences of positive values."""
+    return np.maximum(first, second) / np.minimum(first, second) - 1
 
 
 def _is_plausible(spacing_mm: tuple[float, float, float], axes: int) -> bool:
@@ -188,16 +248,21 @@ def _is_plausible(spacing_mm: tuple[float, float, float], axes: int) -> bool:
 
 
 def _impose(header: nib.Nifti1Header, spacing_mm: tuple[float, float, float], mm: float) -> None:
-    """Writes a spacing into a header: into pixdim, which the qform uses too, and into the columns of the sform."""
+    """Writes a spacing into a header: into pixdim, which the qform uses too, and into the columns of the sform.
+
+    The third column is scaled so that the slices have the distance, measured at a right angle to them.
+    """
     sides = [side / mm for side in reversed(spacing_mm)]
     header["pixdim"][1:4] = sides
     if int(header["sform_code"]) <= 0:
         return
     rows = np.array([header[name] for name in ("srow_x", "srow_y", "srow_z")], np.float64)
-    lengths = np.linalg.norm(rows[:, :3], axis=0)
-    if not (np.isfinite(rows).all() and (lengths > 0).all()):
+    if not np.isfinite(rows).all():
         return  # `_affine` raises the error.
-    rows[:, :3] *= sides / lengths
+    stored = sides_of(rows[:, :3])
+    if not (np.isfinite(stored).all() and (stored > 0).all()):
+        return  # `_affine` raises the error.
+    rows[:, :3] *= sides / stored
     header["srow_x"], header["srow_y"], header["srow_z"] = rows
 
 
@@ -230,4 +295,5 @@ def _affine(
     if not sound:
         rows = np.array2string(affine[:3], precision=4, separator=", ").replace("\n", "")
         raise InputError("affine", f"{path}: the affine {rows} is singular or not finite; correct the header")
+    require_right_angles(affine[:3, :3], path)
     return affine

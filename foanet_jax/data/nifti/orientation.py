@@ -8,6 +8,7 @@ import numpy as np
 from nibabel import orientations
 
 from foanet_jax.data.nifti.file import NiftiVolume
+from foanet_jax.data.nifti.geometry import SHEARED, require_right_angles, sides_of
 from foanet_jax.system.errors import InputError
 
 SliceAxis = Literal["sagittal", "coronal", "axial"]
@@ -28,7 +29,8 @@ def to_canonical(volume: NiftiVolume, slice_axis: SliceAxis) -> NiftiVolume:
     `to_source` of the result maps an array back to the axes of the file.
 
     Raises:
-        InputError: the slice axis is unknown, or the volume was reoriented before.
+        InputError: the slice axis is unknown, or the volume was reoriented before; "affine" if the affine is sheared,
+            and rows and columns of the new slices are not at right angles.
     """
     if slice_axis not in _AXES_BY_SLICE_AXIS:
         raise InputError("slice-axis", f"slice_axis is {slice_axis!r}; choose one of {', '.join(_AXES_BY_SLICE_AXIS)}")
@@ -47,6 +49,10 @@ def to_canonical(volume: NiftiVolume, slice_axis: SliceAxis) -> NiftiVolume:
     for file_axis, spacing in enumerate(reversed(volume.spacing_mm)):
         ras_spacing[int(to_ras[file_axis, 0])] = spacing
     column, row, slice_ = (ras_spacing[axis] for axis in axes)
+    if SHEARED in volume.remarks:
+        # A grid is sheared in some planes and not in others.
+        require_right_angles(affine[:3, :3], volume.path)
+        column, row, slice_ = map(float, sides_of(affine[:3, :3]))
     return dataclasses.replace(
         volume,
         data=data,

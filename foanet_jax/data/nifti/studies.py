@@ -1,7 +1,7 @@
 """Makes studies from NIfTI volumes."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -18,13 +18,18 @@ ROUNDING = 1e-3
 
 
 def read_voxels(
-    path: str | os.PathLike[str], *, third_axis: ThirdAxis = "slice", slice_axis: SliceAxis | None = None
+    path: str | os.PathLike[str],
+    *,
+    third_axis: ThirdAxis = "slice",
+    slice_axis: SliceAxis | None = None,
+    spacing_mm: Sequence[float] | None = None,
 ) -> np.ndarray:
     """Returns the voxels of a NIfTI file, (T, Z, H, W) float32.
 
-    If `slice_axis` is given, the volume is reoriented and sliced along this axis of the world.
+    If `slice_axis` is given, the volume is reoriented and sliced along this axis of the world. `spacing_mm` replaces
+    the spacing of the header, see `read_nifti`.
     """
-    volume = read_nifti(path, third_axis=third_axis)
+    volume = read_nifti(path, third_axis=third_axis, spacing_mm=spacing_mm)
     return (volume if slice_axis is None else to_canonical(volume, slice_axis)).data
 
 

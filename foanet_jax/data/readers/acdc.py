@@ -3,7 +3,7 @@
 import functools
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +23,11 @@ Frames = Literal["labelled", "cine"]
 
 
 def list_acdc(
-    root: str | os.PathLike[str], *, frames: Frames = "labelled", problems: list[str] | None = None
+    root: str | os.PathLike[str],
+    *,
+    frames: Frames = "labelled",
+    spacing_mm: Sequence[float] | None = None,
+    problems: list[str] | None = None,
 ) -> list[StudyRef]:
     """Lists one study for each labelled frame of each patient, or for each 4D cine, in order of name.
 
@@ -32,6 +36,8 @@ def list_acdc(
             folder.
         frames: "labelled": the volumes at end diastole and end systole with their labels; "cine": all frames without
             labels, from patientXXX_4d.nii.gz, for the patients that have this file.
+        spacing_mm: the true distances of slices, rows and columns, if those of the headers are wrong; see
+            `read_geometry`.
         problems: if given, problems of single patients are appended to it instead of being raised.
 
     Raises:
@@ -61,8 +67,8 @@ def list_acdc(
         if frames == "cine":
             cine = _nifti_file(folder, f"{patient}_4d")
             if cine is not None:
-                load_cine = functools.partial(_load_cine, cine, patient, group)
-                refs.append(StudyRef(patient, f"{patient}_4d", group, load_cine, *_parts_of(cine)))
+                load_cine = functools.partial(_load_cine, cine, patient, group, spacing_mm)
+                refs.append(StudyRef(patient, f"{patient}_4d", group, load_cine, *_parts_of(cine, spacing_mm)))
             continue
         labelled = {int(match[1]) for path in folder.iterdir() if (match := _label_name(patient).fullmatch(path.name))}
         for frame in sorted(labelled | known):
@@ -74,8 +80,8 @@ def list_acdc(
                     f"{folder}: {' and '.join(f'{stem}.nii.gz' for stem in absent)} missing; copy the folder again"
                 )
             else:
-                load = functools.partial(_load, image, labels, patient, case, group)
-                refs.append(StudyRef(patient, case, group, load, *_parts_of(image)))
+                load = functools.partial(_load, image, labels, patient, case, group, spacing_mm)
+                refs.append(StudyRef(patient, case, group, load, *_parts_of(image, spacing_mm)))
     if not refs and frames == "cine":
         raise empty_root(root, "patientXXX_4d.nii.gz in the patients' folders")
     if problems is None:
@@ -93,14 +99,19 @@ def read_acdc(root: str | os.PathLike[str]) -> Iterator[Study]:
         yield ref.load()
 
 
-def _parts_of(image: Path) -> tuple[Callable[[], np.ndarray], Callable[[], Grid]]:
+def _parts_of(image: Path, given: Sequence[float] | None) -> tuple[Callable[[], np.ndarray], Callable[[], Grid]]:
     """Returns functions that read only the voxels, and only the header."""
-    return functools.partial(read_voxels, image), functools.partial(read_grid, image)
+    return (
+        functools.partial(read_voxels, image, spacing_mm=given),
+        functools.partial(read_grid, image, spacing_mm=given),
+    )
 
 
-def _load(image_path: Path, label_path: Path, patient: str, case: str, group: str | None) -> Study:
-    image = read_nifti(image_path)
-    labels = read_nifti(label_path)
+def _load(
+    image_path: Path, label_path: Path, patient: str, case: str, group: str | None, given: Sequence[float] | None
+) -> Study:
+    image = read_nifti(image_path, spacing_mm=given)
+    labels = read_nifti(label_path, spacing_mm=given)
     require_same_grid(image, labels)
     return study_from_volume(
         image,
@@ -112,8 +123,8 @@ def _load(image_path: Path, label_path: Path, patient: str, case: str, group: st
     )
 
 
-def _load_cine(path: Path, patient: str, group: str | None) -> Study:
-    volume = read_nifti(path)
+def _load_cine(path: Path, patient: str, group: str | None, given: Sequence[float] | None) -> Study:
+    volume = read_nifti(path, spacing_mm=given)
     return study_from_volume(volume, patient=patient, case=f"{patient}_4d", classes=ACDC_CLASSES, group=group)
 
 

@@ -46,6 +46,7 @@ class Layout:
         patient: regular expression whose group finds the patient in a case's id; None: cases called PATIENT_frameNN
             belong to PATIENT, and each other case is a patient.
         groups: clinical group of each patient, if known.
+        spacing_mm: distances of slices, rows and columns that replace those of the headers; None: the headers count.
     """
 
     classes: tuple[str, ...]
@@ -54,6 +55,7 @@ class Layout:
     slice_axis: SliceAxis | None = None
     patient: re.Pattern[str] | None = None
     groups: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    spacing_mm: Sequence[float] | None = None
 
     def ref(self, image: Path, labels: Path | None, name: str, case: str, *, patient: str = "") -> StudyRef:
         """Makes the reference to a study.
@@ -70,7 +72,13 @@ class Layout:
         """
         patient = patient or self.patient_of(name, image)
         load = functools.partial(_load, image, labels, patient, case, self)
-        voxels = functools.partial(read_voxels, image, third_axis=self.third_axis, slice_axis=self.slice_axis)
+        voxels = functools.partial(
+            read_voxels,
+            image,
+            third_axis=self.third_axis,
+            slice_axis=self.slice_axis,
+            spacing_mm=self.spacing_mm,
+        )
         return StudyRef(patient, case, self.groups.get(patient), load, voxels)
 
     def patient_of(self, name: str, image: Path) -> str:
@@ -141,13 +149,19 @@ class Template:
 
 
 def list_folder(
-    root: str | os.PathLike[str], *, unlabelled: bool = False, problems: list[str] | None = None
+    root: str | os.PathLike[str],
+    *,
+    unlabelled: bool = False,
+    spacing_mm: Sequence[float] | None = None,
+    problems: list[str] | None = None,
 ) -> list[StudyRef]:
     """Lists the labelled studies of a folder of NIfTI files with a dataset.json in this project's format.
 
     Args:
         root: the folder; `docs/formats.md` describes its dataset.json.
         unlabelled: also list images without labels.
+        spacing_mm: the true distances of slices, rows and columns, if those of the headers are wrong; see
+            `read_geometry`.
         problems: if given, problems of single files are appended to it instead of being raised.
 
     Raises:
@@ -156,6 +170,7 @@ def list_folder(
     """
     root = require_root(Path(root))
     layout, images, labels = read_folder_description(root)
+    layout = dataclasses.replace(layout, spacing_mm=spacing_mm)
     collected: list[str] = [] if problems is None else problems
     found = _pair(root, images, labels, collected)
     if not found and not collected:
@@ -379,10 +394,11 @@ def _pair(
 
 
 def _load(image_path: Path, label_path: Path | None, patient: str, case: str, layout: Layout) -> Study:
-    image = read_nifti(image_path, third_axis=layout.third_axis)
+    read = functools.partial(read_nifti, third_axis=layout.third_axis, spacing_mm=layout.spacing_mm)
+    image = read(image_path)
     labels = None
     if label_path is not None:
-        labels = read_nifti(label_path, third_axis=layout.third_axis)
+        labels = read(label_path)
         require_same_grid(image, labels)
         # The image's affine is used for both, so that they are reordered alike even if the affines differ by rounding.
         labels = dataclasses.replace(labels, affine=image.affine)

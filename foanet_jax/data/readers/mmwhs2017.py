@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from foanet_jax.data.nifti.file import read_nifti
@@ -21,13 +22,19 @@ _IMAGE_NAME = re.compile(r"(mr_train_\d+)_image(\.nii(?:\.gz)?)")
 
 
 def list_mmwhs2017(
-    root: str | os.PathLike[str], *, slice_axis: SliceAxis = "axial", problems: list[str] | None = None
+    root: str | os.PathLike[str],
+    *,
+    slice_axis: SliceAxis = "axial",
+    spacing_mm: Sequence[float] | None = None,
+    problems: list[str] | None = None,
 ) -> list[StudyRef]:
     """Lists one study for each mr_train_10XX_image.nii.gz and its labels.
 
     Args:
         root: the folder of these files, or its parent with the folder mr_train.
         slice_axis: world axis along which the reoriented volumes are sliced.
+        spacing_mm: the true distances of slices, rows and columns, if those of the headers are wrong; see
+            `read_geometry`.
         problems: if given, problems of single cases are appended to it instead of being raised.
 
     Raises:
@@ -52,8 +59,8 @@ def list_mmwhs2017(
             elif labels is None:
                 collected.append(f"{image}: {candidates[0].name} is missing; add it or remove the image")
             else:
-                load = functools.partial(_load, image, labels, case, slice_axis)
-                voxels = functools.partial(read_voxels, image, slice_axis=slice_axis)
+                load = functools.partial(_load, image, labels, case, slice_axis, spacing_mm)
+                voxels = functools.partial(read_voxels, image, slice_axis=slice_axis, spacing_mm=spacing_mm)
                 refs.append(StudyRef(case, case, None, load, voxels))
             seen.add(case)
     if not seen:
@@ -63,9 +70,9 @@ def list_mmwhs2017(
     return refs
 
 
-def _load(image_path: Path, label_path: Path, case: str, slice_axis: SliceAxis) -> Study:
-    image = read_nifti(image_path)
-    labels = read_nifti(label_path)
+def _load(image_path: Path, label_path: Path, case: str, slice_axis: SliceAxis, given: Sequence[float] | None) -> Study:
+    image = read_nifti(image_path, spacing_mm=given)
+    labels = read_nifti(label_path, spacing_mm=given)
     require_same_grid(image, labels)
     # The image's affine is used for both, so that they are reordered alike even if their affines differ by rounding.
     labels = to_canonical(dataclasses.replace(labels, affine=image.affine), slice_axis)

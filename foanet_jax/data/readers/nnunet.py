@@ -1,8 +1,9 @@
 """Reader of the layout of nnU-Net versions 1 and 2: imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz, dataset.json."""
 
+import dataclasses
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ _OWN_KEYS = ("third_axis", "slice_axis", "patient", "groups")
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
 
-def list_nnunet(root: str | os.PathLike[str], *, problems: list[str] | None = None) -> list[StudyRef]:
+def list_nnunet(
+    root: str | os.PathLike[str], *, spacing_mm: Sequence[float] | None = None, problems: list[str] | None = None
+) -> list[StudyRef]:
     """Lists the training studies of a data set in nnU-Net's layout, a folder DatasetXXX_NAME or TaskXXX_NAME.
 
     nnU-Net has no patients. Cases called PATIENT_frameNN belong to PATIENT, as in prediction; each other case counts as
@@ -35,6 +38,8 @@ def list_nnunet(root: str | os.PathLike[str], *, problems: list[str] | None = No
 
     Args:
         root: the folder with dataset.json, imagesTr and labelsTr.
+        spacing_mm: the true distances of slices, rows and columns, if those of the headers are wrong; see
+            `read_geometry`.
         problems: if given, problems of single files are appended to it instead of being raised.
 
     Raises:
@@ -44,6 +49,7 @@ def list_nnunet(root: str | os.PathLike[str], *, problems: list[str] | None = No
     """
     root = require_root(Path(root))
     layout, ending, declared = read_nnunet_description(root)
+    layout = dataclasses.replace(layout, spacing_mm=spacing_mm)
     collected: list[str] = [] if problems is None else problems
     files, labels_of = (
         {case: path for (_, case), path in Template(f"{folder}/{{case}}{ending}").find(root, collected)}

@@ -72,6 +72,7 @@ class CheckReport:
         thumbnails: (THUMBNAIL_PX, THUMBNAIL_PX, 3) uint8 for at most THUMBNAILS patients; None for a patient whose
             studies could not be read.
         patient_of: the patient of each listed case.
+        remarks: one sentence for each different remark of the studies, such as the source of their spacing.
     """
 
     name: str
@@ -81,6 +82,7 @@ class CheckReport:
     findings: tuple[Finding, ...]
     thumbnails: Mapping[str, np.ndarray | None]
     patient_of: Mapping[str, str]
+    remarks: tuple[str, ...] = ()
 
     def count(self, severity: Severity) -> int:
         """Returns the number of findings of one severity."""

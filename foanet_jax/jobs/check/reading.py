@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from foanet_jax.data.identical import voxel_digest
+from foanet_jax.data.nifti.geometry import sides_of
 from foanet_jax.data.refs import StudyRef
-from foanet_jax.data.study import Study, require_contrast
+from foanet_jax.data.study import Study, joined_remarks, require_contrast
 from foanet_jax.jobs.check.facts import CheckReport, Finding, StudyFacts, facts_of
 from foanet_jax.jobs.check.rules import (
     blank_findings,
@@ -58,6 +59,7 @@ def check_data_set(listing: Listing, *, name: str = "data set", folds: int = 0) 
     labels_of: dict[str, list[StudyRef]] = defaultdict(list)
     affine_off: list[str] = []
     directions: list[np.ndarray] = []
+    remarks_of: dict[str, Sequence[str]] = {}
     blank: dict[str, int] = {}
     exchanged: dict[str, tuple[str, str]] = {}
     classes: tuple[str, ...] = ()
@@ -75,6 +77,7 @@ def check_data_set(listing: Listing, *, name: str = "data set", folds: int = 0) 
             findings.append(Finding("error", error.code, str(error), (ref.case,)))
             continue
         studies.append(facts_of(study))
+        remarks_of[ref.case] = study.remarks
         directions.append(study.affine[:3, :3] / np.linalg.norm(study.affine[:3, :3], axis=0))
         voxels_of[voxel_digest(study.voxels)].append(ref)
         if study.labels is not None and (pair := exchanged_classes(study.labels, study.classes)):
@@ -103,12 +106,13 @@ def check_data_set(listing: Listing, *, name: str = "data set", folds: int = 0) 
     findings += blank_findings(blank)
     findings.sort(key=lambda finding: finding.severity)  # Errors come before warnings. The sort keeps the other order.
     patient_of = {ref.case: ref.patient for ref in refs}
-    return CheckReport(name, classes, patients, tuple(studies), tuple(findings), thumbnails, patient_of)
+    remarks = tuple(joined_remarks(remarks_of))
+    return CheckReport(name, classes, patients, tuple(studies), tuple(findings), thumbnails, patient_of, remarks)
 
 
 def _affine_differs(study: Study) -> bool:
     """Returns whether the voxel sizes in the affine and in the spacing differ by more than 2 %."""
-    sides = np.linalg.norm(study.affine[:3, :3], axis=0)
+    sides = sides_of(study.affine[:3, :3])
     spacing = np.array(study.spacing_mm[::-1])
     axes = 2 if study.voxels.shape[1] == 1 else 3
     return not np.allclose(sides[:axes], spacing[:axes], rtol=0.02, atol=0)

@@ -42,6 +42,8 @@ def format_check(report: CheckReport, *, markdown: bool = False) -> str:
     )
     if groups:
         lines += ["Groups: " + ", ".join(f"{escape(group)} {count}" for group, count in sorted(groups.items())), ""]
+    if report.remarks:
+        lines += [*(f"{'- ' if markdown else ''}{escape(remark)}" for remark in report.remarks), ""]
     for finding in report.findings:
         # Further lines of a message are indented, so that each finding is one list item.
         message = "\n  ".join(map(escape, finding.message.splitlines()))
@@ -59,6 +61,7 @@ def write_check(report: CheckReport, folder: str | os.PathLike[str]) -> None:
         "patients": report.patients,
         "errors": report.count("error"),
         "warnings": report.count("warning"),
+        "remarks": report.remarks,
         "findings": [dataclasses.asdict(finding) for finding in report.findings],
         "studies": [dataclasses.asdict(study) for study in report.studies],
     }

@@ -49,6 +49,7 @@ def evaluate(
     checkpoint: Runs,
     *,
     refs: Sequence[StudyRef] | None = None,
+    spacing_mm: Sequence[float] | None = None,
     command: Sequence[str] = (),
 ) -> Summary | None:
     """Evaluates checkpoints on the test patients of a fold, or on all patients of a data set.
@@ -64,6 +65,8 @@ def evaluate(
         workdir: the folder to write to.
         checkpoint: the workdir of the training, a weights file, or several of them as an ensemble, see `find_runs`.
         refs: the studies of the configured data set, if they have been listed already.
+        spacing_mm: if they have not, the distances of slices, rows and columns in mm that replace those in the headers
+            of all files.
         command: the user's command line, recorded if `workdir` is not the workdir of the training.
 
     Returns:
@@ -81,7 +84,7 @@ def evaluate(
     runs = find_runs(checkpoint)
     which = options["checkpoint"]
     model = load_model(runs, which=which)
-    refs = list_studies(config) if refs is None else refs
+    refs = list_studies(config, spacing_mm=spacing_mm) if refs is None else refs
     own = [run.resolve() for run in runs] == [workdir.resolve()]
     if options["patients"] == "all":
         patients = [ref.patient for ref in refs]

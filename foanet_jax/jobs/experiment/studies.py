@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from foanet_jax.data.catalogue import described_slice_axis, open_catalogue
+from foanet_jax.data.catalogue import described_slice_axis, open_catalogue, own_spacing
 from foanet_jax.data.folds import FOLDS, Folds, load_folds, make_folds
+from foanet_jax.data.nifti.geometry import given_spacing
 from foanet_jax.data.phantom import datasets as phantoms
 from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import Study, joined_remarks, require_contrast
@@ -20,19 +21,26 @@ LOGGER = logging.getLogger(__name__)
 Config = Mapping[str, Any]
 
 
-def list_studies(config: Config, problems: list[str] | None = None) -> list[StudyRef]:
+def list_studies(
+    config: Config, problems: list[str] | None = None, *, spacing_mm: Sequence[float] | None = None
+) -> list[StudyRef]:
     """Lists the studies of the first `data.patients` patients (0: all) of the configured data set.
 
     Args:
         config: the configuration.
         problems: if given, problems of single files are appended to this list and not raised, and images without labels
             are listed too.
+        spacing_mm: distances of slices, rows and columns in mm, which replace those in the headers of all files.
 
     Raises:
-        InputError: the data set cannot be listed.
+        InputError: the data set cannot be listed; "spacing" if `spacing_mm` is not valid, or if the spacing of this
+            data set cannot be replaced.
     """
     data = config["data"]
     name, seed = data["name"], config["seed"]
+    given = None if spacing_mm is None else given_spacing(spacing_mm)
+    if given is not None and name.startswith("phantom"):
+        raise own_spacing(name)
     phantom = data["phantom"]
     if name == "phantom":
         return phantoms.list_short_axis_phantom(
@@ -45,6 +53,8 @@ def list_studies(config: Config, problems: list[str] | None = None) -> list[Stud
     if not data["root"]:
         raise InputError("missing-root", f"data.root is empty; pass --config.data.root=DIR, the folder of {name}")
     options: dict[str, Any] = {"slice_axis": data["slice_axis"]} if name == "mmwhs2017" else {}
+    if given is not None:
+        options["spacing_mm"] = given
     if problems is not None and name == "folder":
         options["unlabelled"] = True
     refs = open_catalogue(name, data["root"], problems=problems, **options)

@@ -14,6 +14,7 @@ from foanet_jax.data.dicom.wanted import DEFAULT, Wanted
 from foanet_jax.data.nifti.header import SPACING_RANGE_MM
 from foanet_jax.system.errors import InputError
 
+_ROUNDED = 1e-3  # deviation of direction cosines from unit vectors at right angles that is kept as it is
 _GO_ON = "or go on with --incomplete"
 
 
@@ -208,7 +209,10 @@ def _gap(slices: Sequence[DicomImage], line: Line, *, fillable: bool) -> InputEr
 
 
 def _geometry(slices: Sequence[DicomImage], line: Line) -> tuple[tuple[float, float, float], np.ndarray]:
-    """Returns the spacing (slice, row, column) in mm, and the affine from (column, row, slice) to RAS+ mm."""
+    """Returns the spacing (slice, row, column) in mm, and the affine from (column, row, slice) to RAS+ mm.
+
+    The slice distance is perpendicular to the slices, also if they are shifted against each other in their planes.
+    """
     first = slices[0]
     row_mm, column_mm = first.spacing_mm
     slice_mm = float(line.step @ (first.normal / np.linalg.norm(first.normal)))
@@ -218,8 +222,19 @@ def _geometry(slices: Sequence[DicomImage], line: Line) -> tuple[tuple[float, fl
             "spacing",
             f"{first.path}: slices {slice_mm:g} mm apart; expected {low:g} to {high:g} mm: check the files",
         )
-    along, down = first.orientation[:3], first.orientation[3:]
+    along, down = _at_right_angles(first.orientation)
     affine = np.eye(4)
     affine[:3] = np.stack([along * column_mm, down * row_mm, line.step, line.start], axis=1)
     affine[:2] *= -1  # LPS+ to RAS+.
     return (slice_mm, row_mm, column_mm), affine
+
+
+def _at_right_angles(orientation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the directions of rows and columns as unit vectors at right angles; rounded headers are slightly off."""
+    along, down = orientation[:3], orientation[3:]
+    off = max(abs(float(along @ along) - 1), abs(float(down @ down) - 1), abs(float(along @ down)))
+    if off <= _ROUNDED:
+        return along, down
+    along = along / np.linalg.norm(along)
+    down = down - (down @ along) * along
+    return along, down / np.linalg.norm(down)
