@@ -10,14 +10,13 @@ import itertools
 
 import numpy as np
 
+from foanet_jax.data.long_axis import FARTHEST_DEGREES, TO_APEX_RAS, degrees_between
 from foanet_jax.image.boxes import Box
 
-# Directions in RAS+ world axes. The apex of the heart points to the left, to the front and to the feet.
-_TO_BASE = np.array([1.0, -1.0, 1.0]) / np.sqrt(3)
+# Directions in RAS+ world axes.
+_TO_BASE = -TO_APEX_RAS
 # The right ventricle lies to the right of the left one and in front of it.
 _TO_RIGHT_VENTRICLE = np.array([1.0, 1.0, 0.0]) / np.sqrt(2)
-# Smallest cosine between the normal of a short-axis plane and _TO_BASE. For a long-axis plane it is near 0.
-_LEAST_COSINE = 0.5
 # A real short axis is oblique to all axes of the body. Axes within 5° of those of the body are a placeholder, as in
 # ACDC, or another view.
 _ALIGNED = np.cos(np.deg2rad(5))
@@ -92,7 +91,7 @@ def find_view(affine: np.ndarray | None) -> View | None:
     if (np.abs(axes).max(0) > _ALIGNED).all():
         return None
     normal = np.cross(axes[:, 0], axes[:, 1])
-    if abs(normal @ _TO_BASE) < _LEAST_COSINE * np.linalg.norm(normal):
+    if degrees_between(normal, _TO_BASE) > FARTHEST_DEGREES:
         return None
     found = []
     for transposed, rows_reversed, columns_reversed in itertools.product((False, True), repeat=3):

@@ -9,14 +9,12 @@ import numpy as np
 
 from foanet_jax.data.dicom.headers import DicomImage
 from foanet_jax.data.dicom.stacks.grid import places_of
+from foanet_jax.data.long_axis import FARTHEST_DEGREES, TO_APEX_LPS, degrees_between
 
 SHORT_AXIS = "short-axis cine"
 FEWEST_SLICES = 5
 FEWEST_FRAMES = 5
-# The direction from base to apex in most people, in LPS+: to the left, to the front and down.
-_TYPICAL_AXIS = np.array([0.65, -0.62, -0.43]) / np.linalg.norm([0.65, -0.62, -0.43])
-_NEAR_DEGREES = 45.0
-_FAR_DEGREES = 60.0
+_NEAR_DEGREES = 45.0  # from the usual long axis; a series is taken for a short axis without being asked for
 _PERPENDICULAR_DEGREES = 30.0  # the largest deviation from a right angle
 _LONGEST_BEAT_MS = 2500.0
 _SHORTEST_INVERSION_MS = 50.0
@@ -55,7 +53,7 @@ class View:
     @property
     def degrees(self) -> float:
         """The angle between the normal and the long axis of most hearts, in degrees."""
-        return _degrees(self.normal, _TYPICAL_AXIS)
+        return degrees_between(self.normal, TO_APEX_LPS)
 
 
 def view_of(stack: Sequence[DicomImage]) -> View:
@@ -84,7 +82,7 @@ def short_axis_cines(views: Sequence[View]) -> list[int]:
     return [
         number
         for number, normals in crossing.items()
-        if 2 * len(normals) >= len(others) and any(_degrees(normals[0], normal) >= 30 for normal in normals[1:])
+        if 2 * len(normals) >= len(others) and any(degrees_between(normals[0], normal) >= 30 for normal in normals[1:])
     ]
 
 
@@ -107,7 +105,7 @@ def seems(view: View, *, short_axis: bool, turned: bool) -> tuple[str, str]:
         what = "localizer" if turned else "single images" if view.slices < FEWEST_SLICES else "stack of one moment"
         return what, f"{slices}, {frames}: a cine has {FEWEST_FRAMES} or more"
     plane = f"its planes are {90 - abs(90 - view.degrees):.0f}° from the usual short axis"
-    if view.degrees > _FAR_DEGREES:
+    if view.degrees > FARTHEST_DEGREES:
         return ("long-axis cine" if view.slices < FEWEST_SLICES else "cine in another plane"), f"{slices}; {plane}"
     if view.slices < FEWEST_SLICES:
         return "cine of a few slices", f"{slices}: a stack has {FEWEST_SLICES} or more"
@@ -118,7 +116,7 @@ def not_short_axis(view: View) -> str:
     """Returns a sentence that says why a stack cannot be a short-axis stack; "" if there is no reason."""
     if view.content:
         return f"the images seem to be of another kind ({view.content})"
-    if view.degrees > _FAR_DEGREES:
+    if view.degrees > FARTHEST_DEGREES:
         return f"the planes are turned by {view.degrees:.0f}° against the usual short axis"
     return ""
 
@@ -132,7 +130,7 @@ def turned_in_series(stacks: Sequence[Sequence[DicomImage]]) -> set[int]:
         one
         for numbers in by_series.values()
         for one in numbers
-        if any(_degrees(stacks[one][0].normal, stacks[other][0].normal) > 30 for other in numbers)
+        if any(degrees_between(stacks[one][0].normal, stacks[other][0].normal) > 30 for other in numbers)
     }
 
 
@@ -169,13 +167,7 @@ def _is_of_one_beat(place: Sequence[DicomImage]) -> bool:
 
 
 def _crosses(first: np.ndarray, second: np.ndarray) -> bool:
-    return _degrees(first, second) >= 90 - _PERPENDICULAR_DEGREES
-
-
-def _degrees(first: np.ndarray, second: np.ndarray) -> float:
-    """Returns the angle between two lines in degrees, from 0 to 90. The signs of the directions do not matter."""
-    cosine = abs(float(first @ second)) / float(np.linalg.norm(first) * np.linalg.norm(second))
-    return float(np.degrees(np.arccos(min(cosine, 1.0))))
+    return degrees_between(first, second) >= 90 - _PERPENDICULAR_DEGREES
 
 
 def _plural(number: int, word: str) -> str:
