@@ -7,11 +7,11 @@ import numpy as np
 # 150:507, 2005). A direction with these two projections is (1, tan 46°, tan 38°) to the left, to the front and down.
 # Measured against it: the short axes of the two Sunnybrook cines SC-HF-I-1 and SC-HF-I-4, both in heart failure, are
 # turned by 9.7° and 4.5° (25.7° and 32.8° in the frontal, 44.8° and 46.3° in the transverse plane), and in both the
-# cavity is smaller at the left, front and lower end. ACDC cannot be used: the axes of its affines are those of the body.
+# cavity is smaller at the left, front and lower end. ACDC cannot be used: its affines have the axes of the body.
 _FRONTAL_DEGREES, _TRANSVERSE_DEGREES = 38.0, 46.0
 _LEFT, _FRONT, _DOWN = 1.0, np.tan(np.deg2rad(_TRANSVERSE_DEGREES)), np.tan(np.deg2rad(_FRONTAL_DEGREES))
 _RAS = np.array([-_LEFT, _FRONT, -_DOWN])
-# From base to apex, unit vectors. NIfTI counts to the right, to the front and up, DICOM to the left, to the back and up.
+# From base to apex, unit vectors. RAS+ (NIfTI) counts to the right, front and top, LPS+ (DICOM) to left, back and top.
 TO_APEX_RAS = _RAS / np.linalg.norm(_RAS)
 TO_APEX_LPS = TO_APEX_RAS * (-1, -1, 1)
 # A plane whose normal is further from the usual long axis than this cannot be a short axis. It is six standard
