@@ -152,6 +152,9 @@ OPTIONS = (
            default_text="a page for each study, and an index"),
     Option("dicom_seg", ("predict",), "Output", "For DICOM input, also write DICOM segmentations.", "switch",
            default=False),
+    Option("dicom_seg_cine", ("predict",), "Output",
+           "Like --dicom_seg, but with one object for all frames of a cine. 3D Slicer and OHIF do not show its frames "
+           "correctly.", "switch", default=False),
     Option("format", ("export",), "Output", "File format of the networks.", "choice", default="stablehlo",
            choices=("stablehlo", "onnx")),
     Option("weights_dtype", ("release",), "Output", "Number format of the weights.", "choice", default="float32",

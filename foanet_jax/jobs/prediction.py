@@ -51,6 +51,7 @@ def predict(
     third_axis: str,
     overwrite: bool,
     dicom_seg: bool = False,
+    whole_cine: bool = False,
     memory_mb: int | None = None,
     pages: bool = True,
     tta: str | None = None,
@@ -80,6 +81,7 @@ def predict(
         third_axis: "slice" or "time", the meaning of the third axis of 3D files.
         overwrite: replace existing results.
         dicom_seg: write the masks of DICOM input as DICOM segmentations as well.
+        whole_cine: write one of them for all frames of a cine; without `dicom_seg`, this has no effect.
         memory_mb: MiB for a forward pass; by default what the (first) training's configuration says.
         pages: write a page of each study.
         tta: test-time augmentation, "none", "flips" or "turns"; by default what that configuration says.
@@ -131,6 +133,7 @@ def predict(
         provenance,
         predicted=True,
         dicom_seg=dicom_seg,
+        whole_cine=whole_cine,
         pages=pages,
     )
 

@@ -107,6 +107,7 @@ def test_the_options_of_run_py_have_the_values_they_always_had():
         "overwrite": True,
         "pages": False,
         "dicom_seg": False,
+        "dicom_seg_cine": False,
         "memory_mb": 64,
         "deterministic": False,
         "workdir": None,

@@ -11,8 +11,9 @@ from pydicom.valuerep import DA, TM
 
 from foanet_jax import __version__
 from foanet_jax.data.dicom.files import quiet_pydicom
+from foanet_jax.data.dicom.joining import join_frames
 from foanet_jax.data.dicom.reader import DicomSource
-from foanet_jax.data.dicom.references import refer_to_frames, source_images
+from foanet_jax.data.dicom.references import FrameOf, refer_to_frames, source_images
 from foanet_jax.data.study import Study
 from foanet_jax.system.atomic import atomic_path
 from foanet_jax.system.errors import InputError
@@ -58,15 +59,18 @@ def write_mask_dicom_seg(
     path: str | os.PathLike[str],
     *,
     keep_patient: bool = False,
+    whole_cine: bool = False,
     colours: Mapping[str, str] | None = None,
 ) -> list[Path]:
     """Writes a mask as DICOM segmentations of the study's source images, with one binary segment per class.
 
-    An object contains one frame in time, because viewers that sort planes by position, such as 3D Slicer, do not
-    support several planes at one position. A cine has one object per frame, `<stem>_frame01.dcm` and so on. All of them
-    are in one series, even if the slices of the cine are in several. Empty frames, empty slices and interpolated slices
-    are left out. The patient's name and id are kept, because archives file the objects by them. The UIDs of study,
-    series and images are kept, because references need them.
+    By default, an object contains one frame in time, because viewers that sort planes by position, such as 3D Slicer,
+    do not support several planes at one position. A cine has one object per frame, `<stem>_frame01.dcm` and so on. All
+    of them are in one series, even if the slices of the cine are in several. With `whole_cine`, one object contains all
+    frames of a cine, see `join_frames`; if its slices are in several series, there is still one object per frame.
+
+    Empty frames, empty slices and interpolated slices are left out. The patient's name and id are kept, because
+    archives file the objects by them. The UIDs of study, series and images are kept, because references need them.
 
     Args:
         mask: (T, Z, H, W) uint8, the shape of `study.voxels`.
@@ -74,6 +78,7 @@ def write_mask_dicom_seg(
         path: the file, which is written atomically; for a cine, the names of its files are made from it.
         keep_patient: whether the patient's birth date and sex and the study's date and accession number are copied
             too; by default they are left empty.
+        whole_cine: whether a cine of one series becomes one object.
         colours: recommended colour of each class, as #rrggbb.
 
     Returns:
@@ -121,16 +126,25 @@ def write_mask_dicom_seg(
     ]
     frames = mask.shape[0]
     planes = [z for z in range(mask.shape[1]) if z not in study.header.made]
+    made: dict[int, Dataset] = {}
+    frame_of: FrameOf = {}
+    slice_of: dict[str, int] = {}
+    first: Dataset | None = None
+    several = False
     written, series = [], highdicom.UID()
     with quiet_pydicom():
         for t in np.flatnonzero(mask[:, planes].any(axis=(1, 2, 3))).tolist():
             files, numbers = study.header.files[t], study.header.frame_numbers
-            datasets, frame_of = source_images(
+            datasets, its_frame_of = source_images(
                 [files[z] for z in planes], [numbers[t][z] for z in planes] if numbers else None
             )
+            frame_of |= its_frame_of
             series_of = {str(dataset.SOPInstanceUID): dataset.SeriesInstanceUID for dataset in datasets}
+            first = datasets[0] if first is None or not whole_cine else first
+            several = several or {str(uid) for uid in series_of.values()} != {str(first.SeriesInstanceUID)}
+            slice_of |= {str(dataset.SOPInstanceUID): z for z, dataset in zip(planes, datasets, strict=True)}
             for dataset in datasets:
-                _make_like(dataset, datasets[0], keep_patient=keep_patient)
+                _make_like(dataset, first, keep_patient=keep_patient)
             try:
                 segmentation = highdicom.seg.Segmentation(
                     source_images=datasets,
@@ -157,11 +171,25 @@ def write_mask_dicom_seg(
                     f"{study.name}: its images do not do for a DICOM segmentation ({told}); write the mask as NIfTI",
                 ) from None
             _name_series(segmentation, series_of)
-            refer_to_frames(segmentation, frame_of)
-            name = f"{path.stem}_frame{t + 1:0{len(str(frames))}d}{path.suffix}" if frames > 1 else path.name
-            with atomic_path(path.with_name(name)) as temporary:
-                segmentation.save_as(temporary)
-            written.append(path.with_name(name))
+            made[t] = segmentation
+            if not whole_cine:
+                written += _saved(made, frame_of, path, frames)
+                made = {}
+        if len(made) > 1 and not several:
+            made = {0: join_frames(made, slice_of)}
+            frames = 1
+        return written + _saved(made, frame_of, path, frames)
+
+
+def _saved(segmentations: Mapping[int, Dataset], frame_of: FrameOf, path: Path, frames: int) -> list[Path]:
+    """Writes segmentations of frames; those of a cine have the number of the frame in their names."""
+    written = []
+    for t, segmentation in segmentations.items():
+        refer_to_frames(segmentation, frame_of)
+        name = f"{path.stem}_frame{t + 1:0{len(str(frames))}d}{path.suffix}" if frames > 1 else path.name
+        with atomic_path(path.with_name(name)) as temporary:
+            segmentation.save_as(temporary)
+        written.append(path.with_name(name))
     return written
 
 

@@ -55,6 +55,7 @@ class Writing:
         provenance: what made the masks, by name.
         predicted: the masks are predictions, whose box and flags belong into the report.
         dicom_seg: write the masks of DICOM input as DICOM segmentations as well.
+        whole_cine: write one of them for all frames of a cine.
         pages: write a page of each study.
         reviews: the reviews of the written studies, by case.
         sources: the files or folders of these studies, by case.
@@ -68,6 +69,7 @@ class Writing:
     provenance: Mapping[str, Any]
     predicted: bool = False
     dicom_seg: bool = False
+    whole_cine: bool = False
     pages: bool = True
     reviews: dict[str, Review] = dataclasses.field(default_factory=dict)
     sources: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -197,9 +199,8 @@ def review_and_write(ref: StudyRef, study: Study, prediction: Prediction, entry:
             writing.listed[case] = index_entry(result, f"{case}.html")
         wanted = writing.dicom_seg and case in writing.found.dicom
         folder = output / f"{case}_dicom_seg"
-        files += [
-            f"{folder.name}/{path.name}" for path in _write_dicom_seg(prediction.mask, study, folder, wanted=wanted)
-        ]
+        segmented = _write_dicom_seg(prediction.mask, study, folder, wanted=wanted, whole_cine=writing.whole_cine)
+        files += [f"{folder.name}/{path.name}" for path in segmented]
     except InputError as error:
         note(error, error.code, entry)
     except OSError as error:
@@ -308,7 +309,7 @@ def _written_before(folder: Path) -> set[str]:
     return names
 
 
-def _write_dicom_seg(mask: np.ndarray, study: Study, folder: Path, *, wanted: bool) -> list[Path]:
+def _write_dicom_seg(mask: np.ndarray, study: Study, folder: Path, *, wanted: bool, whole_cine: bool) -> list[Path]:
     """Writes `folder/CASE.dcm`, or one file for each frame of a cine; no file if nothing was segmented or wanted.
 
     The files of an earlier prediction are removed when the new ones have been written.
@@ -316,7 +317,8 @@ def _write_dicom_seg(mask: np.ndarray, study: Study, folder: Path, *, wanted: bo
     written = []
     if wanted and mask.any():
         colours = class_colours(study.classes)
-        written = write_mask_dicom_seg(mask, study, folder / f"{study.case}.dcm", colours=colours)
+        path = folder / f"{study.case}.dcm"
+        written = write_mask_dicom_seg(mask, study, path, whole_cine=whole_cine, colours=colours)
     for path in _segmentations(folder, study.case) - set(written):
         path.unlink()
     return written

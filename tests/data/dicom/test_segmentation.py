@@ -10,6 +10,7 @@ import pytest
 from foanet_jax.data.dicom import find_dicom, write_mask_dicom_seg
 from foanet_jax.data.dicom.wanted import Wanted
 from foanet_jax.pages.drawing.style import class_colours
+from tests.data.dicom.enhanced import write_enhanced
 from tests.data.dicom.export import series
 from tests.data.dicom.test_dicom import edit_all
 
@@ -127,10 +128,129 @@ def test_interpolated_slices_are_left_out(tmp_path):
     assert write(study, only, tmp_path / "none") == []
 
 
+def one_object(study, mask, folder):
+    """The segmentation of a whole cine in one file."""
+    (path,) = write_mask_dicom_seg(
+        mask, study, folder / "seg.dcm", whole_cine=True, colours=class_colours(study.classes)
+    )
+    assert path == folder / "seg.dcm"
+    return path
+
+
+def test_a_whole_cine_in_one_object(tmp_path, cine):
+    study = load(tmp_path / "in")
+    mask = random_mask(study)
+    mask[1, 2] = 0
+    mask[2, :, :2] = 1
+    path = one_object(study, mask, tmp_path / "out")
+    segmentation = highdicom.seg.segread(path)
+    sources = [[str(pydicom.dcmread(file).SOPInstanceUID) for file in its] for its in study.header.files]
+    every = [uid for its in sources for uid in its]
+    assert references(segmentation) == set(every)
+    # highdicom's reader finds each plane by its source image.
+    back = segmentation.get_pixels_by_source_instance(
+        every, combine_segments=True, assert_missing_frames_are_empty=True
+    )
+    np.testing.assert_array_equal(back, mask.reshape(-1, *mask.shape[2:]))
+    (listed,) = segmentation.ReferencedSeriesSequence
+    assert sorted(item.ReferencedSOPInstanceUID for item in listed.ReferencedInstanceSequence) == sorted(every)
+    assert segmentation.NumberOfFrames == len(segmentation.PerFrameFunctionalGroupsSequence)
+    assert segmentation.NumberOfFrames == sum((plane == label).any() for label in (1, 2) for t in mask for plane in t)
+    # Everything else is that of a frame's own object.
+    whole, alone = pydicom.dcmread(path), pydicom.dcmread(write(study, mask, tmp_path / "alone")[0])
+    for keyword in (
+        "SegmentSequence",
+        "SharedFunctionalGroupsSequence",
+        "PatientID",
+        "PatientName",
+        "StudyInstanceUID",
+    ):
+        assert whole[keyword] == alone[keyword], keyword
+
+
+def test_the_dimensions_of_a_whole_cine(tmp_path, cine):
+    """Segment, time, position: unique together, counted from 1, sorted, and consistent with what they point to."""
+    study = load(tmp_path / "in")
+    mask = random_mask(study)
+    mask[1] = 0  # A frame in which nothing was found.
+    segmentation = pydicom.dcmread(one_object(study, mask, tmp_path / "out"))
+    pointers = [item.DimensionIndexPointer for item in segmentation.DimensionIndexSequence]
+    assert pointers == [0x0062000B, 0x00209128, 0x00200032]
+    groups = [item.FunctionalGroupPointer for item in segmentation.DimensionIndexSequence]
+    assert groups == [0x0062000A, 0x00209111, 0x00209113]
+    assert len({item.DimensionOrganizationUID for item in segmentation.DimensionIndexSequence}) == 1
+    assert "DimensionOrganizationType" not in segmentation
+    number_of = {
+        str(pydicom.dcmread(path).SOPInstanceUID): (t, z)
+        for t, its in enumerate(study.header.files)
+        for z, path in enumerate(its)
+    }
+    found = []
+    for item in segmentation.PerFrameFunctionalGroupsSequence:
+        segment, time, position = item.FrameContentSequence[0].DimensionIndexValues
+        (source,) = item.DerivationImageSequence[0].SourceImageSequence
+        t, z = number_of[source.ReferencedSOPInstanceUID]
+        assert item.SegmentIdentificationSequence[0].ReferencedSegmentNumber == segment
+        assert item.FrameContentSequence[0].TemporalPositionIndex == t + 1
+        assert (time, position) == ({0: 1, 2: 2}[t], z + 1)
+        place = pydicom.dcmread(study.header.files[t][z]).ImagePositionPatient
+        np.testing.assert_allclose(item.PlanePositionSequence[0].ImagePositionPatient, place)
+        found.append((segment, time, position))
+    assert found == sorted(set(found))
+    reader = highdicom.seg.segread(tmp_path / "out" / "seg.dcm")
+    assert reader.are_dimension_indices_unique(pointers[1:])
+    back = reader.get_pixels_by_dimension_index_values(
+        [(2, z + 1) for z in range(5)], pointers[1:], combine_segments=True
+    )
+    np.testing.assert_array_equal(back, mask[2])
+
+
+def test_one_segment_and_one_frame_in_a_whole_cine(tmp_path, cine):
+    study = load(tmp_path / "in")
+    mask = (random_mask(study) == 1).astype(np.uint8)
+    segmentation = highdicom.seg.segread(one_object(study, mask, tmp_path / "out"))
+    sources = [str(pydicom.dcmread(file).SOPInstanceUID) for its in study.header.files for file in its]
+    back = segmentation.get_pixels_by_source_instance(sources, combine_segments=True)
+    np.testing.assert_array_equal(back, mask.reshape(-1, *mask.shape[2:]))
+    mask[1:] = 0
+    (path,) = write_mask_dicom_seg(mask, study, tmp_path / "only" / "seg.dcm", whole_cine=True)
+    assert path.name == "seg_frame1.dcm"  # The mask of a single frame is called by its frame.
+
+
+def test_a_whole_cine_of_several_series_has_an_object_for_each_frame(tmp_path):
+    paths = series(tmp_path / "in", "eva", 4, shape=(2, 6, 8, 9))
+    for z in range(6):
+        edit_all(paths[2 * z : 2 * z + 2], SeriesInstanceUID=f"2.999.5.{z}", FrameOfReferenceUID=f"2.999.6.{z}")
+    study = load(tmp_path / "in")
+    written = write_mask_dicom_seg(random_mask(study), study, tmp_path / "out" / "seg.dcm", whole_cine=True)
+    assert [path.name for path in written] == ["seg_frame1.dcm", "seg_frame2.dcm"]
+
+
+def test_a_whole_cine_of_one_enhanced_image(tmp_path):
+    """Each plane refers to its frame of the one source object."""
+    paths = series(tmp_path / "single", "eva", 4, shape=(3, 5, 8, 9))
+    source = write_enhanced(paths, tmp_path / "in")
+    study = load(tmp_path / "in")
+    mask = random_mask(study)
+    segmentation = pydicom.dcmread(one_object(study, mask, tmp_path / "out"))
+    uid = pydicom.dcmread(study.header.files[0][0]).SOPInstanceUID
+    assert source is not None
+    assert references(segmentation) == {uid}
+    assert len(segmentation.ReferencedSeriesSequence[0].ReferencedInstanceSequence) == 1
+    numbers = study.header.frame_numbers
+    place_of = {number: (t, z) for t, its in enumerate(numbers) for z, number in enumerate(its)}
+    back = np.zeros_like(mask)
+    for item, plane in zip(segmentation.PerFrameFunctionalGroupsSequence, segmentation.pixel_array, strict=True):
+        number = item.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber
+        back[place_of[number]][plane > 0] = item.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+    np.testing.assert_array_equal(back, mask)
+
+
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (dicom3tools) is not installed")
 def test_another_validator_finds_no_errors(tmp_path, cine):
     study = load(tmp_path / "in")
-    for path in write(study, random_mask(study), tmp_path / "out"):
+    mask = random_mask(study)
+    for path in (*write(study, mask, tmp_path / "out"), one_object(study, mask, tmp_path / "whole")):
         told = subprocess.run(["dciodvfy", path], capture_output=True, text=True, timeout=60)
         errors = [line for line in (told.stdout + told.stderr).splitlines() if line.startswith("Error")]
         # The UIDs of the images are under the root for examples.
