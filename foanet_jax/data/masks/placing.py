@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from foanet_jax.data.frames import corners_off_mm
+from foanet_jax.data.nifti.geometry import sides_of
 from foanet_jax.data.study import Study
 from foanet_jax.system.errors import InputError
 
@@ -14,11 +15,12 @@ TOLERANCE = 0.1  # of the shortest side of a voxel, because files round differen
 
 
 def scaled(affine: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
-    """Returns an affine whose columns have the lengths of the spacing (slice, row, column), as they have in most files.
+    """Returns an affine with the spacing (slice, row, column), as it is in most files.
 
-    In ACDC, the sides of the affine are 1, and only `pixdim` has the spacing. Other programs write it into both.
+    In ACDC, the sides of the affine are 1, and only `pixdim` has the spacing. Other programs write it into both. The
+    slice distance is perpendicular to the slices, so that the step from slice to slice of a sheared affine stays.
     """
-    sides = np.linalg.norm(affine[:3, :3], axis=0)
+    sides = sides_of(affine[:3, :3])
     result = np.array(affine, np.float64)
     result[:3, :3] *= np.array(spacing_mm[::-1]) / np.where(sides > 0, sides, 1)
     return result

@@ -9,6 +9,7 @@ import pytest
 
 from foanet_jax.data.dicom import find_dicom, write_mask_dicom_seg
 from foanet_jax.data.dicom.wanted import Wanted
+from foanet_jax.data.masks.dicomseg import read_dicom_seg
 from foanet_jax.pages.drawing.style import class_colours
 from tests.data.dicom.enhanced import write_enhanced
 from tests.data.dicom.export import series
@@ -152,6 +153,8 @@ def test_a_whole_cine_in_one_object(tmp_path, cine):
         every, combine_segments=True, assert_missing_frames_are_empty=True
     )
     np.testing.assert_array_equal(back, mask.reshape(-1, *mask.shape[2:]))
+    # So does the project's own reader of masks.
+    np.testing.assert_array_equal(read_dicom_seg(path, study, None), mask)
     (listed,) = segmentation.ReferencedSeriesSequence
     assert sorted(item.ReferencedSOPInstanceUID for item in listed.ReferencedInstanceSequence) == sorted(every)
     assert segmentation.NumberOfFrames == len(segmentation.PerFrameFunctionalGroupsSequence)

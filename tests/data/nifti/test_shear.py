@@ -7,6 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from foanet_jax.data.dicom import find_dicom
 from foanet_jax.data.dicom.wanted import Wanted
+from foanet_jax.data.masks.placing import onto
 from foanet_jax.data.nifti.file import read_grid, read_nifti
 from foanet_jax.data.nifti.geometry import SHEARED, sides_of
 from foanet_jax.data.nifti.orientation import to_canonical
@@ -186,6 +187,21 @@ def test_labels_with_the_other_pixdim_are_on_the_same_grid(tmp_path):
     image = read_nifti(save(tmp_path / "a.nii.gz", steps))
     labels = read_nifti(save(tmp_path / "b.nii.gz", steps, (1.25, 1.5, 8)))
     require_same_grid(image, labels)
+
+
+def test_a_mask_of_a_sheared_image_is_put_back_on_it(tmp_path):
+    """Also if another program stored its slices in reverse."""
+    path = save(tmp_path / "a.nii.gz", [(1.25, 0, 0), (0, 1.5, 0), (6, -3, 8)], shape=(6, 5, 4))
+    study = study_from_volume(read_nifti(path), patient="p", case="c", classes=("background", "heart"))
+    mask = np.random.default_rng(0).integers(0, 2, study.voxels.shape).astype(np.uint8)
+    write_mask(mask, study, tmp_path / "mask.nii.gz")
+    image = nib.load(tmp_path / "mask.nii.gz")
+    flipped = image.affine @ nib.affines.from_matvec(np.diag([1, 1, -1]), [0, 0, 3])
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[:, :, ::-1], flipped), tmp_path / "flipped.nii.gz")
+    for name in ("mask", "flipped"):
+        volume = read_nifti(tmp_path / f"{name}.nii.gz")
+        placed = onto(volume.data, volume.affine, volume.spacing_mm, study, volume.path, cropped=False)
+        np.testing.assert_array_equal(placed, mask)
 
 
 def test_the_sides_by_hand():
