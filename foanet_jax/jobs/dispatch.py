@@ -21,8 +21,8 @@ def work(given: Given) -> int:
     if given.job in ("predict", "measure"):
         from foanet_jax.data.refs import existing
 
-        for name in {"input", "masks"} & set(given.values):
-            for path in commandline.inputs(given[name]):
+        for name in ("input", "masks", "reference"):
+            for path in commandline.inputs(given.values.get(name) or ()):
                 existing(path)  # A mistyped path must not wait for JAX and the weights.
     if given.job != "doctor":  # It has to work where JAX does not.
         startup.set_up(deterministic=given.values.get("deterministic", False))
@@ -137,6 +137,7 @@ def measure(given: Given) -> bool:
             commandline.inputs(given["input"]),
             commandline.inputs(given["masks"]),
             output,
+            reference=commandline.inputs(given["reference"] or ()) or None,
             labels=given["labels"],
             third_axis=given["third_axis"],
             spacing_mm=commandline.spacing(given["spacing_mm"]),
@@ -144,6 +145,7 @@ def measure(given: Given) -> bool:
             overwrite=given["overwrite"],
             pages=given["pages"],
             for_training=given["training_set"],
+            command=given.command,
         )
     return failures > 0
 

@@ -105,6 +105,9 @@ OPTIONS = (
            "Mask file (NIfTI, NRRD, seg.nrrd of 3D Slicer, MetaImage, DICOM segmentation), folder of them, or pattern. "
            "A mask has the name of its image, or CASE_seg, CASE_gt, CASE_mask, or CASE_frameNN for one frame.", "many",
            value="PATH"),
+    Option("reference", ("measure",), "Input",
+           "A second set of masks of the same images. The masks are compared with it: Dice, distances, Bland–Altman.",
+           "many", value="PATH", default=[], default_text="none"),
     Option("labels", ("measure",), "Input",
            "What the label values mean, such as rv:1,myocardium:2,cavity:3.", "list", "NAME:VALUE,…", default=[],
            default_text="the names in or beside the masks; else those of this project"),

@@ -5,36 +5,19 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from foanet_jax.data.acquisition import acquisition_of, write_acquisitions
-from foanet_jax.data.frames import place_of
 from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import Study
 from foanet_jax.jobs.experiment.model import Runs, find_runs, load_description, load_model, require_unseen
 from foanet_jax.jobs.experiment.options import WHOM, memory_bytes, require_choice, test_time_augmentation
 from foanet_jax.jobs.experiment.pages import as_seen
-from foanet_jax.jobs.experiment.planes import choose_planes
-from foanet_jax.jobs.experiment.record import save_run, write_json, write_text
-from foanet_jax.jobs.experiment.reviewing import (
-    all_flags,
-    calibrate,
-    expectations,
-    index_table,
-    pair_patients,
-    pair_study,
-    tell,
-    write_reviews,
-)
+from foanet_jax.jobs.experiment.record import save_run
+from foanet_jax.jobs.experiment.reviewing import calibrate, expectations, tell
+from foanet_jax.jobs.experiment.scores import EVALUATION, Scores
 from foanet_jax.jobs.experiment.studies import Config, list_studies, load_studies, open_folds, with_classes_of
-from foanet_jax.measures.evaluation import Summary, format_table, summarise, write_scores
-from foanet_jax.measures.indices.compare import score_pairs
+from foanet_jax.measures.evaluation import Summary
 from foanet_jax.measures.indices.position import View
-from foanet_jax.measures.indices.study import measure_study
-from foanet_jax.measures.metrics import score_case
 from foanet_jax.measures.quality.review import review_study
-from foanet_jax.measures.quality.table import quality_rows
-from foanet_jax.measures.sizes import measure_sizes, write_sizes
-from foanet_jax.pages.drawing import draw_overlay, draw_summary
-from foanet_jax.pages.gallery import save_gallery
+from foanet_jax.pages.drawing import draw_overlay
 from foanet_jax.pipeline import Prediction, predict_study
 from foanet_jax.system.errors import InputError
 from foanet_jax.system.progress import over
@@ -105,65 +88,21 @@ def evaluate(
             return None
     expected = expectations(runs, load_description(runs[0], which=which), checkpoint=which)
     studies = [with_classes_of(study, model.classes) for study in load_studies(refs, patients, "test studies")]
-    folder = workdir / "evaluation"
+    folder = workdir / EVALUATION
     if not own:
         save_run(config, workdir, command, checkpoint=",".join(map(str, runs)))
-    scores, sizes, planes, flagged, seconds = [], [], [], {}, {}
-    pairs, rows, reviews, truths = [], [], {}, {}
+    scores = Scores(model.classes, pooled=options["pooled_hd95"], exclude_empty=options["exclude_empty"])
+    reviews = {}
     overlays = {study.case for study in studies[: options["overlays"]]}
     for study in over(studies, desc="evaluating", unit="study"):
         started = time.monotonic()
         prediction = predict_study(study, model, memory_bytes=budget, tta=tta)
-        seconds[study.case] = time.monotonic() - started
+        seconds = time.monotonic() - started
         review = reviews[study.case] = review_study(study, prediction, expected)
-        flagged[study.case] = all_flags(prediction, review)
-        described = {
-            "spacing_mm": study.spacing_mm,
-            "classes": study.classes,
-            "patient": study.patient,
-            "case": study.case,
-        }
-        scored = score_case(
-            prediction.mask,
-            study.labels,
-            **described,
-            pooled=options["pooled_hd95"],
-            exclude_empty=options["exclude_empty"],
-        )
-        scores += scored
-        true = truths[study.case] = measure_study(
-            study.labels, classes=study.classes, spacing_mm=study.spacing_mm, affine=study.affine
-        )
-        pairs += pair_study(study, review, true)
-        if prediction.confidence is not None:
-            reasons = [finding.code for finding in review.findings]
-            rows += quality_rows(
-                scored,
-                prediction.confidence,
-                verdict=review.verdict,
-                reasons=reasons,
-                expected_dice=review.expected_dice,
-            )
-        sizes += measure_sizes(prediction.mask, study.labels, **described)
-        planes += choose_planes(study, prediction, model, several=study is studies[0])
+        scores.add(study, prediction, review, model=model, seconds=seconds)
         if study.case in overlays:
             draw_prediction(study, prediction, folder / "overlays" / f"{study.case}.png", review.indices.view)
-    indices = {case: review.indices for case, review in reviews.items()}
-    places = {study.case: place_of(study) for study in studies}
-    pairs = [*pair_patients(indices, truths, model.classes, places=places), *pairs]
-    index_scores = score_pairs(pairs)
-    summary = summarise(scores)
-    write_scores(scores, summary, folder)
-    write_sizes(sizes, folder)
-    write_acquisitions(map(acquisition_of, studies), folder)
-    save_gallery(planes, folder)
-    draw_summary(scores, folder / "boxplots.png")
-    write_text(folder / "table.md", f"{format_table(summary, markdown=True)}\n{index_table(index_scores)}")
-    write_json(folder / "flags.json", flagged)
-    timing = {"evaluation": time.monotonic() - start, "studies": seconds}
-    write_json(folder / "timing.json", timing)
-    LOGGER.info("\n%s\n", format_table(summary))
-    write_reviews(pairs, index_scores, rows, folder)
+    summary = scores.write(workdir, start=start)
     for case, review in reviews.items():
         tell(case, review)
     LOGGER.info("scores, table and pictures are in %s", folder)

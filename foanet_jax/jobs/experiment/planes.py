@@ -13,13 +13,13 @@ from foanet_jax.pipeline import Model, Prediction
 SEVERAL = 6
 
 
-def choose_planes(study: Study, prediction: Prediction, model: Model, *, several: bool = False) -> list[Plane]:
+def choose_planes(study: Study, prediction: Prediction, model: Model | None, *, several: bool = False) -> list[Plane]:
     """Returns the plane with the largest true object and the plane with the worst prediction.
 
     Args:
         study: the labelled study.
         prediction: its prediction.
-        model: the model that predicted it.
+        model: the model that predicted it; None if no model of this project did.
         several: also return planes evenly spread over the object, with their neighbours and δ.
     """
     assert study.labels is not None
@@ -33,11 +33,11 @@ def choose_planes(study: Study, prediction: Prediction, model: Model, *, several
         there = np.flatnonzero(true_pixels)
         spread = [int(there[round(place)]) for place in np.linspace(0, max(len(there) - 1, 0), SEVERAL) if len(there)]
     box = prediction.box
-    prepare = model.segmentation[0].prepare
     planes = []
     for index in dict.fromkeys([*indices, *spread]):
         beside: dict[str, Any] = {}
-        if index in spread:
+        if index in spread and model is not None:
+            prepare = model.segmentation[0].prepare
             before, _, after = neighbours(*shape[:2], cyclic=model.cyclic, along=prepare.neighbours)[index]
             beside = {"before": grey_levels(study.voxels, images[before])}
             beside["after"] = grey_levels(study.voxels, images[after])

@@ -11,12 +11,24 @@ import numpy as np
 
 from foanet_jax.data.dicom.wanted import DEFAULT, Wanted
 from foanet_jax.data.inputs import SUFFIXES, Paths, find_studies
-from foanet_jax.data.masks import EXCHANGEABLE, Pair, Pairs, classes_of, named_few, pair_masks, parse_labels, read_mask
+from foanet_jax.data.masks import (
+    EXCHANGEABLE,
+    MaskFile,
+    Pair,
+    Pairs,
+    classes_of,
+    named_few,
+    pair_masks,
+    parse_labels,
+    read_mask,
+)
 from foanet_jax.data.nifti.header import ThirdAxis
 from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import Study
 from foanet_jax.image.boxes import whole_image
 from foanet_jax.jobs.studies import training_set
+from foanet_jax.jobs.studies.comparison import Comparison
+from foanet_jax.jobs.studies.comparison import outputs_of as outputs_of_comparison
 from foanet_jax.jobs.studies.writing import (
     MEASUREMENTS,
     Entry,
@@ -42,6 +54,7 @@ def measure(
     masks: Paths,
     output: Path,
     *,
+    reference: Paths | None = None,
     labels: Sequence[str] = (),
     third_axis: ThirdAxis = "slice",
     spacing_mm: Sequence[float] | None = None,
@@ -49,17 +62,21 @@ def measure(
     overwrite: bool = False,
     pages: bool = True,
     for_training: bool = False,
+    command: Sequence[str] = (),
 ) -> int:
     """Measures the masks of studies, whoever drew them; returns the number of studies and masks that failed.
 
     Leaves in `output` what a prediction leaves (`CASE_seg.nii.gz`, `CASE.png`, `CASE.html`, tables, …), with
     `measurements.json` in place of `predictions.json`. There is no confidence and no expected Dice, because no network
-    has seen the images. With `for_training`, the folder `training` in it is a data set of the images and masks.
+    has seen the images. With `for_training`, the folder `training` in it is a data set of the images and masks. With
+    `reference`, the folders `evaluation` and `report` in it compare the masks with those of the reference, as an
+    evaluation compares predictions with the truth; see `Comparison`.
 
     Args:
         source: files, folders or patterns of images; see `find_studies`.
         masks: files, folders or patterns of their masks; see `pair_masks`.
         output: folder for what is written.
+        reference: files, folders or patterns of a second set of masks of the same images.
         labels: NAME:VALUE for each label value; by default, the names in the mask's file or beside it.
         third_axis: the meaning of the third axis of 3D files.
         spacing_mm: distances of slices, rows and columns, which replace those in the headers.
@@ -67,6 +84,7 @@ def measure(
         overwrite: replace existing results. No image and no mask that is read is ever replaced.
         pages: write a page of each study.
         for_training: also write the images and masks as a data set to train on.
+        command: the user's command line, for the record of a comparison.
 
     Raises:
         InputError: there are no images, or no masks of them; the labels cannot be used; results that are there already,
@@ -80,30 +98,46 @@ def measure(
     pairs = pair_masks(found, masks, given, in_order=_all_files(source) and _all_files(masks))
     classes = classes_of(file.class_of for pair in pairs.pairs for file in pair.masks)
     _tell_left_over(pairs)
-    drawn: dict[str, np.ndarray] = {}
-    refs = [_with_mask(pair, classes, drawn, third_axis=third_axis, spacing_mm=spacing_mm) for pair in pairs.pairs]
+    truths = None if reference is None else pair_masks(found, reference, given)
+    comparison = None
+    if truths is not None:
+        comparison = Comparison(classes, truths, [pair.ref.case for pair in pairs.pairs])
+    drawn: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
+    options = {"third_axis": third_axis, "spacing_mm": spacing_mm}
+    refs = [_with_masks(pair, classes, comparison, drawn, options) for pair in pairs.pairs]
     chosen = dataclasses.replace(found, refs=refs)
     outputs = outputs_of(output, chosen, MEASUREMENTS, pages=pages)
     folder = output / training_set.FOLDER
     if for_training:
         training_set.require_absent(folder)
-    require_free(outputs, output, found, pairs.files, overwrite=overwrite)
+    if comparison is not None:
+        outputs += outputs_of_comparison(output)
+    protected = [*pairs.files, *(truths.files if truths is not None else ())]
+    require_free(outputs, output, found, protected, overwrite=overwrite)
+    frames = {pair.ref.case: _frames_of(pair.masks) for pair in pairs.pairs}
     paths = {pair.ref.case: [str(file.path) for file in pair.masks] for pair in pairs.pairs}
     named = all(file.named for pair in pairs.pairs for file in pair.masks)
     writing = Writing(output, chosen, MEASUREMENTS, _review, _provenance(classes, paths, named=named), pages=pages)
 
     def work(ref: StudyRef, study: Study, entry: Entry, within: Progress) -> Prediction:
         entry["masks"] = paths[ref.case]
-        return as_prediction(drawn.pop(ref.case))
+        return as_prediction(drawn[ref.case][0])
 
     def write(ref: StudyRef, study: Study, mask: Prediction, entry: Entry, writing: Writing) -> None:
+        _, truth = drawn.pop(ref.case)
         review_and_write(ref, study, mask, entry, writing)
-        if for_training and "error" not in entry:
+        if "error" in entry:
+            return
+        if for_training:
             training_set.add(study, mask.mask, folder, entry)
+        if comparison is not None and truth is not None:
+            comparison.add(study, mask, truth, frames[ref.case])
 
     failures = write_all(refs, work, writing, classes=classes, doing="measuring", done="measured", write=write)
     if for_training and writing.reviews:
         training_set.describe(classes, folder)
+    if comparison is not None:
+        comparison.write(output, _named(masks), _named(reference or ()), command)
     return failures + len(pairs.masks)
 
 
@@ -118,16 +152,34 @@ def as_prediction(mask: np.ndarray) -> Prediction:
     return Prediction(mask, [None] * (frames * slices), None, whole_image((shape[0], shape[1])), flags)
 
 
-def _with_mask(pair: Pair, classes: tuple[str, ...], drawn: dict[str, np.ndarray], **options: Any) -> StudyRef:
-    """Returns the reference to a study that also reads its mask, into `drawn`, when it is loaded."""
+def _with_masks(
+    pair: Pair,
+    classes: tuple[str, ...],
+    comparison: Comparison | None,
+    drawn: dict[str, tuple[np.ndarray, np.ndarray | None]],
+    options: Mapping[str, Any],
+) -> StudyRef:
+    """Returns the reference to a study that also reads its mask and that of the reference into `drawn`."""
+    case = pair.ref.case
 
     def load() -> Study:
         study = dataclasses.replace(pair.ref.load(), classes=classes)
-        drawn[pair.ref.case] = read_mask(pair.masks, study, classes, **options)
-        remark = _frames_not_drawn(drawn[pair.ref.case])
+        mask, truth = read_mask(pair.masks, study, classes, **options), None
+        if comparison is not None and case in comparison.masks:
+            truth = read_mask(comparison.masks[case], study, comparison.classes, **options)
+            # The picture of the study shows its contours too.
+            study = dataclasses.replace(study, labels=comparison.in_classes(truth, classes))
+        drawn[case] = mask, truth
+        remark = _frames_not_drawn(mask)
         return dataclasses.replace(study, remarks=(*study.remarks, remark)) if remark else study
 
     return dataclasses.replace(pair.ref, load=load)
+
+
+def _frames_of(files: Sequence[MaskFile]) -> list[int] | None:
+    """Returns the frames for which there are files; None if a file has all of them."""
+    frames = [file.frame for file in files if file.frame is not None]
+    return frames if len(frames) == len(files) else None
 
 
 def _frames_not_drawn(mask: np.ndarray) -> str:
@@ -184,6 +236,10 @@ def _tell_left_over(pairs: Pairs) -> None:
         )
 
 
-def _all_files(paths: Paths) -> bool:
+def _named(paths: Paths) -> list[str]:
     named = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    return all(Path(path).is_file() for path in named)
+    return [str(path) for path in named]
+
+
+def _all_files(paths: Paths) -> bool:
+    return all(Path(path).is_file() for path in _named(paths))

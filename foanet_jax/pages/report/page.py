@@ -78,7 +78,8 @@ def _summary(result: SweepResult) -> str:
     wanted = _wanted(result)
     if result.single:
         (run,) = row.runs
-        text = f"One run of {result.name}, fold {run.fold}"
+        compared = "comparison" in result.config
+        text = "Masks against a reference" if compared else f"One run of {result.name}, fold {run.fold}"
     else:
         text = f"{counted(len(result.rows), 'row')} on {counted(len(row.wanted), 'fold')}: "
         states = {
