@@ -59,7 +59,8 @@ class Comparison:
             raise InputError(
                 "classes",
                 f"the masks have the classes {', '.join(classes[1:])}, and the reference "
-                f"{', '.join(self.classes[1:])}: none is in both; give the names of the values with --labels=NAME:VALUE,…",
+                f"{', '.join(self.classes[1:])}: none is in both; give the names of the values with "
+                "--labels=NAME:VALUE,…",
             )
         left = [name for name in dict.fromkeys([*classes, *self.classes]) if name not in self._compared]
         if left:
