@@ -186,6 +186,7 @@ def test_prediction_writes_masks_on_the_inputs_grid(trained, tmp_path):
         "one_volumes.csv",
         "predictions.json",
         "summary.csv",
+        "summary.schema.json",
     }
     index = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert 'href="./one.html"' in index
@@ -205,9 +206,12 @@ def test_prediction_measures_what_it_wrote(trained, tmp_path):
     report = json.loads((tmp_path / "out" / "predictions.json").read_text())
     with (tmp_path / "out" / "summary.csv").open(newline="") as file:
         rows = {row["study"]: row for row in csv.DictReader(file)}
-    # The two frames of a patient are a row of their own.
-    assert list(rows) == ["p1_frame01", "p1_frame09", "p1"]
+    # The two frames of a patient are one row; each has a row in another table.
+    assert list(rows) == ["p1"]
     assert rows["p1"]["frames"] == "p1_frame01 p1_frame09"
+    with (tmp_path / "out" / "frames.csv").open(newline="") as file:
+        rows = {row["study"]: row for row in csv.DictReader(file)}
+    assert list(rows) == ["p1_frame01", "p1_frame09"]
     voxel_ml = 1.4 * 1.4 * 9 / 1000
     for case, entry in report.items():
         mask = np.asarray(nibabel.load(tmp_path / "out" / f"{case}_seg.nii.gz").dataobj)

@@ -40,7 +40,7 @@ AXES = (None, "axial", "coronal", "sagittal")
 ORIENTATIONS = list(itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)))
 
 WRITTEN = {"anna.nii.gz", "anna_seg.nii.gz", "anna_volumes.csv", "predictions.json", "summary.csv"}
-WRITTEN |= {"labels.txt", "labels.ctbl"}
+WRITTEN |= {"summary.schema.json", "labels.txt", "labels.ctbl"}
 
 
 def in_tripod(world, corner=CORNER, size=1.0):

@@ -21,6 +21,7 @@ from foanet_jax.data.nifti.geometry import given_spacing
 from foanet_jax.data.nifti.header import ThirdAxis
 from foanet_jax.data.nifti.orientation import SliceAxis, to_canonical
 from foanet_jax.data.nifti.studies import study_from_volume
+from foanet_jax.data.patients.info import body_beside
 from foanet_jax.data.readers.lvquan19 import read_lvquan19
 from foanet_jax.data.refs import StudyRef, empty_root, existing, natural_key, safe_case
 from foanet_jax.data.study import LV_CLASSES, Study
@@ -456,7 +457,7 @@ def _load_volume(path: Path, reading: _Reading, case: str) -> Study:
     volume = read_nifti(path, third_axis=reading.third_axis, spacing_mm=reading.spacing_mm)
     if reading.slice_axis is not None:
         volume = to_canonical(volume, reading.slice_axis)
-    return study_from_volume(volume, patient=case, case=case, classes=reading.classes)
+    return study_from_volume(volume, patient=case, case=case, classes=reading.classes, body=body_beside(path))
 
 
 def _load_mat(path: Path, reading: _Reading, case: str) -> Study:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from foanet_jax.data.patients.body import Body
 from foanet_jax.system.errors import InputError
 
 LV_CLASSES = ("background", "myocardium", "cavity")
@@ -60,6 +61,7 @@ class Study:
         remarks: one sentence for each decision that the reader had to make. They contain no file names and no values,
             so that equal remarks of many studies can be joined.
         findings: (code, sentence) for each oddity of the source, for the quality control of the prediction.
+        body: height, weight, sex and age of the patient; None if the source has none.
     """
 
     patient: str
@@ -76,6 +78,7 @@ class Study:
     frame_seconds: float | None = None
     remarks: tuple[str, ...] = ()
     findings: tuple[tuple[str, str], ...] = ()
+    body: Body | None = None
 
     @property
     def is_cine(self) -> bool:

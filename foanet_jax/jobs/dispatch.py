@@ -121,6 +121,8 @@ def predict(given: Given) -> bool:
             memory_mb=given["memory_mb"],
             pages=given["pages"],
             tta=given["tta"],
+            patients=Path(given["patients"]) if given["patients"] else None,
+            formula=given["bsa"],
         )
     return failures > 0
 
@@ -146,6 +148,8 @@ def measure(given: Given) -> bool:
             pages=given["pages"],
             for_training=given["training_set"],
             command=given.command,
+            patients=Path(given["patients"]) if given["patients"] else None,
+            formula=given["bsa"],
         )
     return failures > 0
 

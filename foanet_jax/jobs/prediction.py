@@ -11,6 +11,7 @@ import jax
 from foanet_jax.data.dicom.wanted import DEFAULT, Wanted
 from foanet_jax.data.inputs import SUFFIXES, Paths, find_studies
 from foanet_jax.data.nifti.write import write_mask
+from foanet_jax.data.patients.table import read_patients, with_bodies
 from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import Study
 from foanet_jax.jobs.experiment.model import (
@@ -34,10 +35,12 @@ from foanet_jax.jobs.studies.writing import (
     require_free,
     write_all,
 )
+from foanet_jax.measures.body.surface import FORMULAS, Formula
 from foanet_jax.measures.quality.review import review_study
 from foanet_jax.pipeline import Prediction, predict_study
 from foanet_jax.system.diskspace import require_writable
 from foanet_jax.system.errors import InputError
+from foanet_jax.system.overwriting import identities
 
 LOGGER = logging.getLogger(__name__)
 _MASK_SUFFIXES = (".nii", ".nii.gz")
@@ -57,6 +60,9 @@ def predict(
     tta: str | None = None,
     spacing_mm: Sequence[float] | None = None,
     dicom: Wanted = DEFAULT,
+    patients: Path | None = None,
+    formula: Formula = FORMULAS[0],
+    convention: str | None = None,
 ) -> int:
     """Segments the studies in files and folders; returns the number of studies that could not be segmented.
 
@@ -64,8 +70,9 @@ def predict(
     `CASE_indices.csv`; of stacks `CASE_volumes.csv`; of DICOM input `CASE.nii.gz`, the image that the mask lies on, and
     with `dicom_seg` the folder `CASE_dicom_seg` with DICOM segmentations; with `pages` `CASE.html`, a page with
     everything about the study. For all of them: `predictions.json` with boxes, flags, indices and verdicts;
-    `summary.csv`, a row for each study; `labels.txt` and `labels.ctbl`, the classes' names and colours for ITK-SNAP and
-    3D Slicer; with `pages` `index.html`.
+    `summary.csv`, a row for each patient, `frames.csv`, a row for each study that is one frame of a patient, and
+    `summary.schema.json`, the data dictionary; `labels.txt` and `labels.ctbl`, the classes' names and colours for
+    ITK-SNAP and 3D Slicer; with `pages` `index.html`.
 
     A study that cannot be read or written is reported; the other studies are segmented. While a study is segmented, the
     next one is read and the previous one is written, so three studies are in memory.
@@ -87,11 +94,15 @@ def predict(
         tta: test-time augmentation, "none", "flips" or "turns"; by default what that configuration says.
         spacing_mm: distances of slices, rows and columns, which replace those in the headers; see `find_studies`.
         dicom: how DICOM input is read.
+        patients: table of height, weight, sex, age and heart rate by study; see `read_patients`.
+        formula: of the body surface area.
+        convention: what the masks count papillary muscles to, "cavity" or "myocardium"; by default, what the labels of
+            the training did, if that is known. Reference values are shown only for masks of their convention.
 
     Raises:
-        InputError: no checkpoint or no input; results that are there already, without `overwrite`; an output that is a
-            file of the input; one mask's file for several studies; with `dicom_seg`, highdicom is not installed or no
-            input is DICOM.
+        InputError: no checkpoint or no input; a table of patients that does not fit; results that are there already,
+            without `overwrite`; an output that is a file of the input; one mask's file for several studies; with
+            `dicom_seg`, highdicom is not installed or no input is DICOM.
     """
     alone = _is_mask_file(output)
     if dicom_seg:
@@ -110,6 +121,9 @@ def predict(
         spacing_mm=spacing_mm,
         dicom=dicom,
     )
+    if patients is not None:
+        found.refs = with_bodies(found.refs, read_patients(patients), patients)
+        found.read |= identities([patients])  # It is not replaced either.
     refs = found.refs
     if dicom_seg and not found.dicom:
         raise InputError("not-dicom", f"{source}: not DICOM, so --dicom_seg has no images to refer to; leave it out")
@@ -129,7 +143,12 @@ def predict(
         output,
         found,
         PREDICTIONS,
-        functools.partial(review_study, expected=expected),
+        functools.partial(
+            review_study,
+            expected=expected,
+            formula=formula,
+            convention=facts.convention if convention is None else convention,
+        ),
         provenance,
         predicted=True,
         dicom_seg=dicom_seg,

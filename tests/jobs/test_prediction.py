@@ -94,6 +94,7 @@ def test_what_cannot_be_written_is_reported_and_the_rest_go_on(budgets, monkeypa
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "predictions.json",
         "summary.csv",
+        "summary.schema.json",
         "labels.txt",
         "labels.ctbl",
         *(f"{case}{ending}" for case in CASES if case != "c3" for ending in ("_seg.nii.gz", "_volumes.csv")),

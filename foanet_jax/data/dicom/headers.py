@@ -16,6 +16,9 @@ from foanet_jax.data.dicom.technique import TAGS as TECHNIQUE_TAGS
 from foanet_jax.data.dicom.technique import Technique, read_technique
 from foanet_jax.data.nifti.file import DEFAULT_BUDGET_BYTES
 from foanet_jax.data.nifti.header import SPACING_RANGE_MM
+from foanet_jax.data.patients.body import NOTHING, Body
+from foanet_jax.data.patients.tags import TAGS as BODY_TAGS
+from foanet_jax.data.patients.tags import body_of_tags
 from foanet_jax.system.errors import InputError
 
 _IMAGES = (uids.MRImageStorage, *MULTI_FRAME)
@@ -49,7 +52,7 @@ _NAMES = (
     *TECHNIQUE_TAGS,
 )
 # Tags are given as numbers, because pydicom finds them several times faster than names.
-_TAGS: list[BaseTag] = [*(Tag(name) for name in _NAMES), *FRAME_TAGS]
+_TAGS: list[BaseTag] = [*(Tag(name) for name in (*_NAMES, *BODY_TAGS)), *FRAME_TAGS]
 # The tags that order frames in time, the best one first.
 TIMES = ("TriggerTime", "TemporalPositionIdentifier", "InstanceNumber", "AcquisitionTime")
 _FURTHEST_MM = 1e5
@@ -90,6 +93,7 @@ class DicomImage:
         position: (3,) centre of the first pixel in LPS+, in mm.
         times: the values of those TIMES that the header has.
         technique: the acquisition technique.
+        body: what the header says of the patient's body.
     """
 
     path: Path
@@ -114,6 +118,7 @@ class DicomImage:
     position: np.ndarray
     times: dict[str, float]
     technique: Technique
+    body: Body = NOTHING
 
     @property
     def normal(self) -> np.ndarray:
@@ -225,15 +230,18 @@ def _headers(path: Path) -> list[DicomImage] | str:
         return f"{path}: {_class_name(kind)}, no MR image"
     count = int(tags.get("NumberOfFrames") or 1)
     values = {name: tags.get(name) for name in _NAMES}
+    body = body_of_tags(tags.get)
     if kind not in MULTI_FRAME:
         if count != 1:
             return f"{path}: {count} frames in one object; convert it to single frames, or to NIfTI"
-        return [_header(values, path, syntax, None, 1)]
+        return [_header(values, path, syntax, None, 1, body)]
     frames = single_frames(tags, values, str(path))
-    return [_header(frame, path, syntax, number, count) for number, frame in enumerate(frames, 1)]
+    return [_header(frame, path, syntax, number, count, body) for number, frame in enumerate(frames, 1)]
 
 
-def _header(tags: Mapping[str, Any], path: Path, syntax: uids.UID, frame: int | None, count: int) -> DicomImage:
+def _header(
+    tags: Mapping[str, Any], path: Path, syntax: uids.UID, frame: int | None, count: int, body: Body
+) -> DicomImage:
     where = str(path) if frame is None else f"{path}: frame {frame}"
     for tag in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
         if not tags.get(tag):
@@ -311,6 +319,7 @@ def _header(tags: Mapping[str, Any], path: Path, syntax: uids.UID, frame: int | 
         position=position,
         times=times,
         technique=read_technique(tags),
+        body=body,
     )
 
 

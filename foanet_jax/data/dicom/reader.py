@@ -15,6 +15,7 @@ from foanet_jax.data.dicom.stacks.grid import frame_seconds
 from foanet_jax.data.dicom.stacks.views import not_short_axis, view_of
 from foanet_jax.data.dicom.wanted import DEFAULT, Wanted
 from foanet_jax.data.nifti.file import DEFAULT_BUDGET_BYTES
+from foanet_jax.data.patients.body import body_of_all
 from foanet_jax.data.refs import safe_case
 from foanet_jax.data.study import LV_CLASSES, Study, validate_study
 from foanet_jax.system.errors import InputError
@@ -91,6 +92,7 @@ def read_dicom_series(
             f"float32, over the budget of {budget_bytes / 2**30:.2f} GiB; split the folder or raise the budget",
         )
     odd = not_short_axis(view_of(images))
+    body = body_of_all(image.body for image in images)
     # The images are sorted by file, so that each file is read once.
     places = sorted(np.ndindex(frames, slices), key=lambda place: _in_file(grid[place[0]][place[1]]))
     images = [grid[t][z] for t, z in places]
@@ -118,8 +120,9 @@ def read_dicom_series(
             source=folder if len(images) > 1 else images[0].path,
             frame_seconds=frame_seconds(grid),
             header=_source(grid, stack.missing),
-            remarks=stack.remarks,
+            remarks=(*stack.remarks, *body.remarks),
             findings=tuple(findings),
+            body=body,
         )
     )
 

@@ -10,6 +10,7 @@ from foanet_jax.data.layout import has_frames_for_slices, has_oblong_pixels, is_
 from foanet_jax.data.nifti.file import NiftiVolume, read_nifti
 from foanet_jax.data.nifti.header import ThirdAxis
 from foanet_jax.data.nifti.orientation import SliceAxis, to_canonical
+from foanet_jax.data.patients.body import Body
 from foanet_jax.data.study import Study, validate_study
 from foanet_jax.system.errors import InputError
 
@@ -41,6 +42,7 @@ def study_from_volume(
     classes: tuple[str, ...],
     labels: np.ndarray | None = None,
     group: str | None = None,
+    body: Body | None = None,
 ) -> Study:
     """Returns the study on the volume's grid; `labels` is (T, Z, H, W) uint8 or None.
 
@@ -63,7 +65,8 @@ def study_from_volume(
             to_source=volume.to_source,
             header=volume.header,
             frame_seconds=volume.frame_seconds,
-            remarks=volume.remarks,
+            remarks=(*volume.remarks, *(() if body is None else body.remarks)),
+            body=body,
         )
     )
 

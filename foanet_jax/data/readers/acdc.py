@@ -11,6 +11,8 @@ import numpy as np
 
 from foanet_jax.data.nifti.file import read_grid, read_nifti
 from foanet_jax.data.nifti.studies import class_indices, read_voxels, require_same_grid, study_from_volume
+from foanet_jax.data.patients.info import NAME as INFO
+from foanet_jax.data.patients.info import body_beside, read_info
 from foanet_jax.data.refs import StudyRef, empty_root, raise_problems, require_root, visible
 from foanet_jax.data.study import ACDC_CLASSES, Grid, Study
 from foanet_jax.system.errors import InputError
@@ -60,7 +62,7 @@ def list_acdc(
             continue
         seen[patient] = folder
         try:
-            known, group = _read_info(folder / "Info.cfg")
+            known, group = _read_info(folder / INFO)
         except InputError as error:
             collected.append(str(error))
             known, group = set(), None
@@ -120,12 +122,14 @@ def _load(
         classes=ACDC_CLASSES,
         labels=class_indices(labels, _INDEX_OF),
         group=group,
+        body=body_beside(image_path),
     )
 
 
 def _load_cine(path: Path, patient: str, group: str | None, given: Sequence[float] | None) -> Study:
     volume = read_nifti(path, spacing_mm=given)
-    return study_from_volume(volume, patient=patient, case=f"{patient}_4d", classes=ACDC_CLASSES, group=group)
+    case, body = f"{patient}_4d", body_beside(path)
+    return study_from_volume(volume, patient=patient, case=case, classes=ACDC_CLASSES, group=group, body=body)
 
 
 def _patient_folders(root: Path) -> list[Path]:
@@ -163,7 +167,7 @@ def _read_info(path: Path) -> tuple[set[int], str | None]:
             text = file.read(65536).decode("utf-8", errors="replace")
     except OSError as error:
         raise InputError("missing-info", f"{path}: cannot be read ({error.strerror}); copy it again") from None
-    info = {key.strip(): value.strip() for key, colon, value in (line.partition(":") for line in text.splitlines())}
+    info = read_info(text)
     frames = set()
     for key in ("ED", "ES"):
         value = info.get(key, "")

@@ -27,6 +27,8 @@ from foanet_jax.training.weights import Weights, is_weights, read_weights
 
 LOGGER = logging.getLogger(__name__)
 Runs = Path | Sequence[Path]
+# What the labels of a data set count papillary muscles to (ACDC: Bernard et al. 2018).
+CONVENTIONS = {"acdc": "cavity"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +39,13 @@ class RunFacts:
         memory_bytes: memory limit of a forward pass.
         tta: test-time augmentation, see `pipeline.probability_maps`.
         slice_axis: world axis along which NIfTI volumes are sliced; None: the third axis of the file.
+        convention: what the masks count papillary muscles to, "cavity" or "myocardium"; "" if it is not known.
     """
 
     memory_bytes: int
     tta: str
     slice_axis: SliceAxis | None
+    convention: str = ""
 
 
 def describe_run(description: Mapping[str, Any]) -> RunFacts:
@@ -49,7 +53,8 @@ def describe_run(description: Mapping[str, Any]) -> RunFacts:
     config = description["config"]
     # Checkpoints of older versions do not have this entry.
     slice_axis: Any = description["slice_axis"] if "slice_axis" in description else slice_axis_of(config)
-    return RunFacts(memory_bytes(config), test_time_augmentation(config), slice_axis)
+    convention = CONVENTIONS.get(str(config.get("data", {}).get("name", "")), "")
+    return RunFacts(memory_bytes(config), test_time_augmentation(config), slice_axis, convention)
 
 
 def find_runs(folders: Runs) -> list[Path]:

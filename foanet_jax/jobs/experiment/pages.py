@@ -68,6 +68,7 @@ def study_result(study: Study, prediction: Prediction, review: Review, provenanc
         confidence=confidence,
         frame_seconds=study.frame_seconds,
         provenance=provenance,
+        context=review.context,
     )
 
 

@@ -1,6 +1,7 @@
 """The job `measure`: indices, findings, pages and tables of masks, whoever drew them."""
 
 import dataclasses
+import functools
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ from foanet_jax.data.masks import (
     read_mask,
 )
 from foanet_jax.data.nifti.header import ThirdAxis
+from foanet_jax.data.patients.table import read_patients, with_bodies
 from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import Study
 from foanet_jax.image.boxes import whole_image
@@ -39,12 +41,14 @@ from foanet_jax.jobs.studies.writing import (
     review_and_write,
     write_all,
 )
+from foanet_jax.measures.body.surface import FORMULAS, Formula
 from foanet_jax.measures.quality.finding import Finding
 from foanet_jax.measures.quality.review import Expectations, Review, review_study
 from foanet_jax.measures.quality.shape import exchanged_classes
 from foanet_jax.pipeline import EMPTY, Prediction
 from foanet_jax.system.diskspace import require_writable
 from foanet_jax.system.errors import InputError
+from foanet_jax.system.overwriting import identities
 
 LOGGER = logging.getLogger(__name__)
 
@@ -63,6 +67,9 @@ def measure(
     pages: bool = True,
     for_training: bool = False,
     command: Sequence[str] = (),
+    patients: Path | None = None,
+    formula: Formula = FORMULAS[0],
+    convention: str = "",
 ) -> int:
     """Measures the masks of studies, whoever drew them; returns the number of studies and masks that failed.
 
@@ -85,9 +92,13 @@ def measure(
         pages: write a page of each study.
         for_training: also write the images and masks as a data set to train on.
         command: the user's command line, for the record of a comparison.
+        patients: table of height, weight, sex, age and heart rate by study; see `read_patients`.
+        formula: of the body surface area.
+        convention: what the masks count papillary muscles to, "cavity" or "myocardium"; "" if it is not known.
+            Reference values are shown only for masks of their convention.
 
     Raises:
-        InputError: there are no images, or no masks of them; the labels cannot be used; results that are there already,
+        InputError: there are no images, or no masks of them; a table of patients that does not fit; the labels cannot be used; results that are there already,
             without `overwrite`; or an output that is a file of the input.
     """
     if output.name.lower().endswith(SUFFIXES) and not output.is_dir():
@@ -95,6 +106,9 @@ def measure(
     require_writable(output, "--output")
     given = parse_labels(labels)
     found = find_studies(source, third_axis=third_axis, spacing_mm=spacing_mm, dicom=dicom)
+    if patients is not None:
+        found.refs = with_bodies(found.refs, read_patients(patients), patients)
+        found.read |= identities([patients])  # It is not replaced either.
     pairs = pair_masks(found, masks, given, in_order=_all_files(source) and _all_files(masks))
     classes = classes_of(file.class_of for pair in pairs.pairs for file in pair.masks)
     _tell_left_over(pairs)
@@ -117,7 +131,8 @@ def measure(
     frames = {pair.ref.case: _frames_of(pair.masks) for pair in pairs.pairs}
     paths = {pair.ref.case: [str(file.path) for file in pair.masks] for pair in pairs.pairs}
     named = all(file.named for pair in pairs.pairs for file in pair.masks)
-    writing = Writing(output, chosen, MEASUREMENTS, _review, _provenance(classes, paths, named=named), pages=pages)
+    review = functools.partial(_review, formula=formula, convention=convention)
+    writing = Writing(output, chosen, MEASUREMENTS, review, _provenance(classes, paths, named=named), pages=pages)
 
     def work(ref: StudyRef, study: Study, entry: Entry, within: Progress) -> Prediction:
         entry["masks"] = paths[ref.case]
@@ -189,9 +204,9 @@ def _frames_not_drawn(mask: np.ndarray) -> str:
     return "some frames have no mask: they are left out of volumes and curves"
 
 
-def _review(study: Study, prediction: Prediction) -> Review:
+def _review(study: Study, prediction: Prediction, **reading: Any) -> Review:
     """Reviews a mask. A structure or a frame that nobody has drawn is not an error of the mask: it is not known."""
-    review = review_study(study, prediction, Expectations())
+    review = review_study(study, prediction, Expectations(), **reading)
     mask, classes = prediction.mask, study.classes
     findings: list[Finding] = []
     empty = set(np.flatnonzero(~mask.any(axis=(1, 2, 3))).tolist())

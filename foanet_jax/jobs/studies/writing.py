@@ -23,6 +23,8 @@ from foanet_jax.jobs.experiment.evaluating import draw_prediction
 from foanet_jax.jobs.experiment.pages import index_entry, study_result
 from foanet_jax.jobs.experiment.record import write_json
 from foanet_jax.jobs.experiment.reviewing import tell
+from foanet_jax.measures.dictionary import FRAMES, SUMMARY
+from foanet_jax.measures.dictionary import NAME as SCHEMA
 from foanet_jax.measures.indices.tables import write_lv_indices, write_volumes
 from foanet_jax.measures.quality.finding import VERDICTS
 from foanet_jax.measures.quality.review import Review, describe
@@ -38,7 +40,7 @@ from foanet_jax.system.progress import messages_above, progress
 LOGGER = logging.getLogger(__name__)
 Entry = dict[str, Any]
 Progress = Callable[[str, int, int], None]
-INDEX, SUMMARY = "index.html", "summary.csv"
+INDEX, TABLES = "index.html", (SUMMARY, FRAMES, SCHEMA)
 PREDICTIONS, MEASUREMENTS = REPORTS = ("predictions.json", "measurements.json")
 _LARGEST_REPORT = 2**28  # bytes
 
@@ -234,7 +236,7 @@ def _write_tables(report: dict[str, Entry], writing: Writing, classes: Sequence[
         return
     label_files.write_label_files(classes, output)
     if writing.reviews:
-        write_summary(writing.reviews, patients, output / SUMMARY, sources=writing.sources)
+        write_summary(writing.reviews, patients, output, classes=classes, sources=writing.sources)
     if writing.listed:
         failed = {c: IndexEntry(c, reason=e["message"]) for c, e in report.items() if "error" in e}
         write_index_page(list((writing.listed | failed).values()), output / INDEX, patients=patients)
@@ -260,7 +262,7 @@ def note(error: InputError | str, code: str, entry: Entry) -> None:
 
 def outputs_of(output: Path, found: Found, report: str, *, pages: bool) -> list[Path]:
     """Everything that may be written into the folder, and what an earlier prediction left of DICOM segmentations."""
-    names = [report, SUMMARY, *label_files.NAMES, *([INDEX] if pages else [])]
+    names = [report, *TABLES, *label_files.NAMES, *([INDEX] if pages else [])]
     for ref in found.refs:
         endings = ["_seg.nii.gz", ".png", "_indices.csv", "_volumes.csv", *([".html"] if pages else [])]
         if ref.case in found.dicom:
@@ -305,7 +307,7 @@ def _written_before(folder: Path) -> set[str]:
             continue
         listed = [entry.get("files", []) for entry in content.values()]
         written = {name for files in listed if isinstance(files, list) for name in files if isinstance(name, str)}
-        names |= written | ({report, SUMMARY, INDEX, *label_files.NAMES} if written else set())
+        names |= written | ({report, INDEX, *TABLES, *label_files.NAMES} if written else set())
     return names
 
 

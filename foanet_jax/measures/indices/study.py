@@ -72,7 +72,7 @@ def measure_study(
         InputError: the mask or the spacing cannot be used, or there is no such frame.
     """
     volumes = structure_volumes(mask, classes=classes, spacing_mm=spacing_mm) if mask.shape[1] > 1 else {}
-    beats = _has_ventricle(classes) and mask.shape[0] > 1 and bool(volumes)
+    beats = has_ventricle(classes) and mask.shape[0] > 1 and bool(volumes)
     ventricles = ventricle_of_volumes(volumes, classes=classes, ed=ed, es=es) if beats else None
     if not is_short_axis(classes):
         return StudyIndices(None, ventricles, volumes)
@@ -179,7 +179,7 @@ def join_frames(
         The indices by patient, for patients with at least two frames. Curves are in the order of the frame numbers.
         The volume of the LV cavity determines which frame is end diastole.
     """
-    if not _has_ventricle(classes):
+    if not has_ventricle(classes):
         return {}
     frames: dict[str, list[tuple[int, StudyIndices]]] = {}
     for case, indices in studies.items():
@@ -217,7 +217,12 @@ def headline(indices: StudyIndices) -> dict[str, float]:
             found["cavity_area_max_mm2"] = float(areas[largest])
             found["cavity_area_min_mm2"] = float(areas[smallest])
             found["wall_at_max_mm"] = float(walls.mean())
-    return {name: value for name, value in found.items() if np.isfinite(value)}
+    return known(found)
+
+
+def known(numbers: Mapping[str, float]) -> dict[str, float]:
+    """Returns the numbers that are finite, as Python floats."""
+    return {name: float(value) for name, value in numbers.items() if np.isfinite(value)}
 
 
 def volume_column(class_name: str) -> str:
@@ -225,5 +230,6 @@ def volume_column(class_name: str) -> str:
     return f"{class_name.replace(' ', '_')}_ml"
 
 
-def _has_ventricle(classes: Sequence[str]) -> bool:
+def has_ventricle(classes: Sequence[str]) -> bool:
+    """Returns whether the classes have an LV."""
     return sum(name in LV_CAVITY for name in classes) == 1

@@ -18,6 +18,8 @@ from foanet_jax.measures.sizes import measure_sizes
 from foanet_jax.system.errors import InputError
 
 MYOCARDIUM_G_PER_ML = 1.05
+_OF_CHAMBER = ("edv_ml", "esv_ml", "sv_ml", "ef_percent")
+COLUMNS = (*(f"{side}_{name}" for side in ("lv", "rv") for name in _OF_CHAMBER), "lv_mass_g")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,10 +60,9 @@ class VentricleIndices:
 
     def columns(self) -> dict[str, float]:
         """Returns each index by name with unit."""
-        names = ("edv_ml", "esv_ml", "sv_ml", "ef_percent")
         sides = {"lv": self.left, "rv": self.right}
         return {
-            **{f"{side}_{name}": getattr(chamber, name) for side, chamber in sides.items() for name in names},
+            **{f"{side}_{name}": getattr(chamber, name) for side, chamber in sides.items() for name in _OF_CHAMBER},
             "lv_mass_g": self.mass_g,
         }
 

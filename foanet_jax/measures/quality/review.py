@@ -8,7 +8,9 @@ import numpy as np
 
 from foanet_jax.data.frames import Place, place_of
 from foanet_jax.data.study import Study
-from foanet_jax.measures.indices.study import StudyIndices, headline, measure_study
+from foanet_jax.measures.body.context import NO_CONTEXT, Context, context_of
+from foanet_jax.measures.body.surface import FORMULAS, Formula
+from foanet_jax.measures.indices.study import StudyIndices, headline, known, measure_study
 from foanet_jax.measures.quality.calibration import Calibration
 from foanet_jax.measures.quality.finding import LOW_DICE, Finding, verdict
 from foanet_jax.measures.quality.picture import Range, check_contrast, check_image
@@ -50,6 +52,7 @@ class Review:
         expected_dice: for the foreground, from the network's confidence; None if it is not known.
         drawn: number of slices, over all frames, on which anything was segmented.
         place: where the study lies.
+        context: what is known of the patient beside the images.
     """
 
     indices: StudyIndices
@@ -57,6 +60,12 @@ class Review:
     expected_dice: float | None
     drawn: int
     place: Place | None = None
+    context: Context = NO_CONTEXT
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The main numbers of the study by name with unit, without those that are not known."""
+        return headline(self.indices) | known(self.context.numbers(self.indices.ventricles))
 
     @property
     def verdict(self) -> str:
@@ -64,13 +73,22 @@ class Review:
         return verdict(self.findings, self.drawn)
 
 
-def review_study(study: Study, prediction: Prediction, expected: Expectations) -> Review:
+def review_study(
+    study: Study,
+    prediction: Prediction,
+    expected: Expectations,
+    *,
+    formula: Formula = FORMULAS[0],
+    convention: str = "",
+) -> Review:
     """Reviews the prediction for a study. The labels of the study are not used.
 
     Args:
         study: the study that was segmented.
         prediction: the prediction for this study.
         expected: the expectations of the run that segmented it.
+        formula: of the body surface area.
+        convention: what the masks count papillary muscles to; see `Context`.
     """
     grid: dict[str, Any] = {"classes": study.classes, "spacing_mm": study.spacing_mm}
     indices = measure_study(prediction.mask, affine=study.affine, **grid)
@@ -98,7 +116,8 @@ def review_study(study: Study, prediction: Prediction, expected: Expectations) -
         elif dice < LOW_DICE:
             findings.append(Finding("low-confidence", f"the expected Dice is only {dice:.2f}"))
     drawn = int(prediction.mask.any(axis=(2, 3)).sum())
-    return Review(indices, tuple(findings), dice, drawn, place_of(study))
+    context = context_of(study, formula=formula, convention=convention)
+    return Review(indices, tuple(findings), dice, drawn, place_of(study), context)
 
 
 def _code_of(flag: str) -> str:
@@ -117,7 +136,8 @@ def describe(review: Review, prediction: Prediction) -> dict[str, Any]:
     """Returns the review for JSON, without numbers that could not be measured."""
     confidence, slices = prediction.confidence, review.indices.slices
     return {
-        "indices": headline(review.indices),
+        "indices": review.numbers,
+        **({"patient": review.context.texts()} if review.context.texts() else {}),
         **({} if slices is None else {"wall_directions": slices.wall_directions}),
         "quality": {
             "verdict": review.verdict,

@@ -1,4 +1,4 @@
-"""The table of all predicted studies, with a row for each patient whose frames are separate studies."""
+"""The tables of all predicted studies: a row for each patient, and a row for each frame in a file of its own."""
 
 import csv
 import dataclasses
@@ -6,15 +6,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from foanet_jax.data.frames import frames_apart, patient_of_frame
-from foanet_jax.measures.indices.study import headline, join_frames
+from foanet_jax.measures.body.context import NUMBERS, TEXTS
+from foanet_jax.measures.dictionary import COLUMNS, FRAMES, INDICES, SUMMARY, VOLUMES, write_dictionary
+from foanet_jax.measures.dictionary import NAME as SCHEMA
+from foanet_jax.measures.indices.study import has_ventricle, join_frames, known, volume_column
+from foanet_jax.measures.indices.ventricle import COLUMNS as VENTRICLE_COLUMNS
 from foanet_jax.measures.quality.finding import CHECK, verdict, worst
 from foanet_jax.measures.quality.plausible import check_ventricles
 from foanet_jax.measures.quality.review import Review
 from foanet_jax.system.atomic import atomic_path
 from foanet_jax.system.escaping import to_cell
+
+_FIRST = ("study", "source", "frames", "verdict", "reasons", "expected_dice")
+# The columns of every table of hearts with an LV.
+BODY_COLUMNS = (*VENTRICLE_COLUMNS, *TEXTS, *NUMBERS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +34,7 @@ class JoinedPatient:
         codes: the codes of all findings.
         measured: the indices of the ventricles by name with unit, without those that could not be measured.
         apart: why the frames are not one heartbeat, so that nothing is measured; empty if they are.
+        known: what is known of the patient beside the images, as text, by column.
     """
 
     patient: str
@@ -36,12 +43,13 @@ class JoinedPatient:
     codes: tuple[str, ...]
     measured: Mapping[str, float]
     apart: str = ""
+    known: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def summary_rows(
     reviews: Mapping[str, Review], patients: Sequence[JoinedPatient], *, sources: Mapping[str, str] | None = None
 ) -> list[dict[str, Any]]:
-    """Returns one row for each study, followed by one row for each patient whose frames are separate studies.
+    """Returns one row for each patient: a study, or the studies that are frames of one patient together.
 
     Args:
         reviews: by case.
@@ -49,19 +57,23 @@ def summary_rows(
         sources: by case, the file or folder of the study.
     """
     sources = sources or {}
-    rows = [
-        _row(
-            case,
-            sources.get(case, ""),
-            [],
-            review.verdict,
-            [finding.code for finding in review.findings],
-            headline(review.indices),
-        )
-        | ({} if review.expected_dice is None else {"expected_dice": review.expected_dice})
-        for case, review in reviews.items()
-    ]
-    return rows + [_row(beat.patient, "", beat.frames, beat.verdict, beat.codes, beat.measured) for beat in patients]
+    beat_of = {frame: beat for beat in patients for frame in beat.frames}
+    rows = []
+    for case, review in reviews.items():
+        beat = beat_of.get(case)
+        if beat is None:
+            rows.append(_study_row(case, review, sources))
+        elif case == next(frame for frame in reviews if frame in beat.frames):
+            rows.append(_patient_row(beat, reviews, sources))
+    return rows
+
+
+def frame_rows(
+    reviews: Mapping[str, Review], patients: Sequence[JoinedPatient], *, sources: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """Returns one row for each study that is a frame of a patient in `summary_rows`."""
+    frames = {frame for beat in patients for frame in beat.frames}
+    return [_study_row(case, review, sources or {}) for case, review in reviews.items() if case in frames]
 
 
 def joined_patients(reviews: Mapping[str, Review], classes: Sequence[str]) -> list[JoinedPatient]:
@@ -83,21 +95,61 @@ def joined_patients(reviews: Mapping[str, Review], classes: Sequence[str]) -> li
         own = check_ventricles(ventricles)
         codes = [finding.code for findings in (*(r.findings for r in frames.values()), own) for finding in findings]
         told = worst([*(review.verdict for review in frames.values()), verdict(own)])
-        measured = {name: float(value) for name, value in ventricles.columns().items() if np.isfinite(value)}
-        joined.append(JoinedPatient(patient, tuple(sorted(frames)), told, tuple(codes), measured))
+        context = next(iter(frames.values())).context
+        measured = known(ventricles.columns() | context.numbers(ventricles))
+        beat = JoinedPatient(patient, tuple(sorted(frames)), told, tuple(codes), measured, known=context.texts())
+        joined.append(beat)
     return joined
 
 
 def write_summary(
     reviews: Mapping[str, Review],
     patients: Sequence[JoinedPatient],
-    path: Path,
+    folder: Path,
     *,
+    classes: Sequence[str],
     sources: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes `summary_rows` as CSV, whole or not at all. The cell of a value that a row does not have is empty."""
+    """Writes `summary.csv`, of frames in separate files `frames.csv`, and `summary.schema.json`, the data dictionary.
+
+    Each file is written whole or not at all. The cell of a value that is not known is empty. For classes with an LV,
+    `summary.csv` has the same columns for all studies. A `frames.csv` of an earlier prediction is removed.
+
+    Args:
+        reviews: by case.
+        patients: the patients that `joined_patients` returns for these reviews.
+        folder: the folder of the tables.
+        classes: names by index, background first.
+        sources: by case, the file or folder of the study.
+    """
     rows = summary_rows(reviews, patients, sources=sources)
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    first = [*_FIRST, *(BODY_COLUMNS if has_ventricle(classes) else ())]
+    written: dict[str, Sequence[str]] = {SUMMARY: _write(rows, first, folder / SUMMARY)}
+    frames = frame_rows(reviews, patients, sources=sources)
+    if frames:
+        written[FRAMES] = _write(frames, _FIRST, folder / FRAMES)
+    elif _is_ours(folder / FRAMES):
+        (folder / FRAMES).unlink()
+    indices = [review.indices for review in reviews.values()]
+    if any(found.slices is not None for found in indices):
+        written[INDICES] = tuple(COLUMNS[INDICES])
+    if any(found.volumes_ml for found in indices):
+        written[VOLUMES] = (*COLUMNS[VOLUMES], *map(volume_column, classes[1:]))
+    write_dictionary(written, classes, folder / SCHEMA)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is a table that an earlier prediction wrote."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4096).decode("utf-8", errors="replace").startswith(f"{','.join(_FIRST)},")
+    except OSError:
+        return False
+
+
+def _write(rows: Sequence[Mapping[str, Any]], first: Sequence[str], path: Path) -> list[str]:
+    """Writes rows as CSV, and returns the columns: the given ones, then the others of the rows."""
+    names = list(dict.fromkeys([*first, *(name for row in rows for name in row)]))
     with (
         atomic_path(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
@@ -105,10 +157,26 @@ def write_summary(
         writer = csv.DictWriter(file, names, restval="")
         writer.writeheader()
         writer.writerows(rows)
+    return names
+
+
+def _study_row(case: str, review: Review, sources: Mapping[str, str]) -> dict[str, Any]:
+    codes = [finding.code for finding in review.findings]
+    row = _row(case, sources.get(case, ""), [], review.verdict, codes, review.numbers | review.context.texts())
+    return row | ({} if review.expected_dice is None else {"expected_dice": review.expected_dice})
+
+
+def _patient_row(beat: JoinedPatient, reviews: Mapping[str, Review], sources: Mapping[str, str]) -> dict[str, Any]:
+    frames = [case for case in reviews if case in beat.frames]
+    source = "; ".join(filter(None, (sources.get(case, "") for case in frames)))
+    row = _row(beat.patient, source, beat.frames, beat.verdict, beat.codes, {**beat.measured, **beat.known})
+    dice = [reviews[case].expected_dice for case in frames]
+    expected = [value for value in dice if value is not None]
+    return row | ({"expected_dice": min(expected)} if expected and len(expected) == len(dice) else {})
 
 
 def _row(
-    study: str, source: str, frames: Sequence[str], told: str, codes: Sequence[str], indices: Mapping[str, float]
+    study: str, source: str, frames: Sequence[str], told: str, codes: Sequence[str], values: Mapping[str, Any]
 ) -> dict[str, Any]:
     whose = {"study": to_cell(study), "source": to_cell(source), "frames": " ".join(frames)}
-    return {**whose, "verdict": told, "reasons": " ".join(dict.fromkeys(codes)), **indices}
+    return {**whose, "verdict": told, "reasons": " ".join(dict.fromkeys(codes)), **values}

@@ -22,6 +22,7 @@ from foanet_jax.pages.markup.elements import (
 )
 from foanet_jax.pages.markup.page import write_page
 from foanet_jax.pages.study_page import pictures
+from foanet_jax.pages.study_page.body import body_section
 from foanet_jax.pages.study_page.numbers import frame_table, key_numbers, slice_table
 from foanet_jax.pages.study_page.pictures import Picture
 from foanet_jax.pages.study_page.result import VERDICTS, StudyResult, require_result
@@ -49,6 +50,7 @@ def write_study_page(result: StudyResult, path: str | os.PathLike[str]) -> None:
         top=join([_verdict(result), numbers(key_numbers(result))]),
         parts={
             "heart": ("Heart", _heart(result)),
+            "body": ("Body size and reference values", body_section(result)),
             "wall": ("Wall thickness", _wall(result)),
             "curves": ("Curves over the heartbeat", _curves(result)),
             "contours": ("Contours", _contours(result)),

@@ -8,6 +8,7 @@ import numpy as np
 
 from foanet_jax.data.study import Study
 from foanet_jax.image.boxes import Box
+from foanet_jax.measures.body.context import NO_CONTEXT, Context
 from foanet_jax.measures.indices.position import View
 from foanet_jax.measures.indices.short_axis import KNOWN, LvIndices
 from foanet_jax.measures.indices.ventricle import VentricleIndices
@@ -56,6 +57,7 @@ class StudyResult:
         verdict: one of VERDICTS, or another word; "" if nothing was checked.
         confidence: in [0, 1]; None if it is not known.
         frame_seconds: the time between frames, in s; None if it is not known.
+        context: what is known of the patient beside the images.
         provenance: what made the segmentation, by name: model, checkpoint, versions. Values are shown as text.
     """
 
@@ -73,6 +75,7 @@ class StudyResult:
     confidence: float | None = None
     frame_seconds: float | None = None
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    context: Context = NO_CONTEXT
 
     @property
     def end_frames(self) -> tuple[int | None, int | None]:

@@ -1,0 +1,1 @@
+"""Indices for the size of the body, and their reference ranges."""
