@@ -98,8 +98,8 @@ def measure(
             Reference values are shown only for masks of their convention.
 
     Raises:
-        InputError: there are no images, or no masks of them; a table of patients that does not fit; the labels cannot be used; results that are there already,
-            without `overwrite`; or an output that is a file of the input.
+        InputError: there are no images, or no masks of them; a table of patients does not fit; the labels cannot be
+            used; results that are there already, without `overwrite`; or an output that is a file of the input.
     """
     if output.name.lower().endswith(SUFFIXES) and not output.is_dir():
         raise InputError("output-path", f"{output}: measurements are several files; name a folder")
