@@ -164,10 +164,10 @@ def completed(given: Body, header: Body | None) -> Body:
         return given
     body = given
     if given.height_cm is None and given.weight_kg is None:
-        size = {"height_cm": header.height_cm, "weight_kg": header.weight_kg}
+        size: dict[str, Any] = {"height_cm": header.height_cm, "weight_kg": header.weight_kg}
         body = dataclasses.replace(body, **size, source=header.source, remarks=(*given.remarks, *header.remarks))
     if given.heart_rate_bpm is None:
-        rate = {"heart_rate_bpm": header.heart_rate_bpm, "heart_rate_source": header.heart_rate_source}
+        rate: dict[str, Any] = {"heart_rate_bpm": header.heart_rate_bpm, "heart_rate_source": header.heart_rate_source}
         body = dataclasses.replace(body, **rate)
     return dataclasses.replace(body, sex=given.sex or header.sex, age_years=_first(given.age_years, header.age_years))
 
