@@ -123,6 +123,7 @@ def predict(given: Given) -> bool:
             tta=given["tta"],
             patients=Path(given["patients"]) if given["patients"] else None,
             formula=given["bsa"],
+            convention=given["papillary"],
         )
     return failures > 0
 
@@ -150,6 +151,7 @@ def measure(given: Given) -> bool:
             command=given.command,
             patients=Path(given["patients"]) if given["patients"] else None,
             formula=given["bsa"],
+            convention=given["papillary"] or "",
         )
     return failures > 0
 

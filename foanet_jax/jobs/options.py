@@ -157,6 +157,10 @@ OPTIONS = (
            default=False),
     Option("bsa", STUDIES, "Output", "Formula of the body surface area: Mosteller 1987, or Du Bois 1916.",
            "choice", default="mosteller", choices=("mosteller", "dubois")),
+    Option("papillary", STUDIES, "Output",
+           "What papillary muscles count to in volumes and mass: cavity, as most masks are drawn; or myocardium: the "
+           "dark pixels of the cavity are moved, and both volumes are given. Masks stay as they are.",
+           "choice", choices=("cavity", "myocardium"), default_text="as drawn, which is cavity for ACDC"),
     Option("pages", STUDIES, "Output", "Write no web pages.", "switch", default=True,
            default_text="a page for each study, and an index"),
     Option("dicom_seg", ("predict",), "Output", "For DICOM input, also write DICOM segmentations.", "switch",

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from foanet_jax.measures.body.reference import AGES, DISTANCES, SHORT_SOURCE
 from foanet_jax.measures.body.reference import SOURCE as REFERENCE
 from foanet_jax.measures.body.surface import INDEXED
+from foanet_jax.measures.indices.papillary import PAPILLARY
 from foanet_jax.measures.indices.short_axis import DIMENSIONS, SECTORS
 from foanet_jax.measures.indices.study import volume_column
 from foanet_jax.system.atomic import atomic_path
@@ -55,6 +56,9 @@ _WHAT = {
     "sv": "stroke volume of the {}: volume at end diastole minus volume at end systole",
 }
 
+_MUSCLES = "volume of papillary muscles and trabeculae, moved from the cavity to the myocardium,"
+_DARK = "mask and image: dark pixels of the cavity"
+
 _VENTRICLES = {
     **{
         f"{side}_{what}_ml": Column("number", "ml", _WHAT[what].format(chamber), _MASK)
@@ -66,6 +70,14 @@ _VENTRICLES = {
         for side, chamber in _SIDES.items()
     },
     "lv_mass_g": Column("number", "g", "myocardium at end diastole times 1.05 g/ml", _MASK),
+}
+_PAPILLARY = {
+    "lv_papillary_ed_ml": Column("number", "ml", f"{_MUSCLES} at end diastole", _DARK),
+    "lv_papillary_es_ml": Column("number", "ml", f"{_MUSCLES} at end systole", _DARK),
+    "lv_edv_drawn_ml": Column("number", "ml", "lv_edv_ml with papillary muscles in the cavity, as drawn", _MASK),
+    "lv_esv_drawn_ml": Column("number", "ml", "lv_esv_ml with papillary muscles in the cavity, as drawn", _MASK),
+    "lv_ef_drawn_percent": Column("number", "%", "lv_ef_percent with papillary muscles in the cavity, as drawn", _MASK),
+    "lv_mass_drawn_g": Column("number", "g", "lv_mass_g without papillary muscles, as drawn", _MASK),
 }
 _CONTEXT = {
     "sex": Column("string", "", "sex of the patient, female or male", _BODY),
@@ -125,7 +137,7 @@ _TIME = {
 }
 
 COLUMNS: Mapping[str, Mapping[str, Column]] = {
-    SUMMARY: {**_STUDY, **_VENTRICLES, **_CONTEXT, **_SLICE},
+    SUMMARY: {**_STUDY, **_VENTRICLES, **_PAPILLARY, **_CONTEXT, **_SLICE},
     FRAMES: {**_STUDY, **{name: _CONTEXT[name] for name in _OF_PATIENT}},
     INDICES: {
         "case": Column("string", "", "id of the study", _INPUT),
@@ -158,7 +170,7 @@ def column(table: str, name: str, classes: Sequence[str]) -> Column | None:
         name: the column.
         classes: names by index, background first; each has a column of volumes, such as "left_atrium_ml".
     """
-    of_class = {volume_column(one): one for one in classes[1:]}
+    of_class = {volume_column(one): one for one in (*classes[1:], PAPILLARY)}
     if name in of_class:
         where = "in the frame" if table == VOLUMES else "of a single stack"
         return Column("number", "ml", f"volume of the class {of_class[name]} {where}", _MASK)

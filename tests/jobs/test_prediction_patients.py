@@ -112,7 +112,20 @@ def test_the_table_is_not_replaced_by_an_output(predict, tmp_path):
     assert path.read_text() == "study,sex\ncine,f\n"
 
 
+def test_papillary_muscles_are_moved_on_request_and_both_volumes_are_given(predict, tmp_path):
+    # The images are classes, 0 to 3: Otsu's threshold finds no dark pixel in the cavity.
+    assert predict("study,sex,age_years\ncine,f,56\n", convention="myocardium", pages=True) == 0
+    row = summary(tmp_path / "out")["cine"]
+    assert float(row["lv_papillary_ed_ml"]) == 0
+    assert row["lv_edv_drawn_ml"] == row["lv_edv_ml"]
+    assert row["lv_edv_z"] == ""
+    page = (tmp_path / "out" / "cine.html").read_text(encoding="utf-8")
+    assert "count to the myocardium: 0 ml at end diastole" in page
+    assert "these masks count them to the myocardium" in page
+
+
 def test_the_options_of_the_command():
     given = read(["foanet", "predict", "STUDIES", "OUT", "--patients=p.csv", "--bsa=dubois"], program=FOANET)
     assert (given["patients"], given["bsa"]) == ("p.csv", "dubois")
-    assert read(["foanet", "predict", "STUDIES", "OUT"], program=FOANET)["bsa"] == "mosteller"
+    usual = read(["foanet", "predict", "STUDIES", "OUT"], program=FOANET)
+    assert (usual["bsa"], usual["papillary"]) == ("mosteller", None)

@@ -10,6 +10,7 @@ from foanet_jax.data.patients.body import Body
 from foanet_jax.data.study import ACDC_CLASSES, Study
 from foanet_jax.image.boxes import Box
 from foanet_jax.measures.dictionary import COLUMNS, FRAMES, INDICES, SUMMARY, VOLUMES, column
+from foanet_jax.measures.indices.papillary import PAPILLARY
 from foanet_jax.measures.indices.study import volume_column
 from foanet_jax.measures.indices.tables import write_lv_indices, write_volumes
 from foanet_jax.measures.quality.review import Expectations, review_study
@@ -17,7 +18,7 @@ from foanet_jax.measures.quality.summary import BODY_COLUMNS, joined_patients, w
 from foanet_jax.pipeline import Prediction
 
 BODY = Body(180.0, 80.0, "male", 60, source="Info.cfg")
-CLASS_VOLUMES = set(map(volume_column, ACDC_CLASSES[1:]))
+CLASS_VOLUMES = set(map(volume_column, [*ACDC_CLASSES[1:], PAPILLARY]))
 
 
 def heart(radius, slices=3):
@@ -29,14 +30,14 @@ def heart(radius, slices=3):
     return np.broadcast_to(mask, (1, slices, 40, 40)).astype(np.uint8)
 
 
-def review(case, mask, body=BODY, frame_seconds=None):
+def review(case, mask, body=BODY, frame_seconds=None, convention="cavity"):
     voxels = np.random.default_rng(0).normal(size=mask.shape).astype(np.float32) + 3 * mask
     study = Study(
         case, case, voxels, (8.0, 1.5, 1.5), ACDC_CLASSES, body=body, affine=np.diag([1.5, 1.5, 8.0, 1.0]),
         frame_seconds=frame_seconds,
     )  # fmt: skip
     prediction = Prediction(mask, [None], None, Box(0, 0, *mask.shape[2:]), ())
-    return review_study(study, prediction, Expectations(), convention="cavity")
+    return review_study(study, prediction, Expectations(), convention=convention)
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +51,12 @@ def tables(tmp_path_factory):
         "a_frame01": review("a_frame01", heart(9)),
         "a_frame09": review("a_frame09", heart(6)),
         "stack": review("stack", heart(9), None),
+        "moved": review("moved", beat, convention="myocardium"),
     }
     patients = joined_patients(reviews, ACDC_CLASSES)
     sources = {case: f"{case}.nii.gz" for case in reviews}
     write_summary(reviews, patients, folder, classes=ACDC_CLASSES, sources=sources)
-    indices = reviews["cine"].indices
+    indices = reviews["moved"].indices
     write_lv_indices({"cine": indices.slices}, folder / "cine_indices.csv", frame_seconds=0.1)
     write_volumes(indices.volumes_ml, folder / "cine_volumes.csv", frame_seconds=0.1)
 
@@ -92,7 +94,7 @@ def test_the_written_dictionary_describes_the_written_columns(tables):
         SUMMARY: columns[SUMMARY],
         FRAMES: columns[FRAMES],
         INDICES: list(COLUMNS[INDICES]),
-        VOLUMES: [*COLUMNS[VOLUMES], *map(volume_column, ACDC_CLASSES[1:])],
+        VOLUMES: [*COLUMNS[VOLUMES], *map(volume_column, [*ACDC_CLASSES[1:], PAPILLARY])],
     }
     assert all(set(field) == {"name", "type", "unit", "description", "source"} for field in schema["fields"])
     assert schema["missingValues"] == ["", "nan"]
@@ -100,7 +102,7 @@ def test_the_written_dictionary_describes_the_written_columns(tables):
 
 def test_one_row_is_one_patient(tables):
     _, rows, frames, _ = tables
-    assert list(rows) == ["cine", "slice", "a", "stack"]
+    assert list(rows) == ["cine", "slice", "a", "stack", "moved"]
     assert (rows["a"]["frames"], rows["a"]["source"]) == ("a_frame01 a_frame09", "a_frame01.nii.gz; a_frame09.nii.gz")
     assert [row["study"] for row in frames] == ["a_frame01", "a_frame09"]
 

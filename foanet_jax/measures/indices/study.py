@@ -8,7 +8,8 @@ import numpy as np
 from foanet_jax.data.frames import number_of_frame, patient_of_frame
 from foanet_jax.image.boxes import bounding_box
 from foanet_jax.measures.indices.counting import Counting, SliceCount, base_from_mask, count_slices
-from foanet_jax.measures.indices.labels import LV_CAVITY, MYOCARDIUM, RV_CAVITY
+from foanet_jax.measures.indices.labels import LV_CAVITY, MYOCARDIUM, RV_CAVITY, index_of
+from foanet_jax.measures.indices.papillary import PAPILLARY
 from foanet_jax.measures.indices.position import View, contradicts, find_view
 from foanet_jax.measures.indices.segments import base_comes_first
 from foanet_jax.measures.indices.short_axis import CANONICAL_SEPTUM, KNOWN, LvIndices, lv_indices, septum_angle
@@ -24,7 +25,8 @@ class StudyIndices:
         slices: indices of each frame and slice; None if the classes are not those of a short-axis heart.
         ventricles: indices of the ventricles, for a stack over time. None for a single slice, for a single frame (it
             may be neither end diastole nor end systole), and for classes without an LV.
-        volumes_ml: (T,) volumes of each foreground class; empty for a single slice.
+        volumes_ml: (T,) volumes of each foreground class; empty for a single slice. Also of PAPILLARY, if papillary
+            muscles were moved from the cavity to the myocardium.
         septum_degrees: (Z,) direction of the septum with which the slices were measured, in the view; None if it is
             not known.
         view: the view from the apex, in which the slices were measured. None if the position in the patient is not
@@ -81,6 +83,28 @@ def measure_study(
     if base_first is None:
         base_first = base_comes_first(slices.cavity_area_mm2)
     return StudyIndices(slices, ventricles, volumes, septum, view, base_first)
+
+
+def papillary_to_myocardium(indices: StudyIndices, papillary_ml: np.ndarray, classes: Sequence[str]) -> StudyIndices:
+    """Returns indices whose volumes count papillary muscles and trabeculae to the myocardium, not to the cavity.
+
+    Areas, diameters and wall thicknesses of the slices stay as they were drawn.
+
+    Args:
+        indices: of a mask that counts them to the cavity.
+        papillary_ml: (T,) their volume; see `papillary_volumes_ml`.
+        classes: class names by index, background first, with an LV and its myocardium.
+    """
+    if not indices.volumes_ml:
+        return indices
+    cavity = classes[index_of(classes, LV_CAVITY)]
+    moved = {cavity: -papillary_ml, MYOCARDIUM: papillary_ml}
+    volumes = {name: volume + moved.get(name, 0) for name, volume in indices.volumes_ml.items()}
+    volumes[PAPILLARY] = papillary_ml
+    beat = indices.ventricles
+    if beat is not None:
+        beat = ventricle_of_volumes(volumes, classes=classes, ed=beat.ed, es=beat.es)
+    return dataclasses.replace(indices, volumes_ml=volumes, ventricles=beat)
 
 
 def find_position(
@@ -192,7 +216,8 @@ def join_frames(
     for patient, numbered in frames.items():
         if len(numbered) > 1:
             ordered = [indices.volumes_ml for _, indices in sorted(numbered, key=lambda pair: pair[0])]
-            volumes = {name: np.concatenate([frame[name] for frame in ordered]) for name in classes[1:]}
+            moved = [PAPILLARY] if all(PAPILLARY in frame for frame in ordered) else []
+            volumes = {name: np.concatenate([frame[name] for frame in ordered]) for name in [*classes[1:], *moved]}
             joined[patient] = ventricle_of_volumes(volumes, classes=classes)
     return joined
 

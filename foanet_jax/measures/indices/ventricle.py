@@ -14,11 +14,20 @@ from foanet_jax.measures.indices.labels import (
     require_mask,
     require_spacing,
 )
+from foanet_jax.measures.indices.papillary import PAPILLARY
 from foanet_jax.measures.sizes import measure_sizes
 from foanet_jax.system.errors import InputError
 
 MYOCARDIUM_G_PER_ML = 1.05
 _OF_CHAMBER = ("edv_ml", "esv_ml", "sv_ml", "ef_percent")
+PAPILLARY_COLUMNS = (
+    "lv_papillary_ed_ml",
+    "lv_papillary_es_ml",
+    "lv_edv_drawn_ml",
+    "lv_esv_drawn_ml",
+    "lv_ef_drawn_percent",
+    "lv_mass_drawn_g",
+)
 COLUMNS = (*(f"{side}_{name}" for side in ("lv", "rv") for name in _OF_CHAMBER), "lv_mass_g")
 
 
@@ -49,6 +58,8 @@ class VentricleIndices:
         left, right: the ventricles; ED and ES of both are the frames of the left one.
         mass_g: LV mass at end diastole.
         flags: what is wrong, joined by "; "; "" if nothing is.
+        papillary_ml: (T,) volume of the papillary muscles and trabeculae that were moved from the cavity of the left
+            ventricle to the myocardium; None if nothing was moved.
     """
 
     ed: int | None
@@ -57,6 +68,7 @@ class VentricleIndices:
     right: Chamber
     mass_g: float
     flags: str
+    papillary_ml: np.ndarray | None = None
 
     def columns(self) -> dict[str, float]:
         """Returns each index by name with unit."""
@@ -64,7 +76,20 @@ class VentricleIndices:
         return {
             **{f"{side}_{name}": getattr(chamber, name) for side, chamber in sides.items() for name in _OF_CHAMBER},
             "lv_mass_g": self.mass_g,
+            **self._drawn(),
         }
+
+    def _drawn(self) -> dict[str, float]:
+        """Returns the papillary muscles, and the indices as the mask was drawn, if papillary muscles were moved."""
+        if self.papillary_ml is None:
+            return {}
+        diastole, systole = (
+            math.nan if frame is None else float(self.papillary_ml[frame]) for frame in (self.ed, self.es)
+        )
+        whole = chamber(self.left.volumes_ml + self.papillary_ml, self.ed, self.es)
+        mass = self.mass_g - MYOCARDIUM_G_PER_ML * diastole
+        values = (diastole, systole, whole.edv_ml, whole.esv_ml, whole.ef_percent, mass)
+        return dict(zip(PAPILLARY_COLUMNS, values, strict=True))
 
 
 def structure_volumes(
@@ -121,13 +146,15 @@ def ventricle_of_volumes(
     """Computes the same as `ventricle` from volumes, for frames whose masks are in several files with different grids.
 
     Args:
-        volumes_ml: the volume of each foreground class, (T,), from `structure_volumes`.
-        classes, ed, es: as for `ventricle`.
+        volumes_ml: the volume of each foreground class, (T,), from `structure_volumes`; and of PAPILLARY, if papillary
+            muscles were moved from the cavity to the myocardium.
+        classes, ed, es: as for `ventricle`. ED and ES are the same frames whether they were moved or not.
 
     Raises:
         InputError: the classes are not valid, or there is no such frame.
     """
     blood = _shown(volumes_ml[classes[index_of(classes, LV_CAVITY)]])
+    papillary = volumes_ml.get(PAPILLARY)
     walled = MYOCARDIUM in classes
     wall = _shown(volumes_ml[classes[index_of(classes, [MYOCARDIUM])]]) if walled else np.full(len(blood), np.nan)
     labelled = any(name in RV_CAVITY for name in classes)
@@ -136,8 +163,9 @@ def ventricle_of_volumes(
         if frame is not None and not 0 <= frame < len(blood):
             raise InputError("frame", f"{name}={frame}, but there are {len(blood)} frames, counted from 0")
     if not np.isnan(blood).all():
-        ed = int(np.nanargmax(blood)) if ed is None else ed
-        es = int(np.nanargmin(blood)) if es is None else es
+        whole = blood if papillary is None else blood + papillary
+        ed = int(np.nanargmax(whole)) if ed is None else ed
+        es = int(np.nanargmin(whole)) if es is None else es
     flags = [
         f"no {what} in {int(np.isnan(curve).sum())} of {len(curve)} frames"
         for what, curve in (
@@ -156,6 +184,7 @@ def ventricle_of_volumes(
         right=chamber(right, ed, es),
         mass_g=math.nan if ed is None else MYOCARDIUM_G_PER_ML * float(wall[ed]),
         flags="; ".join(flags),
+        papillary_ml=papillary,
     )
 
 

@@ -10,7 +10,16 @@ from foanet_jax.data.frames import Place, place_of
 from foanet_jax.data.study import Study
 from foanet_jax.measures.body.context import NO_CONTEXT, Context, context_of
 from foanet_jax.measures.body.surface import FORMULAS, Formula
-from foanet_jax.measures.indices.study import StudyIndices, headline, known, measure_study
+from foanet_jax.measures.indices.labels import MYOCARDIUM
+from foanet_jax.measures.indices.papillary import papillary_volumes_ml
+from foanet_jax.measures.indices.study import (
+    StudyIndices,
+    has_ventricle,
+    headline,
+    known,
+    measure_study,
+    papillary_to_myocardium,
+)
 from foanet_jax.measures.quality.calibration import Calibration
 from foanet_jax.measures.quality.finding import LOW_DICE, Finding, verdict
 from foanet_jax.measures.quality.picture import Range, check_contrast, check_image
@@ -88,10 +97,18 @@ def review_study(
         prediction: the prediction for this study.
         expected: the expectations of the run that segmented it.
         formula: of the body surface area.
-        convention: what the masks count papillary muscles to; see `Context`.
+        convention: what the volumes count papillary muscles to, "cavity" or "myocardium"; "" if it is not known. With
+            "myocardium", the dark pixels of the cavity are moved to the myocardium; see `papillary_mask`.
+
+    Raises:
+        InputError: "papillary" if the blood is not brighter than the myocardium, so that they cannot be moved.
     """
     grid: dict[str, Any] = {"classes": study.classes, "spacing_mm": study.spacing_mm}
     indices = measure_study(prediction.mask, affine=study.affine, **grid)
+    if convention == "myocardium" and has_ventricle(study.classes) and MYOCARDIUM in study.classes:
+        indices = papillary_to_myocardium(
+            indices, papillary_volumes_ml(study.voxels, prediction.mask, **grid), study.classes
+        )
     findings = []
     short_axis = indices.ventricles is not None or indices.slices is not None
     if short_axis and np.ptp(study.voxels):

@@ -10,6 +10,7 @@ from foanet_jax.data.frames import frames_apart, patient_of_frame
 from foanet_jax.measures.body.context import NUMBERS, TEXTS
 from foanet_jax.measures.dictionary import COLUMNS, FRAMES, INDICES, SUMMARY, VOLUMES, write_dictionary
 from foanet_jax.measures.dictionary import NAME as SCHEMA
+from foanet_jax.measures.indices.papillary import PAPILLARY
 from foanet_jax.measures.indices.study import has_ventricle, join_frames, known, volume_column
 from foanet_jax.measures.indices.ventricle import COLUMNS as VENTRICLE_COLUMNS
 from foanet_jax.measures.quality.finding import CHECK, verdict, worst
@@ -134,7 +135,8 @@ def write_summary(
     if any(found.slices is not None for found in indices):
         written[INDICES] = tuple(COLUMNS[INDICES])
     if any(found.volumes_ml for found in indices):
-        written[VOLUMES] = (*COLUMNS[VOLUMES], *map(volume_column, classes[1:]))
+        moved = [PAPILLARY] if any(PAPILLARY in found.volumes_ml for found in indices) else []
+        written[VOLUMES] = (*COLUMNS[VOLUMES], *map(volume_column, [*classes[1:], *moved]))
     write_dictionary(written, classes, folder / SCHEMA)
 
 

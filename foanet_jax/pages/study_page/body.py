@@ -50,7 +50,7 @@ def body_section(result: StudyResult) -> Html:
         f"the cavity. {SOURCE}. Indices without a value have no reference whose figures could be confirmed.",
         _RV_MASS,
     ]
-    text = tag("p", " ".join([_patient(result), *([] if rows else notes)]))
+    text = tag("p", " ".join([_patient(result), *_moved(values), *([] if rows else notes)]))
     if not rows:
         return text
     table = titled_table(
@@ -61,6 +61,19 @@ def body_section(result: StudyResult) -> Html:
         notes=notes,
     )
     return join([text, table])
+
+
+def _moved(values: Mapping[str, float]) -> list[str]:
+    """Returns what the volumes are with and without papillary muscles, if these were moved to the myocardium."""
+    if not math.isfinite(values.get("lv_papillary_ed_ml", math.nan)):
+        return []
+    drawn = [values[name] for name in ("lv_edv_drawn_ml", "lv_esv_drawn_ml", "lv_ef_drawn_percent", "lv_mass_drawn_g")]
+    diastole, systole = values["lv_papillary_ed_ml"], values["lv_papillary_es_ml"]
+    return [
+        "Papillary muscles and trabeculae, the dark pixels of the cavity, count to the myocardium: "
+        f"{diastole:.0f} ml at end diastole and {systole:.0f} ml at end systole. "
+        "As drawn, with them in the cavity: EDV {:.0f} ml, ESV {:.0f} ml, EF {:.0f} %, mass {:.0f} g.".format(*drawn)
+    ]
 
 
 def _patient(result: StudyResult) -> str:
