@@ -42,11 +42,11 @@ def body_section(result: StudyResult) -> Html:
         for column, (name, decimals, unit) in _ROWS.items()
         if math.isfinite(values[column]) and (column in normals or column not in result.ventricle.columns())
     ]
-    header = ["Index", "Value", "Healthy people", "Distance from their mean"]
+    header = ["Index", "Value", "Healthy", "Away"]
     absent = why_none(context.body, context.convention)
     notes = [
         absent
-        or f"Healthy people: mean ± standard deviation (sd) of the same sex, {POPULATION}; papillary muscles count to "
+        or f"Healthy: mean ± standard deviation (sd) of the same sex, {POPULATION}; papillary muscles count to "
         f"the cavity. {SOURCE}. Indices without a value have no reference whose figures could be confirmed.",
         _RV_MASS,
     ]

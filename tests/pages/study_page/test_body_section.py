@@ -46,7 +46,7 @@ def test_without_a_reference_it_says_why():
     assert "the sex of this patient is unknown" in text
     assert "75 ml/m²" in text
     assert "166" not in text
-    assert "Healthy people" not in text
+    assert "± " not in text
 
 
 def test_without_height_and_weight_it_says_how_to_give_them():
@@ -68,3 +68,14 @@ def test_the_page_has_neither_height_nor_weight(tmp_path):
     assert "Female, 51 years" in page.text
     assert "187" not in page.text
     assert "83.7" not in page.text
+
+
+def test_moved_papillary_muscles_are_told_with_both_volumes():
+    made = result(Context(BODY, convention="myocardium"))
+    moved = made.ventricle.left.volumes_ml * 0 + 10
+    ventricle = dataclasses.replace(made.ventricle, papillary_ml=moved)
+    text = Page(f"<html>{body_section(dataclasses.replace(made, ventricle=ventricle))}</html>").text
+    assert "10 ml at end diastole and 10 ml at end systole" in text
+    # As drawn, (160 − 70) / 160 = 56 % and 100 g − 1.05 g/ml · 10 ml = 89.5 g.
+    assert "EDV 160 ml, ESV 70 ml, EF 56 %, mass 90 g" in text
+    assert "these masks count them to the myocardium" in text
