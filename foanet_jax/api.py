@@ -23,6 +23,8 @@ from foanet_jax.data.nifti.write import write_mask
 from foanet_jax.data.study import Study, validate_study
 from foanet_jax.image.boxes import Box
 from foanet_jax.jobs.experiment.model import describe_run, find_runs, load_description, load_model
+from foanet_jax.measures.indices.counting import SCMR, SliceCount, counting_of
+from foanet_jax.measures.quality.review import leave_out
 from foanet_jax.pipeline import MEMORY_BYTES, Model, Prediction, predict_study
 from foanet_jax.system.errors import InputError
 from foanet_jax.system.overwriting import identities, require_no_input
@@ -38,12 +40,14 @@ class Result:
         classes: names of the classes by index; 0 is the background.
         study: the study that was segmented, with its spacing and, for a file, its affine.
         prediction: the full result of the pipeline; its mask is (T, Z, H, W).
+        count: which slices of a short-axis heart count. What does not count is not in the mask. None for other hearts.
     """
 
     mask: np.ndarray
     classes: tuple[str, ...]
     study: Study
     prediction: Prediction
+    count: SliceCount | None = None
 
     @property
     def box(self) -> Box:
@@ -105,6 +109,8 @@ class Segmenter:
         series: str | int | None = None,
         repeats: str = "last",
         incomplete: bool = False,
+        basal: str = SCMR,
+        slices: str | tuple[int, int] | None = None,
     ) -> Result:
         """Segments a file or an array.
 
@@ -119,12 +125,15 @@ class Segmenter:
             series: number or UID of the DICOM series; by default the short-axis cine.
             repeats: "last" or "first": which acquisition to use if a DICOM slice was acquired more than once.
             incomplete: whether to read a DICOM stack in which single slices or frames are missing.
+            basal: which slices of a short-axis heart count: "scmr", those of the rule of the SCMR, or "all".
+            slices: the first and the last slice that count, from 1, such as (2, 11) or "2-11"; they overrule `basal`.
 
         Raises:
             InputError: the file or array cannot be used; its axes or its spacing are in an impossible order
                 ("axis-order", "spacing"); the source does not hold exactly one study; `spacing_mm` is missing for an
                 array, or was given for a DICOM or .mat file.
         """
+        counting = counting_of(basal, slices)
         if third_axis not in ("slice", "time"):
             raise InputError("third-axis", f"third_axis is {third_axis!r}; choose 'slice' or 'time'")
         if isinstance(source, str | os.PathLike):
@@ -134,7 +143,8 @@ class Segmenter:
             study = study_of_array(source, spacing_mm, third_axis=third_axis, classes=self.classes)
             shape = np.shape(source)
         prediction = predict_study(study, self.model, memory_bytes=self.memory_bytes, tta=self.tta)
-        return Result(prediction.mask.reshape(shape), self.classes, study, prediction)
+        prediction, count = leave_out(study, prediction, counting)
+        return Result(prediction.mask.reshape(shape), self.classes, study, prediction, count)
 
     def _read(self, path: Path, spacing_mm: Sequence[float] | None, third_axis: ThirdAxis, dicom: Wanted) -> Study:
         refs = read_input(

@@ -106,6 +106,7 @@ def predict(given: Given) -> bool:
     with commandline.interruptible(note):
         from foanet_jax.data.dicom.wanted import wanted
         from foanet_jax.jobs import prediction
+        from foanet_jax.measures.indices.counting import counting_of
         from foanet_jax.training.weights import default_weights
 
         failures = prediction.predict(
@@ -124,6 +125,7 @@ def predict(given: Given) -> bool:
             patients=Path(given["patients"]) if given["patients"] else None,
             formula=given["bsa"],
             convention=given["papillary"],
+            counting=counting_of(given["basal"], given["slices"], given["ed"], given["es"]),
         )
     return failures > 0
 
@@ -135,6 +137,7 @@ def measure(given: Given) -> bool:
     with commandline.interruptible(note):
         from foanet_jax.data.dicom.wanted import wanted
         from foanet_jax.jobs.studies import measurement
+        from foanet_jax.measures.indices.counting import ALL, counting_of
 
         failures = measurement.measure(
             commandline.inputs(given["input"]),
@@ -152,6 +155,7 @@ def measure(given: Given) -> bool:
             patients=Path(given["patients"]) if given["patients"] else None,
             formula=given["bsa"],
             convention=given["papillary"] or "",
+            counting=counting_of(ALL, given["slices"], given["ed"], given["es"]),
         )
     return failures > 0
 

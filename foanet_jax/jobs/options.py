@@ -185,6 +185,17 @@ OPTIONS = (
     Option("resume", TRAINING, "Output", "Continue from the last checkpoints in the workdir.", "switch",
            default=False),
     Option("tensorboard", TRAINING, "Output", "Also write TensorBoard events.", "switch", default=False),
+    Option("basal", ("predict",), "Selection",
+           "Which slices of a short-axis heart count: those of the rule of the SCMR, in which at least half of the "
+           "blood's circumference is myocardium at the base (scmr), or all that were drawn (all).",
+           "choice", default="scmr", choices=("scmr", "all")),
+    Option("slices", STUDIES, "Selection",
+           "The first and the last slice that count, from 1 as on the page, such as 2-11. They hold for all frames and "
+           "studies.", value="FIRST-LAST", default="", default_text="predict: as --basal says; measure: all"),
+    Option("ed", STUDIES, "Selection", "Frame of end diastole, from 1 as on the page, for all cines.", "number",
+           "FRAME", default_text="the frame with the largest LV cavity"),
+    Option("es", STUDIES, "Selection", "Frame of end systole, from 1 as on the page, for all cines.", "number",
+           "FRAME", default_text="the frame with the smallest LV cavity"),
     Option("rows", ("ablate",), "Selection", "Only these rows of the table, separated by commas.", "list", "ROW,…",
            default=[], default_text="all"),
     Option("folds", SWEEPS, "Selection", "Only these folds, separated by commas, from 0.", "list", "NUMBER,…",

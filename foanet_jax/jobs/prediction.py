@@ -33,10 +33,12 @@ from foanet_jax.jobs.studies.writing import (
     note,
     outputs_of,
     require_free,
+    tell_left_out,
     write_all,
 )
 from foanet_jax.measures.body.surface import FORMULAS, Formula
-from foanet_jax.measures.quality.review import review_study
+from foanet_jax.measures.indices.counting import Counting
+from foanet_jax.measures.quality.review import leave_out, review_study
 from foanet_jax.pipeline import Prediction, predict_study
 from foanet_jax.system.diskspace import require_writable
 from foanet_jax.system.errors import InputError
@@ -63,6 +65,7 @@ def predict(
     patients: Path | None = None,
     formula: Formula = FORMULAS[0],
     convention: str | None = None,
+    counting: Counting | None = None,
 ) -> int:
     """Segments the studies in files and folders; returns the number of studies that could not be segmented.
 
@@ -98,6 +101,8 @@ def predict(
         formula: of the body surface area.
         convention: what the masks count papillary muscles to, "cavity" or "myocardium"; by default, what the labels of
             the training did, if that is known. Reference values are shown only for masks of their convention.
+        counting: which slices of short-axis hearts count, and which frames are measured; by default, the rule of the
+            SCMR. What does not count is not in the mask.
 
     Raises:
         InputError: no checkpoint or no input; a table of patients that does not fit; results that are there already,
@@ -150,6 +155,7 @@ def predict(
             convention=facts.convention if convention is None else convention,
         ),
         provenance,
+        counting or Counting(),
         predicted=True,
         dicom_seg=dicom_seg,
         whole_cine=whole_cine,
@@ -175,10 +181,12 @@ def _write_mask_alone(ref: StudyRef, study: Study, prediction: Prediction, entry
     """Writes the mask to the file that the user named, and nothing else."""
     output = writing.output
     try:
+        prediction, count = leave_out(study, prediction, writing.counting)
         write_mask(prediction.mask, study, output)
         entry |= describe_mask(study, prediction, writing)
-        review = writing.review(study, prediction)
+        review = writing.review(study, prediction, count=count)
         tell(study.case, review)
+        tell_left_out(study.case, review)
         LOGGER.info("%s is the mask; with a folder as --output there are pages, tables and pictures too", output)
     except InputError as error:
         note(error, error.code, entry)

@@ -67,6 +67,7 @@ def study_result(study: Study, prediction: Prediction, review: Review, provenanc
         verdict=review.verdict,
         confidence=confidence,
         frame_seconds=study.frame_seconds,
+        count=review.count,
         provenance=provenance,
         context=review.context,
     )

@@ -42,6 +42,7 @@ from foanet_jax.jobs.studies.writing import (
     write_all,
 )
 from foanet_jax.measures.body.surface import FORMULAS, Formula
+from foanet_jax.measures.indices.counting import ALL, Counting
 from foanet_jax.measures.quality.finding import Finding
 from foanet_jax.measures.quality.review import Expectations, Review, review_study
 from foanet_jax.measures.quality.shape import exchanged_classes
@@ -70,6 +71,7 @@ def measure(
     patients: Path | None = None,
     formula: Formula = FORMULAS[0],
     convention: str = "",
+    counting: Counting | None = None,
 ) -> int:
     """Measures the masks of studies, whoever drew them; returns the number of studies and masks that failed.
 
@@ -96,6 +98,8 @@ def measure(
         formula: of the body surface area.
         convention: what the masks count papillary muscles to, "cavity" or "myocardium"; "" if it is not known.
             Reference values are shown only for masks of their convention.
+        counting: which slices of short-axis hearts count, and which frames are measured; by default, all slices do,
+            because someone decided what to draw. What does not count is not in the mask that is written.
 
     Raises:
         InputError: there are no images, or no masks of them; a table of patients does not fit; the labels cannot be
@@ -132,7 +136,15 @@ def measure(
     paths = {pair.ref.case: [str(file.path) for file in pair.masks] for pair in pairs.pairs}
     named = all(file.named for pair in pairs.pairs for file in pair.masks)
     review = functools.partial(_review, formula=formula, convention=convention)
-    writing = Writing(output, chosen, MEASUREMENTS, review, _provenance(classes, paths, named=named), pages=pages)
+    writing = Writing(
+        output,
+        chosen,
+        MEASUREMENTS,
+        review,
+        _provenance(classes, paths, named=named),
+        counting or Counting(ALL),
+        pages=pages,
+    )
 
     def work(ref: StudyRef, study: Study, entry: Entry, within: Progress) -> Prediction:
         entry["masks"] = paths[ref.case]

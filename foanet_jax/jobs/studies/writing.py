@@ -25,9 +25,11 @@ from foanet_jax.jobs.experiment.record import write_json
 from foanet_jax.jobs.experiment.reviewing import tell
 from foanet_jax.measures.dictionary import FRAMES, SUMMARY
 from foanet_jax.measures.dictionary import NAME as SCHEMA
+from foanet_jax.measures.indices.counted import sentences_of
+from foanet_jax.measures.indices.counting import Counting
 from foanet_jax.measures.indices.tables import write_lv_indices, write_volumes
 from foanet_jax.measures.quality.finding import VERDICTS
-from foanet_jax.measures.quality.review import Review, describe
+from foanet_jax.measures.quality.review import Review, describe, leave_out
 from foanet_jax.measures.quality.summary import joined_patients, write_summary
 from foanet_jax.pages import label_files
 from foanet_jax.pages.drawing.style import class_colours
@@ -53,8 +55,9 @@ class Writing:
         output: the folder, or the file of a single mask.
         found: the input.
         report: the name of the JSON file with an entry for each study, one of REPORTS.
-        review: reviews a study and its mask.
+        review: reviews a study and its mask, with `count`, which slices of the mask count.
         provenance: what made the masks, by name.
+        counting: how to decide which slices count.
         predicted: the masks are predictions, whose box and flags belong into the report.
         dicom_seg: write the masks of DICOM input as DICOM segmentations as well.
         whole_cine: write one of them for all frames of a cine.
@@ -67,8 +70,9 @@ class Writing:
     output: Path
     found: Found
     report: str
-    review: Callable[[Study, Prediction], Review]
+    review: Callable[..., Review]
     provenance: Mapping[str, Any]
+    counting: Counting
     predicted: bool = False
     dicom_seg: bool = False
     whole_cine: bool = False
@@ -175,22 +179,25 @@ def review_and_write(ref: StudyRef, study: Study, prediction: Prediction, entry:
         return output / name
 
     try:
+        prediction, count = leave_out(study, prediction, writing.counting)
         output.mkdir(parents=True, exist_ok=True)
         write_mask(prediction.mask, study, place(f"{case}_seg.nii.gz"))
         entry |= describe_mask(study, prediction, writing)
         entry |= {"mask": files[0], "labels": label_files.label_entries(study.classes), "files": files}
         writing.sources[case] = source_of(ref, study, writing.found)
-        review = writing.reviews[case] = writing.review(study, prediction)
+        review = writing.reviews[case] = writing.review(study, prediction, count=count)
         entry |= describe(review, prediction)
         timed = {"frame_seconds": study.frame_seconds}
         if study.frame_seconds is not None:
             entry["frame_ms"] = 1000 * study.frame_seconds
         tell(case, review)
+        tell_left_out(case, review)
         if case in writing.found.dicom:
             write_image(study, place(f"{case}.nii.gz"))
             entry["image"] = files[-1]
         if review.indices.slices is not None:
-            write_lv_indices({case: review.indices.slices}, place(f"{case}_indices.csv"), **timed)
+            counts = {} if count is None else {case: count}
+            write_lv_indices({case: review.indices.slices}, place(f"{case}_indices.csv"), counts=counts, **timed)
         if review.indices.volumes_ml:
             write_volumes(review.indices.volumes_ml, place(f"{case}_volumes.csv"), **timed)
         draw_prediction(study, prediction, place(f"{case}.png"), review.indices.view)
@@ -208,6 +215,13 @@ def review_and_write(ref: StudyRef, study: Study, prediction: Prediction, entry:
     except OSError as error:
         message = f"{output}: {case} cannot be written ({error.strerror}); make room or choose another --output"
         note(message, "unwritable", entry)
+
+
+def tell_left_out(case: str, review: Review) -> None:
+    """Logs which slices do not count at end diastole and end systole, and why."""
+    count = review.count
+    if count is not None and (count.left_out.any() or count.remark):
+        LOGGER.info("%s: %s", case, " ".join(sentences_of(count, review.moments)))
 
 
 def describe_mask(study: Study, prediction: Prediction, writing: Writing) -> Entry:

@@ -57,7 +57,6 @@ class SliceCount:
         rule: SCMR, ALL or CHOSEN.
         base_first: whether the first slice is nearer to the base than the last one; None if it is not known.
         shares: (T, Z) share of the cavity's circumference that is myocardium; NaN without a cavity.
-        drawn: (T, Z, H, W) the mask before anything was left out.
         counts: (2, T, Z) bool: slices in which the left (0) and the right ventricle (1) were drawn and count.
         reasons: (2, T, Z) why a slice in which the ventricle was drawn does not count; "" for the others.
         remark: why the rule could not be applied; "" if it was.
@@ -67,7 +66,6 @@ class SliceCount:
     rule: str
     base_first: bool | None
     shares: np.ndarray
-    drawn: np.ndarray
     counts: np.ndarray
     reasons: np.ndarray
     remark: str = ""
@@ -208,7 +206,7 @@ def count_slices(
     sizes = np.stack([(cavity | wall).sum((2, 3)), right.sum((2, 3))])
     drawn = sizes > 0
     nothing = np.full(drawn.shape, "", object)
-    everything = SliceCount(counting.basal, base_first, shares, mask, drawn, nothing, ed=counting.ed, es=counting.es)
+    everything = SliceCount(counting.basal, base_first, shares, drawn, nothing, ed=counting.ed, es=counting.es)
     if counting.slices is not None:
         first, last = counting.slices
         if last >= slices:
@@ -226,15 +224,21 @@ def count_slices(
     return dataclasses.replace(everything, counts=drawn & (reasons == ""), reasons=reasons)
 
 
-def counted_mask(count: SliceCount, classes: Sequence[str]) -> np.ndarray:
-    """Returns the mask without the parts that do not count: the same array if everything counts."""
-    mask = count.drawn
+def counted_mask(mask: np.ndarray, count: SliceCount, classes: Sequence[str]) -> np.ndarray:
+    """Returns the mask without the parts that do not count: the same array if everything counts.
+
+    Args:
+        mask: (T, Z, H, W) class indices, of which `count_slices` has told what counts.
+        count: which slices count.
+        classes: names by index.
+    """
+    dtype = mask.dtype
     for index, name in enumerate(classes):
         parts = {MYOCARDIUM: 0, "cavity": 0, **dict.fromkeys(RV_CAVITY, 1)}
         if name not in parts or not (count.reasons[parts[name]] != "").any():
             continue
         out = (count.reasons[parts[name]] != "")[..., None, None]
-        mask = np.where(out & (mask == index), 0, mask).astype(count.drawn.dtype)
+        mask = np.where(out & (mask == index), 0, mask).astype(dtype)
     return mask
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from foanet_jax.measures.indices.counted import left_out_flags
+from foanet_jax.measures.indices.counting import SliceCount
 from foanet_jax.measures.indices.short_axis import DIMENSIONS, KNOWN, SECTORS, UNKNOWN, LvIndices
 from foanet_jax.measures.indices.study import volume_column
 from foanet_jax.measures.indices.ventricle import VentricleIndices, chamber
@@ -17,14 +19,22 @@ from foanet_jax.system.escaping import from_cell, to_cell
 
 
 def write_lv_indices(
-    indices: Mapping[str, LvIndices], path: str | os.PathLike[str], *, frame_seconds: float | None = None
+    indices: Mapping[str, LvIndices],
+    path: str | os.PathLike[str],
+    *,
+    frame_seconds: float | None = None,
+    counts: Mapping[str, SliceCount] | None = None,
 ) -> None:
-    """Writes a row for each slice of each frame of each case: case, frame, slice, the indices, flags.
+    """Writes a row for each slice of each frame of each case: case, frame, slice, counts, the indices, flags.
+
+    The column `counts` is 1 if the left ventricle in this slice is in the volumes of its frame, and 0 if it was left
+    out, or if there is none.
 
     Args:
         indices: the indices by case.
         path: the file to write.
         frame_seconds: time between frames in s, for a column `time_ms`; None: no such column.
+        counts: by case, which slices count; the flags then say why others do not.
 
     Raises:
         InputError: there are no indices.
@@ -35,9 +45,11 @@ def write_lv_indices(
         columns["phase"] = np.broadcast_to(columns["phase"][:, None], measured.flags.shape)
         for t, z in np.ndindex(measured.flags.shape):
             values = {name: float(column[t, z]) for name, column in columns.items()}
-            place = {"case": to_cell(case), "frame": t, **_time(t, frame_seconds), "slice": z}
+            shown = measured.cavity_area_mm2[t, z] + measured.myocardium_area_mm2[t, z] > 0
+            place = {"case": to_cell(case), "frame": t, **_time(t, frame_seconds), "slice": z, "counts": int(shown)}
             walls = {"wall_directions": measured.wall_directions}
-            rows.append({**place, **values, **walls, "flags": str(measured.flags[t, z])})
+            flags = [str(measured.flags[t, z]), *left_out_flags((counts or {}).get(case), t, z)]
+            rows.append({**place, **values, **walls, "flags": "; ".join(filter(None, flags))})
     _write(rows, Path(path))
 
 

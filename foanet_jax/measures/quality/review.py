@@ -10,10 +10,13 @@ from foanet_jax.data.frames import Place, place_of
 from foanet_jax.data.study import Study
 from foanet_jax.measures.body.context import NO_CONTEXT, Context, context_of
 from foanet_jax.measures.body.surface import FORMULAS, Formula
+from foanet_jax.measures.indices.counted import describe_count, moments_of
+from foanet_jax.measures.indices.counting import ISLAND, LEFT, RIGHT, Counting, SliceCount, counted_mask
 from foanet_jax.measures.indices.labels import MYOCARDIUM
 from foanet_jax.measures.indices.papillary import papillary_volumes_ml
 from foanet_jax.measures.indices.study import (
     StudyIndices,
+    count_study,
     has_ventricle,
     headline,
     known,
@@ -62,6 +65,7 @@ class Review:
         drawn: number of slices, over all frames, on which anything was segmented.
         place: where the study lies.
         context: what is known of the patient beside the images.
+        count: which slices of the mask count; None if all of the mask does.
     """
 
     indices: StudyIndices
@@ -70,6 +74,7 @@ class Review:
     drawn: int
     place: Place | None = None
     context: Context = NO_CONTEXT
+    count: SliceCount | None = None
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -77,9 +82,38 @@ class Review:
         return headline(self.indices) | known(self.context.numbers(self.indices.ventricles))
 
     @property
+    def moments(self) -> dict[str, int]:
+        """The frames whose slices are told; see `moments_of`."""
+        beat = self.indices.ventricles
+        frames = 0 if self.count is None else len(self.count.shares)
+        return moments_of(frames, None if beat is None else beat.ed, None if beat is None else beat.es)
+
+    @property
     def verdict(self) -> str:
         """ "good", "check" or "reject"; see `quality.finding.verdict`."""
         return verdict(self.findings, self.drawn)
+
+
+def leave_out(study: Study, prediction: Prediction, counting: Counting) -> tuple[Prediction, SliceCount | None]:
+    """Leaves out of a mask what does not count, such as slices beyond the valve plane; see `count_study`.
+
+    Args:
+        study: the study that was segmented.
+        prediction: the prediction for this study.
+        counting: the rule, and what the user chose.
+
+    Returns:
+        The prediction with its new mask, and which slices count. If all of them do, the mask is the same array. None if
+        the classes are not those of a short-axis heart.
+
+    Raises:
+        InputError: the chosen slices or frames do not exist.
+    """
+    grid: dict[str, Any] = {"classes": study.classes, "spacing_mm": study.spacing_mm}
+    count = count_study(prediction.mask, affine=study.affine, counting=counting, **grid)
+    if count is None:
+        return prediction, None
+    return dataclasses.replace(prediction, mask=counted_mask(prediction.mask, count, study.classes)), count
 
 
 def review_study(
@@ -87,6 +121,7 @@ def review_study(
     prediction: Prediction,
     expected: Expectations,
     *,
+    count: SliceCount | None = None,
     formula: Formula = FORMULAS[0],
     convention: str = "",
 ) -> Review:
@@ -99,17 +134,19 @@ def review_study(
         formula: of the body surface area.
         convention: what the volumes count papillary muscles to, "cavity" or "myocardium"; "" if it is not known. With
             "myocardium", the dark pixels of the cavity are moved to the myocardium; see `papillary_mask`.
+        count: which slices count, if some may have been left out of the mask; see `leave_out`.
 
     Raises:
         InputError: "papillary" if the blood is not brighter than the myocardium, so that they cannot be moved.
     """
     grid: dict[str, Any] = {"classes": study.classes, "spacing_mm": study.spacing_mm}
-    indices = measure_study(prediction.mask, affine=study.affine, **grid)
+    chosen: dict[str, Any] = {} if count is None else {"ed": count.ed, "es": count.es}
+    indices = measure_study(prediction.mask, affine=study.affine, **chosen, **grid)
     if convention == "myocardium" and has_ventricle(study.classes) and MYOCARDIUM in study.classes:
         indices = papillary_to_myocardium(
             indices, papillary_volumes_ml(study.voxels, prediction.mask, **grid), study.classes
         )
-    findings = []
+    findings = [] if count is None else _islands(count)
     short_axis = indices.ventricles is not None or indices.slices is not None
     if short_axis and np.ptp(study.voxels):
         findings += check_contrast(study, prediction.mask)  # These name the slices; the flags below do not.
@@ -134,7 +171,16 @@ def review_study(
             findings.append(Finding("low-confidence", f"the expected Dice is only {dice:.2f}"))
     drawn = int(prediction.mask.any(axis=(2, 3)).sum())
     context = context_of(study, formula=formula, convention=convention)
-    return Review(indices, tuple(findings), dice, drawn, place_of(study), context)
+    return Review(indices, tuple(findings), dice, drawn, place_of(study), context, count)
+
+
+def _islands(count: SliceCount) -> list[Finding]:
+    """Finds parts that were left out because slices without the ventricle separate them from the others."""
+    return [
+        Finding("class-gap", f"a part of the {name} lies apart and does not count: {ISLAND}", frame, slice_)
+        for name, reasons in zip((LEFT, RIGHT), count.reasons, strict=True)
+        for frame, slice_ in np.argwhere(reasons == ISLAND).tolist()
+    ]
 
 
 def _code_of(flag: str) -> str:
@@ -156,6 +202,7 @@ def describe(review: Review, prediction: Prediction) -> dict[str, Any]:
         "indices": review.numbers,
         **({"patient": review.context.texts()} if review.context.texts() else {}),
         **({} if slices is None else {"wall_directions": slices.wall_directions}),
+        **({} if review.count is None else {"slices": describe_count(review.count, review.moments)}),
         "quality": {
             "verdict": review.verdict,
             "findings": [dataclasses.asdict(finding) for finding in review.findings],

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from foanet_jax.measures.indices.counted import left_out_flags
 from foanet_jax.measures.indices.short_axis import DIMENSIONS, SECTORS
+from foanet_jax.pages.study_page.counting import mark
 from foanet_jax.pages.study_page.pictures import thickness_curves, volume_curves
 from foanet_jax.pages.study_page.result import StudyResult
 
@@ -105,7 +107,8 @@ def slice_table(result: StudyResult, frame: int) -> tuple[list[str], list[list[s
         columns = slice_columns(result, z)
         header = ["Slice", *columns, "Remark"]
         values = [number(float(column[frame]), heading) for heading, column in columns.items()]
-        rows.append([str(z + 1), *values, str(result.indices.flags[frame, z])])
+        remarks = [str(result.indices.flags[frame, z]), *left_out_flags(result.count, frame, z)]
+        rows.append([f"{z + 1} {mark(result, frame, z)}".strip(), *values, "; ".join(filter(None, remarks))])
     return header, rows
 
 

@@ -23,6 +23,7 @@ from foanet_jax.pages.markup.elements import (
 from foanet_jax.pages.markup.page import write_page
 from foanet_jax.pages.study_page import pictures
 from foanet_jax.pages.study_page.body import body_section
+from foanet_jax.pages.study_page.counting import counting_slices
 from foanet_jax.pages.study_page.numbers import frame_table, key_numbers, slice_table
 from foanet_jax.pages.study_page.pictures import Picture
 from foanet_jax.pages.study_page.result import VERDICTS, StudyResult, require_result
@@ -47,7 +48,7 @@ def write_study_page(result: StudyResult, path: str | os.PathLike[str]) -> None:
         study.case,
         above="FOANet · one study",
         summary=_what(result),
-        top=join([_verdict(result), numbers(key_numbers(result))]),
+        top=join([_verdict(result), numbers(key_numbers(result)), counting_slices(result)]),
         parts={
             "heart": ("Heart", _heart(result)),
             "body": ("Body size and reference values", body_section(result)),

@@ -9,6 +9,7 @@ import numpy as np
 from foanet_jax.data.study import Study
 from foanet_jax.image.boxes import Box
 from foanet_jax.measures.body.context import NO_CONTEXT, Context
+from foanet_jax.measures.indices.counting import SliceCount
 from foanet_jax.measures.indices.position import View
 from foanet_jax.measures.indices.short_axis import KNOWN, LvIndices
 from foanet_jax.measures.indices.ventricle import VentricleIndices
@@ -58,6 +59,7 @@ class StudyResult:
         confidence: in [0, 1]; None if it is not known.
         frame_seconds: the time between frames, in s; None if it is not known.
         context: what is known of the patient beside the images.
+        count: which slices of the mask count; None if all of it does.
         provenance: what made the segmentation, by name: model, checkpoint, versions. Values are shown as text.
     """
 
@@ -74,6 +76,7 @@ class StudyResult:
     verdict: str = ""
     confidence: float | None = None
     frame_seconds: float | None = None
+    count: SliceCount | None = None
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     context: Context = NO_CONTEXT
 

@@ -125,7 +125,7 @@ class TestBase:
         counted = count(mask)
         assert left(counted) == [[2, 3, 4, 5]]
         assert counted.reasons[0, 0].tolist() == [BEYOND, OPEN, "", "", "", ""]
-        kept = counted_mask(counted, ACDC_CLASSES)
+        kept = counted_mask(mask, counted, ACDC_CLASSES)
         assert not np.isin(kept[0, :2], (WALL, CAVITY)).any()
         np.testing.assert_array_equal(kept[0, 2:], mask[0, 2:])
         # The right ventricle stays up to the last slice with myocardium.
@@ -162,7 +162,7 @@ class TestBase:
 
     def test_where_every_slice_counts_the_mask_is_the_same_array(self):
         mask = stack(CLOSED, CLOSED, CLOSED, APEX)
-        assert counted_mask(count(mask), ACDC_CLASSES) is mask
+        assert counted_mask(mask, count(mask), ACDC_CLASSES) is mask
 
     @pytest.mark.parametrize("mask", [np.zeros((3, 4, 8, 8), np.uint8), stack(CLOSED)], ids=["empty", "one slice"])
     def test_nothing_is_left_out_of_an_empty_mask_or_a_single_slice(self, mask):
@@ -258,10 +258,11 @@ class TestBeat:
 
 class TestIslands:
     def test_an_island_below_the_apex_does_not_count(self):
-        counted = count(stack(CLOSED, CLOSED, CLOSED, APEX, NOTHING, APEX))
+        mask = stack(CLOSED, CLOSED, CLOSED, APEX, NOTHING, APEX)
+        counted = count(mask)
         assert left(counted) == [[0, 1, 2, 3]]
         assert counted.reasons[0, 0, 5] == ISLAND
-        assert not counted_mask(counted, ACDC_CLASSES)[0, 5].any()
+        assert not counted_mask(mask, counted, ACDC_CLASSES)[0, 5].any()
 
     def test_an_island_above_the_base_does_not_count(self):
         assert left(count(stack(APEX, NOTHING, CLOSED, CLOSED, CLOSED, APEX))) == [[2, 3, 4, 5]]
@@ -272,7 +273,7 @@ class TestIslands:
         mask[0, 3, 8:12, 2:6] = RIGHT
         counted = count(mask)
         assert (left(counted), right(counted)) == ([[0, 1, 2, 3]], [[0, 1]])
-        kept = counted_mask(counted, ACDC_CLASSES)
+        kept = counted_mask(mask, counted, ACDC_CLASSES)
         np.testing.assert_array_equal(kept[0, 3], np.where(mask[0, 3] == RIGHT, 0, mask[0, 3]))
 
     def test_an_island_for_a_moment_is_decided_by_the_other_frames(self):
@@ -300,7 +301,7 @@ class TestDirection:
         mask = stack(HALF_OPEN, CLOSED, CLOSED, HALF_OPEN, NOTHING, HALF_OPEN)
         counted = count(mask, base_first=None)
         assert counted.remark == NO_DIRECTION
-        assert counted_mask(counted, ACDC_CLASSES) is mask
+        assert counted_mask(mask, counted, ACDC_CLASSES) is mask
 
     def test_the_affine_tells_the_direction_before_the_mask(self):
         toward_apex = np.array([[0.0, 0.8, -0.6], [0.8, 0.36, 0.48], [0.6, -0.48, -0.64]])
@@ -319,13 +320,13 @@ class TestChoices:
 
     def test_all(self):
         counted = count(self.MASK, basal=ALL)
-        assert counted_mask(counted, ACDC_CLASSES) is self.MASK
+        assert counted_mask(self.MASK, counted, ACDC_CLASSES) is self.MASK
 
     def test_chosen_slices_overrule_everything(self):
         counted = count(self.MASK, slices=(0, 2), base_first=None)
         assert (counted.rule, left(counted), right(counted)) == (CHOSEN, [[0, 1, 2]], [[0, 1, 2]])
         assert counted.reasons[0, 0].tolist() == ["", "", "", NOT_CHOSEN, NOT_CHOSEN]
-        kept = counted_mask(counted, ACDC_CLASSES)
+        kept = counted_mask(self.MASK, counted, ACDC_CLASSES)
         np.testing.assert_array_equal(kept[:, :3], self.MASK[:, :3])
         assert not kept[:, 3:].any()
 
@@ -395,7 +396,7 @@ class TestPhantom:
         counted = count_study(drawn, **grid)
         truth = ventricle(labels, **grid).columns()
         wrong = ventricle(drawn, **grid).columns()
-        found = ventricle(counted_mask(counted, heart.classes), **grid).columns()
+        found = ventricle(counted_mask(drawn, counted, heart.classes), **grid).columns()
         assert found["lv_edv_ml"] == truth["lv_edv_ml"] < 0.9 * wrong["lv_edv_ml"]
         assert found["lv_mass_g"] == truth["lv_mass_g"] < 0.95 * wrong["lv_mass_g"]
         assert found["lv_ef_percent"] == truth["lv_ef_percent"] > wrong["lv_ef_percent"] + 3
