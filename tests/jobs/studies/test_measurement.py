@@ -17,6 +17,7 @@ from foanet_jax.data.study import ACDC_CLASSES
 from foanet_jax.image.boxes import Box
 from foanet_jax.jobs import prediction
 from foanet_jax.jobs.studies.measurement import measure
+from foanet_jax.measures.indices.counting import Counting
 from foanet_jax.pipeline import Prediction
 from foanet_jax.system.errors import InputError
 
@@ -103,7 +104,8 @@ def test_the_page_is_that_of_a_prediction_of_the_same_mask(cine, tmp_path, monke
     monkeypatch.setattr(prediction, "load_model", lambda _: SimpleNamespace(classes=ACDC_CLASSES))
     monkeypatch.setattr(prediction, "load_description", lambda _: described)
     monkeypatch.setattr(prediction, "predict_study", lambda *_, **__: found)
-    assert prediction.predict(tmp_path / "run", images, tmp_path / "a", third_axis="slice", overwrite=False) == 0
+    whole = {"third_axis": "slice", "overwrite": False, "counting": Counting("all")}
+    assert prediction.predict(tmp_path / "run", images, tmp_path / "a", **whole) == 0
     assert measure(images, masks, tmp_path / "b") == 0
     names = [{path.name for path in (tmp_path / place).iterdir()} for place in "ab"]
     assert names[0] ^ names[1] == {"predictions.json", "measurements.json"}
