@@ -260,9 +260,8 @@ def _impose(header: nib.Nifti1Header, spacing_mm: tuple[float, float, float], mm
     if not np.isfinite(rows).all():
         return  # `_affine` raises the error.
     stored = sides_of(rows[:, :3])
-    if not (np.isfinite(stored).all() and (stored > 0).all()):
-        return  # `_affine` raises the error.
-    rows[:, :3] *= sides / stored
+    usable = np.isfinite(stored) & (stored > 0)  # The third column of a single image may be 0.
+    rows[:, :3] *= np.divide(sides, stored, out=np.ones(3), where=usable)
     header["srow_x"], header["srow_y"], header["srow_z"] = rows
 
 

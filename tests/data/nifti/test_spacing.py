@@ -107,6 +107,17 @@ def test_a_given_spacing_turns_and_moves_nothing(tmp_path):
     np.testing.assert_allclose(volume.affine[:3, 3], (-30_000, 20_000, 7000))  # in mm, as before
 
 
+def test_a_given_spacing_of_an_image_without_a_third_column(tmp_path):
+    path = save(tmp_path / "a.nii", TRUE, shape=(20, 16), **pixdim(1, 1, 1))
+    content = nib.Nifti1Header(path.read_bytes()[:348])
+    content["srow_x"][2] = content["srow_y"][2] = content["srow_z"][2] = 0
+    path.write_bytes(content.binaryblock + path.read_bytes()[348:])
+    assert refused(path)[0] == "spacing-contradicts"
+    volume = read_nifti(path, spacing_mm=(10, 1.5, 1.25))
+    assert volume.spacing_mm == (10, 1.5, 1.25)
+    np.testing.assert_allclose(np.linalg.norm(volume.affine[:3, :2], axis=0), (1.25, 1.5), rtol=1e-6)
+
+
 @pytest.mark.parametrize("given", [(8, 1), (8, 1, 0), (8, -1, 1), (8, 1, np.nan), "abc", (8, 1, np.inf), (8, 1, None)])
 def test_given_spacings_that_are_refused(tmp_path, given):
     path = save(tmp_path / "a.nii.gz", TRUE)
