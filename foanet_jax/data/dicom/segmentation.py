@@ -41,6 +41,8 @@ _PATIENT_TAGS = (
     "AdditionalPatientHistory",
     "IssuerOfPatientID",
 )
+# References to objects of an archive's own book-keeping, which are never exported with the images.
+_REFERENCES = ("ReferencedStudySequence", "ReferencedPatientSequence", "ReferencedPerformedProcedureStepSequence")
 _ANATOMY = {
     "myocardium": ("74281007", "SCT", "Myocardium"),
     "cavity": ("87878005", "SCT", "Left ventricle"),
@@ -224,6 +226,9 @@ def _make_like(dataset: Dataset, first: Dataset, *, keep_patient: bool) -> None:
     for tag in ("SeriesInstanceUID", "FrameOfReferenceUID", "ImageOrientationPatient", "PixelSpacing"):
         if tag in first:
             setattr(dataset, tag, getattr(first, tag))
+    for tag in _REFERENCES:
+        if tag in dataset:
+            delattr(dataset, tag)
     for tag in _FILED_BY:
         if tag not in dataset:
             setattr(dataset, tag, None)

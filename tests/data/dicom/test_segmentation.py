@@ -51,10 +51,18 @@ def references(dataset):
     return found - {""}
 
 
+def reference(number):
+    """An object of an archive's book-keeping, as images from scanners refer to it."""
+    item = pydicom.Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = "1.2.840.10008.3.1.2.3.1", f"2.999.77.{number}"
+    return [item]
+
+
 @pytest.fixture
 def cine(tmp_path):
     paths = series(tmp_path / "in", "eva", 4, shape=(3, 5, 8, 9), PatientName="Eva^Maria")
-    edit_all(paths, **PRIVATE)
+    kept = ("ReferencedStudySequence", "ReferencedPatientSequence", "ReferencedPerformedProcedureStepSequence")
+    edit_all(paths, **PRIVATE, **{name: reference(number) for number, name in enumerate(kept)})
     return paths
 
 

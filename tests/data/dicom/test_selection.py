@@ -53,7 +53,7 @@ def test_the_short_axis_cine_of_a_whole_study(eva, caplog):
     assert f"left out: series 2 in {eva / 'eva' / 's2'} (6 images): long-axis cine; 1 slice; its planes are " in (
         "\n".join(told)
     )
-    assert "(9 images): localizer; 3 slices, 1 frame: a cine has 5 or more" in "\n".join(told)
+    assert "(9 images): localizer; 3 slices, 1 frame: a cine has 5 frames or more" in "\n".join(told)
 
 
 def test_series_that_are_asked_for(eva):

@@ -103,7 +103,7 @@ def seems(view: View, *, short_axis: bool, turned: bool) -> tuple[str, str]:
         return "series over several heartbeats", f"{slices}, {frames}"
     if not view.is_cine:
         what = "localizer" if turned else "single images" if view.slices < FEWEST_SLICES else "stack of one moment"
-        return what, f"{slices}, {frames}: a cine has {FEWEST_FRAMES} or more"
+        return what, f"{slices}, {frames}: a cine has {FEWEST_FRAMES} frames or more"
     plane = f"its planes are {90 - abs(90 - view.degrees):.0f}° from the usual short axis"
     if view.degrees > FARTHEST_DEGREES:
         return ("long-axis cine" if view.slices < FEWEST_SLICES else "cine in another plane"), f"{slices}; {plane}"
