@@ -43,7 +43,7 @@ class _Links(HTMLParser):
         self.found = []
 
     def handle_starttag(self, tag, attributes):
-        self.found += [value for name, value in attributes if name == "href" and value.endswith(".html")]
+        self.found += [value for name, value in attributes if name == "href" and value.startswith("./")]
 
 
 def links(page):
@@ -72,6 +72,11 @@ def test_names_of_every_script(made_up, tmp_path):
     assert "./%E6%82%A3%E8%80%85%E4%B8%80.html" in found
     assert all((out / unquote(link)).is_file() for link in found)
     assert len(found) == 5
+    beside = links(out / "患者一.html")
+    assert [unquote(link) for link in beside] == [
+        f"./{name}" for name in ("患者一_seg.nii.gz", "患者一_volumes.csv", "predictions.json", "index.html")
+    ]
+    assert all((out / unquote(link)).is_file() for link in beside)
 
 
 def test_what_cannot_be_read_is_reported(made_up, tmp_path, caplog):

@@ -101,7 +101,9 @@ def test_the_program_predicts_with_the_wheel_alone(site, tmp_path):
     mask = nibabel.load(tmp_path / "OUT" / "heart_seg.nii.gz")
     assert mask.shape == (64, 64, 2)
     assert set(np.unique(np.asarray(mask.dataobj))) <= {0, 1, 2, 3}
-    assert "<style>" in (tmp_path / "OUT" / "heart.html").read_text(encoding="utf-8")
+    page = (tmp_path / "OUT" / "heart.html").read_text(encoding="utf-8")
+    assert "<style>" in page
+    assert "The player on the page of a study." in page
     # A pipe gets no carriage returns, and no warning of another package.
     *_, last = lines = done.stderr.splitlines()
     assert all(line.startswith("predicting: ") for line in lines)

@@ -3,8 +3,8 @@
 from collections import Counter
 from html.parser import HTMLParser
 
-VOID = {"meta", "link", "img"}
-INLINE = {"a", "small", "span", "strong"}
+VOID = {"meta", "link", "img", "input"}
+INLINE = {"a", "small", "span", "strong", "button", "svg", "option", "select", "label"}
 
 
 class Page(HTMLParser):
@@ -33,7 +33,7 @@ class Page(HTMLParser):
             self.texts.append(" ")
 
     def handle_data(self, data):
-        if "style" not in self.open:
+        if "style" not in self.open and "script" not in self.open:
             self.texts.append(data)
 
     def handle_comment(self, data):

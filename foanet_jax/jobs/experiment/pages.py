@@ -1,7 +1,7 @@
 """The data for the page of a predicted study, and for its entry in the index of studies."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,33 @@ def as_seen(study: Study, prediction: Prediction, view: View | None) -> tuple[St
     return seen, view.planes(prediction.mask), tuple(view.box(box, study.voxels.shape[2:]) for box in boxes)
 
 
-def study_result(study: Study, prediction: Prediction, review: Review, provenance: Mapping[str, Any]) -> StudyResult:
+# The files beside a page to which it links, by the ends of their names after the case.
+_LINKS = {
+    "_seg.nii.gz": "mask",
+    ".nii.gz": "image",
+    "_indices.csv": "areas and wall thicknesses (CSV)",
+    "_volumes.csv": "volumes (CSV)",
+}
+
+
+def links(case: str, files: Iterable[str]) -> dict[str, str]:
+    """Returns the written files of a study to which its page links, by what they are.
+
+    Args:
+        case: the id of the study.
+        files: the names of the files that were written.
+    """
+    written = set(files)
+    return {what: f"{case}{end}" for end, what in _LINKS.items() if f"{case}{end}" in written}
+
+
+def study_result(
+    study: Study,
+    prediction: Prediction,
+    review: Review,
+    provenance: Mapping[str, Any],
+    files: Mapping[str, str] | None = None,
+) -> StudyResult:
     """Collects the data that the page of a study shows.
 
     Args:
@@ -48,6 +74,7 @@ def study_result(study: Study, prediction: Prediction, review: Review, provenanc
         prediction: the prediction of the study.
         review: the review of the prediction.
         provenance: the origin of the prediction, as names and values, such as the checkpoint and the version.
+        files: the files beside the page to which it links, by what they are.
     """
     shown, mask, boxes = as_seen(study, prediction, review.indices.view)
     confidence = None
@@ -64,12 +91,14 @@ def study_result(study: Study, prediction: Prediction, review: Review, provenanc
         ventricle=review.indices.ventricles,
         volumes_ml=review.indices.volumes_ml,
         flags=summed_up(review.findings),
+        findings=review.findings,
         verdict=review.verdict,
         confidence=confidence,
         frame_seconds=study.frame_seconds,
         count=review.count,
         provenance=provenance,
         context=review.context,
+        files=files or {},
     )
 
 

@@ -20,7 +20,7 @@ from foanet_jax.data.nifti.write import write_image, write_mask
 from foanet_jax.data.refs import StudyRef
 from foanet_jax.data.study import Study, joined_remarks
 from foanet_jax.jobs.experiment.evaluating import draw_prediction
-from foanet_jax.jobs.experiment.pages import index_entry, study_result
+from foanet_jax.jobs.experiment.pages import index_entry, links, study_result
 from foanet_jax.jobs.experiment.record import write_json
 from foanet_jax.jobs.experiment.reviewing import tell
 from foanet_jax.measures.dictionary import FRAMES, SUMMARY
@@ -203,7 +203,9 @@ def review_and_write(ref: StudyRef, study: Study, prediction: Prediction, entry:
         draw_prediction(study, prediction, place(f"{case}.png"), review.indices.view)
         if writing.pages:
             told = {"remark": "; ".join(study.remarks)} if study.remarks else {}
-            result = study_result(study, prediction, review, {"file": study.name, **told, **writing.provenance})
+            beside = links(case, files) | {"all numbers (JSON)": writing.report, "all studies": INDEX}
+            made = {"file": study.name, **told, **writing.provenance}
+            result = study_result(study, prediction, review, made, beside)
             write_study_page(result, place(f"{case}.html"))
             writing.listed[case] = index_entry(result, f"{case}.html")
         wanted = writing.dicom_seg and case in writing.found.dicom

@@ -1,6 +1,6 @@
 """Pictures: FOA (Fig. 3), temporal-like images (Fig. 4), slices (Figs. 5, 8, 9), box plots (Figs. 6–7), curves, sizes.
 
-`beat`, `bullseye`, `contours` and `timecurves` draw the pictures on the page of a study.
+`bullseye` and `timecurves` draw pictures on the page of a study. `borders` gives the lines around a mask to its player.
 
 Every function takes arrays, scores or planes of a gallery, and writes one file, whole or not at all. It makes its own
 `Figure` and keeps no state, so that several threads can draw pictures, without a display. Figures are 1200 px wide: the

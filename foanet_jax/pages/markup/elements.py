@@ -2,10 +2,11 @@
 
 import base64
 import html
+import json
 import struct
 from collections.abc import Collection, Iterable, Sequence
 
-_VOID = ("meta", "link", "img")
+_VOID = ("meta", "link", "img", "input")
 
 
 class Html(str):
@@ -94,7 +95,7 @@ def enlargeable(name: str, title: str, caption: str, picture: bytes) -> Html:
         name: a name that is unique on the page, made of letters, digits and hyphens.
         title: the title of the figure, and its text for readers who cannot see it.
         caption: the text after the title.
-        picture: the bytes of a PNG or a GIF.
+        picture: the bytes of a PNG.
     """
     # The enlarged figure leaves the flow of the page. Its place stays, so that the reader can return to it.
     place, enlarged = f"figure-{name}", f"enlarged-{name}"
@@ -116,16 +117,28 @@ def image(picture: bytes, alt: str) -> Html:
     """Returns an image inside the page, with its size, so that nothing moves while the page loads.
 
     Raises:
-        ValueError: the bytes are neither a PNG nor a GIF.
+        ValueError: the bytes are not a PNG.
     """
-    if picture.startswith(b"\x89PNG"):
-        kind, (width, height) = "png", struct.unpack(">II", picture[16:24])
-    elif picture.startswith(b"GIF8"):
-        kind, (width, height) = "gif", struct.unpack("<HH", picture[6:10])
-    else:
-        raise ValueError(f"the picture starts with {picture[:4]!r}; pass a PNG or a GIF")
-    source = f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
+    if not picture.startswith(b"\x89PNG"):
+        raise ValueError(f"the picture starts with {picture[:4]!r}; pass a PNG")
+    width, height = struct.unpack(">II", picture[16:24])
+    source = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
     return tag("img", src=source, alt=alt, width=width, height=height)
+
+
+def data_block(name: str, data: object) -> Html:
+    """Returns data for a script of the page, as JSON, which a browser reads but never runs.
+
+    Args:
+        name: the id of the element.
+        data: anything that JSON has: texts, finite numbers, lists, dictionaries.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    # No text can end the element, because it contains no "<".
+    text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    return tag("script", Html(text), type="application/json", id=name)
 
 
 def details(summary: str, *content: str) -> Html:

@@ -1,5 +1,7 @@
-"""Whole pages: one HTML file without scripts, which opens offline, on a phone and on paper."""
+"""Whole pages: one HTML file, which opens offline, on a phone and on paper, and runs at most one script, our own."""
 
+import base64
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +25,7 @@ def write_page(
     hint: str = "",
     end: str,
     style: str = "",
+    script: str = "",
 ) -> None:
     """Writes a page of several sections, whole or not at all.
 
@@ -36,6 +39,7 @@ def write_page(
         hint: what stands below the links.
         end: the text of the footer.
         style: CSS after the CSS of all pages.
+        script: as in `write_document`.
     """
     parts = {name: part for name, part in parts.items() if part[1]}
     links = [tag("li", tag("a", heading, href=f"#{name}")) for name, (heading, _) in parts.items()]
@@ -49,10 +53,12 @@ def write_page(
         hint,
     )
     blocks = [tag("section", tag("h2", heading), content, id=name) for name, (heading, content) in parts.items()]
-    write_document(path, title, header, tag("main", *blocks), end=end, style=style)
+    write_document(path, title, header, tag("main", *blocks), end=end, style=style, script=script)
 
 
-def write_document(path: str | os.PathLike[str], title: str, *content: Html, end: str, style: str = "") -> None:
+def write_document(
+    path: str | os.PathLike[str], title: str, *content: Html, end: str, style: str = "", script: str = ""
+) -> None:
     """Writes a page, whole or not at all.
 
     Args:
@@ -61,11 +67,17 @@ def write_document(path: str | os.PathLike[str], title: str, *content: Html, end
         *content: the body of the page.
         end: the text of the footer; the version of the program is added to it.
         style: CSS after the CSS of all pages.
+        script: JavaScript that the page runs when it is read; "" for a page that runs none. Browsers refuse any other
+            script, because the page's policy contains the hash of this one.
     """
+    policy = _POLICY
+    if script:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        policy = f"{_POLICY}; script-src 'sha256-{digest}'"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("title", f"{title} – FOANet"),
@@ -74,7 +86,9 @@ def write_document(path: str | os.PathLike[str], title: str, *content: Html, end
         tag("style", Html(_STYLE.read_text(encoding="utf-8") + style)),
     )
     footer = tag("footer", f"{end} foanet-jax {__version__}.", class_="quiet")
-    page = f"<!DOCTYPE html>\n{tag('html', head, tag('body', *content, footer), lang='en')}\n"
+    run = [tag("script", Html(script))] if script else []
+    body = tag("body", *content, footer, *run)
+    page = f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
     with atomic_path(path) as temporary:
         # A file name may contain bytes that are not UTF-8.
         temporary.write_text(page, encoding="utf-8", errors="backslashreplace")

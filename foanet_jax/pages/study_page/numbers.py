@@ -145,4 +145,4 @@ def number(value: float, unit: str) -> str:
     if not math.isfinite(value):
         return "–"
     length = re.search(r"\bmm\b(?!²)", unit) is not None
-    return f"{value:,.1f}" if length or (abs(value) < 9.95 and unit != "%") else f"{value:,.0f}"
+    return f"{value:,.1f}" if length or (0 < abs(value) < 9.95 and unit != "%") else f"{value:,.0f}"

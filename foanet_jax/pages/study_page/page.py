@@ -1,9 +1,10 @@
-"""The page of one study: first verdict and reasons, then key numbers, pictures, all values, and how it was made."""
+"""The page of one study: verdict and reasons, key numbers, images, walls, all values, and how it was made."""
 
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -14,7 +15,6 @@ from foanet_jax.pages.markup.elements import (
     counted,
     details,
     enlargeable,
-    image,
     join,
     numbers,
     tag,
@@ -25,8 +25,12 @@ from foanet_jax.pages.study_page import pictures
 from foanet_jax.pages.study_page.body import body_section
 from foanet_jax.pages.study_page.counting import counting_slices
 from foanet_jax.pages.study_page.numbers import frame_table, key_numbers, slice_table
-from foanet_jax.pages.study_page.pictures import Picture
+from foanet_jax.pages.study_page.pictures import Picture, size_curves
 from foanet_jax.pages.study_page.result import VERDICTS, StudyResult, require_result
+from foanet_jax.pages.study_page.viewer.greys import encode_greys
+from foanet_jax.pages.study_page.viewer.moments import moments
+from foanet_jax.pages.study_page.viewer.player import SCRIPT, doubt_list, player
+from foanet_jax.pages.study_page.viewer.timeline import timeline
 
 STYLE = Path(__file__).with_name("study.css")
 PURPOSE = "For research, not for diagnosis."
@@ -48,19 +52,19 @@ def write_study_page(result: StudyResult, path: str | os.PathLike[str]) -> None:
         study.case,
         above="FOANet · one study",
         summary=_what(result),
-        top=join([_verdict(result), numbers(key_numbers(result)), counting_slices(result)]),
+        top=join([_verdict(result), numbers(key_numbers(result)), counting_slices(result), _files(result)]),
         parts={
-            "heart": ("Heart", _heart(result)),
+            "images": ("Images", _images(result)),
             "body": ("Body size and reference values", body_section(result)),
             "wall": ("Wall thickness", _wall(result)),
             "curves": ("Curves over the heartbeat", _curves(result)),
-            "contours": ("Contours", _contours(result)),
             "values": ("All values", _values(result)),
             "provenance": ("How it was made", _provenance(result)),
         },
         hint=ENLARGE_HINT,
         end=PURPOSE,
         style=STYLE.read_text(encoding="utf-8"),
+        script=SCRIPT.read_text(encoding="utf-8"),
     )
 
 
@@ -96,12 +100,22 @@ def _verdict(result: StudyResult) -> Html:
     )
 
 
-def _heart(result: StudyResult) -> Html:
-    picture = pictures.beating_heart(result)
-    if picture is None:
+def _images(result: StudyResult) -> Html:
+    greys = encode_greys(result.study.voxels)
+    curves, unit = size_curves(result)
+    beside = [part for part in (timeline(result, curves, unit), doubt_list(result)) if part]
+    shown = [player(result, greys, curves, unit), *([tag("div", *beside, class_="beside")] if beside else [])]
+    without = tag("noscript", tag("p", "This browser does not run the script of the page, so it shows few images."))
+    return join([tag("div", *shown, class_="viewer"), without, moments(result, greys.window)])
+
+
+def _files(result: StudyResult) -> Html:
+    # "./" keeps the link relative: the name of a file can then be neither a scheme nor a host.
+    links = [tag("a", what, href=f"./{quote(os.fsencode(name))}") for what, name in result.files.items()]
+    if not links:
         return Html()
-    caption = tag("figcaption", f"{picture.caption}")
-    return tag("figure", image(picture.content, picture.title), caption, class_="beat")
+    parts = [part for link in links for part in (" · ", link)][1:]
+    return tag("p", "Files beside this page: ", *parts, class_="files")
 
 
 def _wall(result: StudyResult) -> Html:
@@ -136,11 +150,6 @@ def _directions(result: StudyResult) -> str:
 def _curves(result: StudyResult) -> Html:
     drawn = [_enlargeable(picture) for picture in pictures.time_curves(result)]
     return tag("div", *drawn, class_="pair") if drawn else Html()
-
-
-def _contours(result: StudyResult) -> Html:
-    drawn = [pictures.contours(result), pictures.localization(result)]
-    return join(_enlargeable(picture) for picture in drawn if picture is not None)
 
 
 def _enlargeable(picture: Picture) -> Html:

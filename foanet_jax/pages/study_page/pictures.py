@@ -16,9 +16,7 @@ from foanet_jax.measures.indices.segments import (
     segment_thickness,
     slice_thirds,
 )
-from foanet_jax.pages.drawing.beat import MOST_SLICES, draw_beat
 from foanet_jax.pages.drawing.bullseye import draw_bullseye
-from foanet_jax.pages.drawing.contours import draw_contours
 from foanet_jax.pages.drawing.timecurves import draw_time_curves
 from foanet_jax.pages.study_page.result import StudyResult
 
@@ -27,80 +25,12 @@ _THICKNESS_MM, _THICKENING_PERCENT = (0.0, 20.0), (0.0, 100.0)
 
 
 class Picture(NamedTuple):
-    """A picture as the bytes of a file: a PNG, or a GIF if it is an animation."""
+    """A picture as the bytes of a PNG."""
 
     name: str
     title: str
     caption: str
     content: bytes
-
-
-def beating_heart(result: StudyResult) -> Picture | None:
-    """Draws the animation of a cine; None for other studies."""
-    frames, slices = result.mask.shape[:2]
-    if frames < 2:
-        return None
-    known = result.frame_seconds is not None
-    caption = "Real speed." if known else "One heartbeat takes a second, because the time between frames is not known."
-    if slices > 1:
-        drawn = np.count_nonzero(result.mask.any((0, 2, 3))) or slices
-        some = f" ({MOST_SLICES} of the {drawn} slices that show the heart)" if drawn > MOST_SLICES else ""
-        caption = f"The numbers are those of the slices{some}. {caption}"
-    return _drawn(
-        "beat",
-        "The beating heart",
-        caption,
-        lambda path: draw_beat(
-            result.study.voxels,
-            result.mask,
-            spacing_mm=result.study.spacing_mm,
-            classes=result.study.classes,
-            path=path,
-            marks=_marks(result, ("end diastole", "end systole")),
-            frame_seconds=result.frame_seconds,
-        ),
-        suffix=".gif",
-    )
-
-
-def contours(result: StudyResult) -> Picture:
-    """Draws slices and frames with their contours."""
-    return _drawn(
-        "contours",
-        "Contours",
-        f"Only the region of the heart is shown, {_seen(result)}. The slices are in the order of the file.",
-        lambda path: draw_contours(
-            result.study.voxels,
-            result.mask,
-            spacing_mm=result.study.spacing_mm,
-            classes=result.study.classes,
-            title=result.study.case,
-            path=path,
-            marks=_marks(result, ("ED", "ES")),
-        ),
-    )
-
-
-def localization(result: StudyResult) -> Picture | None:
-    """Draws the box of the heart, with and without margin, on a few slices of one frame; None if there is no box."""
-    if not result.boxes:
-        return None
-    frame = result.end_frames[0] or 0
-    return _drawn(
-        "localization",
-        "Localization",
-        "The inner box is where the heart was found. The outer box has a margin; only its inside was segmented.",
-        lambda path: draw_contours(
-            result.study.voxels[frame : frame + 1],
-            result.mask[frame : frame + 1],
-            spacing_mm=result.study.spacing_mm,
-            classes=result.study.classes,
-            title=result.study.case,
-            path=path,
-            boxes=result.boxes,
-            most_tiles=3,
-        ),
-    )
 
 
 def bullseyes(result: StudyResult) -> Iterator[Picture]:
@@ -124,19 +54,21 @@ def bullseyes(result: StudyResult) -> Iterator[Picture]:
 
 
 def time_curves(result: StudyResult) -> Iterator[Picture]:
-    """Draws volumes (of a single slice: areas) and wall thickness over the frames of a cine."""
-    if len(result.mask) < 2:
+    """Draws wall thickness over the frames of a cine."""
+    if len(result.mask) < 2 or result.indices is None:
         return
-    yield from _curves(result, "volumes", "Volumes", "volume (ml)", volume_curves(result))
-    if result.indices is None:
-        return
-    if result.mask.shape[1] == 1:
-        areas = {
-            "LV cavity": result.indices.cavity_area_mm2[:, 0],
-            "myocardium": result.indices.myocardium_area_mm2[:, 0],
-        }
-        yield from _curves(result, "areas", "Areas", "area (mm²)", areas)
     yield from _curves(result, "thickness", "Wall thickness", "wall thickness (mm)", thickness_curves(result))
+
+
+def size_curves(result: StudyResult) -> tuple[dict[str, np.ndarray], str]:
+    """Returns the volumes of a stack, or the areas of a single slice, each (T,), and their unit."""
+    if result.indices is None or result.mask.shape[1] > 1:
+        return volume_curves(result), "ml"
+    areas = {
+        "LV cavity": result.indices.cavity_area_mm2[:, 0],
+        "myocardium": result.indices.myocardium_area_mm2[:, 0],
+    }
+    return areas, "mm²"
 
 
 def volume_curves(result: StudyResult) -> dict[str, np.ndarray]:
@@ -167,10 +99,6 @@ def _base_first(result: StudyResult) -> bool:
     """Whether the first slice is nearer to the base than the last one."""
     assert result.indices is not None
     return base_comes_first(result.indices.cavity_area_mm2) if result.base_first is None else result.base_first
-
-
-def _seen(result: StudyResult) -> str:
-    return "seen from the apex" if result.view is not None else "as it is stored in the file"
 
 
 def _rings(result: StudyResult, frame: int | None) -> list[np.ndarray] | None:
@@ -236,8 +164,8 @@ def _marks(result: StudyResult, names: tuple[str, str]) -> dict[int, str]:
     return {frame: name for frame, name in zip(result.end_frames, names, strict=True) if frame is not None}
 
 
-def _drawn(name: str, title: str, caption: str, draw: Callable[[Path], None], suffix: str = ".png") -> Picture:
+def _drawn(name: str, title: str, caption: str, draw: Callable[[Path], None]) -> Picture:
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"picture{suffix}"
+        path = Path(folder) / "picture.png"
         draw(path)
         return Picture(name, title, caption, path.read_bytes())

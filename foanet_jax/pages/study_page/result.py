@@ -13,7 +13,7 @@ from foanet_jax.measures.indices.counting import SliceCount
 from foanet_jax.measures.indices.position import View
 from foanet_jax.measures.indices.short_axis import KNOWN, LvIndices
 from foanet_jax.measures.indices.ventricle import VentricleIndices
-from foanet_jax.measures.quality.finding import CHECK, GOOD, REJECT
+from foanet_jax.measures.quality.finding import CHECK, GOOD, REJECT, Finding
 from foanet_jax.system.errors import InputError
 
 # The advice for each verdict of `quality.finding`. Other verdicts are shown as they are, in grey.
@@ -55,12 +55,14 @@ class StudyResult:
         ventricle: the volumes over the heartbeat; None for single slices.
         volumes_ml: the volume of each class in ml, (T,), from `structure_volumes`; empty for single slices.
         flags: the findings of the checks, the most important first.
+        findings: all findings, of which those with a place are listed beside the images.
         verdict: one of VERDICTS, or another word; "" if nothing was checked.
         confidence: in [0, 1]; None if it is not known.
         frame_seconds: the time between frames, in s; None if it is not known.
         context: what is known of the patient beside the images.
         count: which slices of the mask count; None if all of it does.
         provenance: what made the segmentation, by name: model, checkpoint, versions. Values are shown as text.
+        files: files beside the page to which it links, by what they are: paths relative to the page.
     """
 
     study: Study
@@ -73,12 +75,14 @@ class StudyResult:
     ventricle: VentricleIndices | None = None
     volumes_ml: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     flags: Sequence[tuple[str, str, str]] = ()
+    findings: Sequence[Finding] = ()
     verdict: str = ""
     confidence: float | None = None
     frame_seconds: float | None = None
     count: SliceCount | None = None
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     context: Context = NO_CONTEXT
+    files: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def end_frames(self) -> tuple[int | None, int | None]:

@@ -1,6 +1,8 @@
 """The page of a study: what is told first, well-formed, whole in one file, and deaf to what files are called."""
 
+import base64
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,12 @@ from foanet_jax.data.phantom.short_axis import short_axis_stack
 from foanet_jax.image.boxes import Box
 from foanet_jax.measures.indices.short_axis import CANONICAL_SEPTUM, lv_indices
 from foanet_jax.measures.indices.ventricle import structure_volumes
+from foanet_jax.measures.quality.finding import Finding
 from foanet_jax.measures.quality.summary import JoinedPatient
 from foanet_jax.pages.study_page import IndexEntry, StudyResult, write_index_page, write_study_page
 from foanet_jax.pages.study_page.numbers import frame_table, key_numbers, number, slice_table
 from foanet_jax.pages.study_page.pictures import bullseyes, thickness_curves
+from foanet_jax.pages.study_page.viewer.player import SCRIPT
 from foanet_jax.system.errors import InputError
 from tests.pages.parsed_page import Page
 from tests.pages.study_page.results import cine_result, stack_result, volume_result
@@ -34,6 +38,8 @@ def hostile(result):
         result,
         study=study,
         flags=[(HOSTILE, f"sentence {HOSTILE}", f"place {HOSTILE}")],
+        findings=[Finding("hole", f"message {HOSTILE}", 0, 1)],
+        files={f"file {HOSTILE}": HOSTILE},
         verdict=HOSTILE,
         provenance={HOSTILE: {HOSTILE: HOSTILE}, "ünï": "\udce9"},
     )
@@ -62,36 +68,63 @@ def test_well_formed_and_whole(pages, name):
     page = pages[name]
     assert set(page.ids.values()) == {1}
     assert [tag for tag, _ in page.tags].count("h1") == 1
+    # The player and its data, which does not run.
+    scripts = [attributes for tag, attributes in page.tags if tag == "script"]
+    assert scripts == [{"type": "application/json", "id": "player-data"}, {}]
     for tag, attributes in page.tags:
-        assert tag not in ("script", "iframe", "object", "embed", "form", "base")
+        assert tag not in ("iframe", "object", "embed", "form", "base")
         assert not any(key.startswith("on") or key in ("style", "srcset", "action") for key in attributes)
         if tag == "img":
-            assert attributes["src"].startswith(("data:image/png;base64,", "data:image/gif;base64,"))
+            assert attributes["src"].startswith("data:image/png;base64,")
             assert attributes["alt"]
         if tag == "a":
-            assert attributes["href"].removeprefix("#") in page.ids
+            assert attributes["href"].removeprefix("#") in page.ids or attributes["href"].startswith("./")
+        elif tag == "image":
+            assert attributes["href"].startswith("data:image/webp;base64,")
         elif "href" in attributes:
             assert attributes["href"] == "data:,"
     assert "For research, not for diagnosis." in page.text
 
 
+def test_only_our_script_may_run(pages, tmp_path):
+    write_study_page(hostile(stack_result()), tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.read_bytes()).digest()).decode()
+    policy = (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
+        f"script-src 'sha256-{digest}'"
+    )
+    (found,) = [a["content"] for t, a in Page(text).tags if t == "meta" and "http-equiv" in a]
+    assert found == policy
+    assert text.count(f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>") == 1
+    assert text.count("<script") == 2
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("stack", {"The beating heart", "Contours", "Localization", "End diastole", "End systole", "Thickening"}),
-        ("cine", {"The beating heart", "Contours", "End diastole", "End systole", "Thickening", "Areas"}),
-        ("volume", {"Contours"}),
+        ("stack", {"End diastole", "End systole", "Thickening", "Wall thickness"}),
+        ("cine", {"End diastole", "End systole", "Thickening", "Wall thickness"}),
+        ("volume", set()),
     ],
 )
 def test_pictures(pages, name, expected):
     images = [attributes["alt"] for tag, attributes in pages[name].tags if tag == "img"]
-    assert expected <= set(images)
-    assert len(images) == len(expected) + {"stack": 2, "cine": 1, "volume": 0}[name]  # Curves.
+    assert sorted(images) == sorted(expected)
+
+
+def test_links_to_files(tmp_path):
+    files = {"Mask": "a b/c#d?e.nii.gz", f"Table {HOSTILE}": "//evil/javascript:x.csv"}
+    write_study_page(dataclasses.replace(volume_result(), files=files), tmp_path / "page.html")
+    page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+    links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert links[:2] == ["./a%20b/c%23d%3Fe.nii.gz", ".///evil/javascript%3Ax.csv"]
+    assert f"Files beside this page: Mask · Table {HOSTILE}" in page.text
 
 
 def test_hostile_names_are_text(pages):
     text = pages["hostile"].text
-    assert text.count(HOSTILE) >= 8
+    assert text.count(HOSTILE) >= 10
     assert "&lt;" not in text  # Escaped once, not twice.
     assert "/secret" not in text  # The name of a file, not where it lies.
     assert r"\udce9" in text
@@ -120,7 +153,8 @@ def test_a_single_frame_is_of_no_named_moment(tmp_path):
     result = StudyResult(study, study.labels, indices=indices, volumes_ml=structure_volumes(study.labels, **known))
     assert [picture.title for picture in bullseyes(result)] == ["Wall thickness"]
     write_study_page(result, tmp_path / "page.html")
-    assert "diasto" not in (tmp_path / "page.html").read_text(encoding="utf-8")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "diasto" not in page.replace(SCRIPT.read_text(encoding="utf-8"), "")
 
 
 def test_key_numbers_of_a_stack():
@@ -216,7 +250,9 @@ def test_nothing_segmented(tmp_path):
     result = cine_result()
     result = dataclasses.replace(result, mask=np.zeros_like(result.mask), indices=None, boxes=[Box(0, 0, 40, 40)])
     write_study_page(result, tmp_path / "page.html")
-    assert "Localization" in Page((tmp_path / "page.html").read_text(encoding="utf-8")).text
+    page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert "Heart box" in page.text
+    assert "Slice 1" in page.text
 
 
 def test_index(tmp_path):

@@ -66,7 +66,7 @@ def test_fits_the_screen(pages, tmp_path, name, width):
     found = json.loads(re.search("<output>(.+?)</output>", dom)[1])
     assert found["overflow"] == 0
     assert found["broken"] == 0
-    assert found["images"] >= (8 if name == "study" else 1)
+    assert found["images"] >= (4 if name == "study" else 1)
     assert found["text"] >= 12.9
 
 
