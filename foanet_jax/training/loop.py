@@ -16,8 +16,9 @@ from typing import Any
 
 import jax
 import optax
+from flax.traverse_util import flatten_dict
 
-from foanet_jax.network import count_parameters, init_network, on_this_device, random_variables
+from foanet_jax.network import NetworkSpec, count_parameters, init_network, on_this_device, random_variables
 from foanet_jax.network.pretrained import load_pretrained, read_vgg16
 from foanet_jax.pipeline import Network
 from foanet_jax.system import distributed, interruption
@@ -41,13 +42,14 @@ LOGGER = logging.getLogger(__name__)
 TRAINING = "training"  # the entry of a checkpoint's description that holds everything the results depend on
 
 
-def initial_variables(settings: NetworkSettings, name: str, *, seed: int):
+def initial_variables(settings: NetworkSettings, name: str, *, seed: int, classes: Sequence[str] = ()):
     """Initialises a network's variables at random, and then with the pre-trained weights that the settings name.
 
     Args:
         settings: `settings.train.pretrained` is a file of VGG16's weights or of trained networks, or empty.
         name: "localization" or "segmentation".
         seed: seed of the random initialization.
+        classes: names of the classes of the data by index; empty if they are not known.
 
     Raises:
         InputError: the file of pre-trained weights cannot be used.
@@ -59,10 +61,29 @@ def initial_variables(settings: NetworkSettings, name: str, *, seed: int):
         LOGGER.warning("no pre-trained weights are used; the network starts from He initialization")
         return variables
     if holds_networks(Path(path)):
-        return start_from(variables, Path(path), name)
+        return start_from(
+            variables,
+            Path(path),
+            name,
+            classes=classes,
+            of_classes=_of_classes(settings.network),
+            settings={part: dataclasses.asdict(getattr(settings, part)) for part in ("network", "prepare")},
+        )
     params, report = load_pretrained(variables["params"], read_vgg16(Path(path)), path=Path(path))
     LOGGER.info("%s: %s", path, report.describe())
     return variables | {"params": params}
+
+
+def _of_classes(network: NetworkSpec) -> set[str]:
+    """Returns the names of the arrays whose shape depends on the number of classes."""
+
+    def shapes(classes: int) -> dict[str, tuple[int, ...]]:
+        spec = dataclasses.replace(network, classes=classes)
+        variables = jax.eval_shape(lambda: init_network(jax.random.key(0), spec))
+        return {name: leaf.shape for name, leaf in flatten_dict(variables, sep="/").items()}
+
+    more = shapes(network.classes + 1)
+    return {name for name, shape in shapes(network.classes).items() if shape != more[name]}
 
 
 def train_network(
@@ -147,7 +168,8 @@ def train_network(
                     "run-exists",
                     f"{folder}: already holds a training; continue it with --resume or choose another --workdir",
                 )
-        state = _begin(name, checkpoints, folder, settings, optimiser, training, seed=seed)
+        classes = description.get("classes", ())
+        state = _begin(name, checkpoints, folder, settings, optimiser, training, seed=seed, classes=classes)
         if writes:
             on_start()
         state = distributed.of_first(state)
@@ -197,10 +219,11 @@ def _begin(
     training: dict[str, Any],
     *,
     seed: int,
+    classes: Sequence[str],
 ) -> TrainState:
     """Returns the initial state: the state of the last checkpoint if there is one, else a new state."""
     if checkpoints is None or not checkpoints.steps("last"):
-        variables = initial_variables(settings, name, seed=seed)
+        variables = initial_variables(settings, name, seed=seed, classes=classes)
         return init_state(variables, optimiser, average=settings.optimiser.average)
     # The checkpoint is verified before its description is compared, because a damaged description cannot be trusted.
     found = checkpoints.read("last", training=True)

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import foanet_jax
 from foanet_jax.measures.quality.calibration import Calibration, parse_calibration
 from foanet_jax.system.atomic import atomic_path
 from foanet_jax.system.errors import InputError, as_input_error
+from foanet_jax.system.nesting import dotted
 from foanet_jax.training.checkpoint import Checkpoint
 from foanet_jax.training.seal import describe_array, digest_json
 from foanet_jax.training.spec import NETWORKS
@@ -33,6 +34,7 @@ DTYPES = ("float32", "float16")
 _METADATA = "foanet"  # a single entry, because safetensors writes several entries in random order
 _FORMAT = 1
 _MOST_BYTES = 2**30
+_FREE = ("network.dtype", "network.classes")  # settings that do not change what the weights mean
 _KINDS = {"F32": np.float32, "F16": np.float16}
 
 
@@ -193,15 +195,28 @@ def holds_networks(path: Path) -> bool:
         return False
 
 
-def start_from(variables: Mapping[str, Any], path: Path, network: str) -> dict[str, Any]:
+def start_from(
+    variables: Mapping[str, Any],
+    path: Path,
+    network: str,
+    *,
+    classes: Sequence[str] = (),
+    of_classes: Collection[str] = (),
+    settings: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Loads variables from the first run of a weights file, if names and shapes are the same as in this network.
 
-    Other layers keep their initial values, for example the last layer if the classes differ. The log lists them.
+    Other layers keep their initial values, for example the last layer if the classes differ. The log lists them. If the
+    classes have other names or another order, the layers of the classes keep their initial values too, because the
+    channels of the file mean other structures. Settings that differ are logged.
 
     Args:
         variables: the network's initial variables; not changed.
         path: the weights file.
         network: "localization" or "segmentation".
+        classes: names of the classes of this network by index; empty to take those of the file.
+        of_classes: names of the arrays with a channel for each class, such as "params/score/kernel".
+        settings: the settings `network` and `prepare` of this network, which are compared with those in the file.
 
     Returns:
         A copy of the variables with the loaded values.
@@ -220,6 +235,21 @@ def start_from(variables: Mapping[str, Any], path: Path, network: str) -> dict[s
             "weights-misfit",
             f"{path}: no array of its {network} network fits; use the network.width that it was trained with",
         )
+    described = stages[network].description
+    known = tuple(described["classes"])
+    if network == "segmentation" and classes and known != tuple(classes):
+        LOGGER.warning(
+            "%s: has the classes %s, but the data %s: the layers of the classes start anew; with the same classes in "
+            "the same order, they would be loaded too",
+            path,
+            ", ".join(known[1:]),
+            ", ".join(classes[1:]),
+        )
+        fitting -= set(of_classes)
+    for name, value in dotted(dict(settings or {})).items():
+        theirs_value = dotted(described["config"][network]).get(name, value)
+        if theirs_value != value and name not in _FREE:
+            LOGGER.warning("%s: was trained with %s.%s = %s, not %s", path, network, name, theirs_value, value)
     others = sorted(ours.keys() - fitting)
     rest = f"; these keep their initial values: {', '.join(others)}" if others else ""
     LOGGER.info("%s: loaded %d of %d arrays of the %s network%s", path, len(fitting), len(ours), network, rest)

@@ -158,6 +158,27 @@ def test_a_training_starts_from_what_fits(released, tmp_path):
     assert not weights.holds_networks(tmp_path / "none.safetensors")
 
 
+def test_classes_in_another_order_start_anew(released, caplog):
+    """The channels of the file's last layer mean other structures, though their number is the same."""
+    (network,) = load_model(released).segmentation
+    trained = flatten_dict(network.variables, sep="/")
+    known = tuple(load_description(released)["classes"])
+    settings = network_settings(config(), "segmentation", classes=len(known))
+    prepare = dataclasses.replace(settings.prepare, spacing_mm=3.25)
+    train = dataclasses.replace(settings.train, pretrained=str(released))
+    settings = dataclasses.replace(settings, train=train, prepare=prepare)
+
+    def kept(classes):
+        started = flatten_dict(initial_variables(settings, "segmentation", seed=0, classes=classes), sep="/")
+        return {name for name in started if not np.array_equal(started[name], trained[name])}
+
+    assert kept(known) == set()
+    assert any("prepare.spacing_mm" in text and "not 3.25" in text for text in caplog.messages)
+    assert not any("start anew" in text for text in caplog.messages)
+    assert kept((known[0], *reversed(known[1:]))) == {"params/score/kernel", "params/score/bias"}
+    assert any("start anew" in text for text in caplog.messages)
+
+
 def test_what_a_release_refuses(runs, released, tmp_path):
     before = released.read_bytes()
     for output, code in ((released, "output-exists"), (tmp_path / "w.npz", "suffix")):
