@@ -183,9 +183,9 @@ def _time(found: set[tuple[int, int]], frame: int | None, study: Study, path: Pa
     times = {time for time, _ in found}
     if len(times) == 1:
         return times.pop()
-    if study.voxels.shape[0] == 1:
+    if study.voxels.shape[0] == 1 and frame is None:
         return 0
-    if frame is None:
+    if frame is None or not 0 <= frame < len(study.voxels):
         raise InputError(
             "frame",
             f"{path}: refers to no single frame of {study.name}, which has {study.voxels.shape[0]} frames; call the "

@@ -83,18 +83,25 @@ def classes_of_names(names: Mapping[int, str], path: Path) -> Names | None:
     return found
 
 
-def names_beside(path: Path, root: Path) -> Names | None:
+def names_beside(path: Path, root: Path, known: dict[Path, Names | None]) -> Names | None:
     """Returns the class of each label value from the files beside a mask, or in the folders above it up to `root`.
 
     In each folder, these are tried in this order: `dataset.json` of this project or of nnU-Net, for a folder of labels
     also in the folder above; `measurements.json` and `predictions.json`; `labels.txt` of ITK-SNAP.
+
+    Args:
+        path: the mask.
+        root: the last folder.
+        known: what the files in each folder say, which grows, so that each is read once for all masks.
 
     Raises:
         InputError: a `dataset.json` is not valid.
     """
     folder, found = path.parent, None
     while found is None:
-        found = _described(folder) or _reported(folder) or _snap(folder)
+        if folder not in known:
+            known[folder] = _described(folder) or _reported(folder) or _snap(folder)
+        found = known[folder]
         if folder == root or folder == folder.parent or root not in folder.parents:
             return found
         folder = folder.parent

@@ -86,10 +86,11 @@ def pair_masks(found: Found, paths: Paths, labels: Names | None, *, in_order: bo
     if not of_mask and len(masks) == len(refs) and (in_order or len(refs) == 1):
         of_mask = {mask.path: (case, None) for mask, case in zip(masks, refs, strict=True)}
     files: dict[str, list[MaskFile]] = {}
+    beside: dict[Path, Names | None] = {}
     for mask in masks:
         if mask.path in of_mask:
             case, frame = of_mask[mask.path]
-            class_of, known = describe_labels(mask.path, mask.root, labels)
+            class_of, known = describe_labels(mask.path, mask.root, labels, beside)
             files.setdefault(case, []).append(MaskFile(mask.path, frame, class_of, known))
     if not files:
         raise InputError(

@@ -34,7 +34,9 @@ class MaskFile:
     named: bool = False
 
 
-def describe_labels(path: Path, root: Path, given: Names | None) -> tuple[Names, bool]:
+def describe_labels(
+    path: Path, root: Path, given: Names | None, known: dict[Path, Names | None] | None = None
+) -> tuple[Names, bool]:
     """Returns the class of each label value of a file, and whether the names are known.
 
     They are known from the user, else from the file itself (3D Slicer, DICOM), else from files beside it. Otherwise the
@@ -44,6 +46,7 @@ def describe_labels(path: Path, root: Path, given: Names | None) -> tuple[Names,
         path: the file.
         root: the folder that the user named, up to which files beside the mask are looked for.
         given: the classes by value that the user gives; None if he does not.
+        known: what the files in each folder say, as far as they have been read; see `names_beside`.
 
     Raises:
         InputError: the header of the file, or a `dataset.json` beside it, cannot be used.
@@ -55,7 +58,7 @@ def describe_labels(path: Path, root: Path, given: Names | None) -> tuple[Names,
     elif is_dicom_seg(path):
         found = classes_of_names(dicom_seg_names(path), path)
     else:
-        found = names_beside(path, root)
+        found = names_beside(path, root, {} if known is None else known)
     return (OURS, False) if found is None else (found, True)
 
 
@@ -87,7 +90,7 @@ def read_mask(
     for file in files:
         values = _values(file, study, third_axis, spacing_mm)
         indices = _indices(values, file, classes)
-        if file.frame is None or len(indices) == len(mask):
+        if file.frame is None or is_dicom_seg(file.path):
             if len(indices) != len(mask):
                 raise InputError(
                     "shape-mismatch",

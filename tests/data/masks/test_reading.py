@@ -112,6 +112,9 @@ def test_frames_of_a_cine(tmp_path):
     assert not found[[0, 2]].any()
     assert refused(path, image).code == "shape-mismatch"
     assert refused(path, image, frame=3).code == "frame"
+    still = study((1, 4, 9, 7))
+    path = write(still, mask_of(still), tmp_path / "p1_frame02.nii.gz")
+    assert refused(path, still, frame=1).code == "frame"
 
 
 SEGMENTS = [("RV", 1, 0), ("Myo", 2, 0), ("LV", 3, 0)]
@@ -165,6 +168,14 @@ def test_dicom_segmentations_come_back(tmp_path, cine):
     paths = write_mask_dicom_seg(mask, cine, tmp_path / "x.dcm")
     found = read_mask([MaskFile(path, None, NAMED, True) for path in paths], cine, ACDC_CLASSES)
     np.testing.assert_array_equal(found, mask)
+
+
+def test_one_dicom_segmentation_of_a_whole_cine(tmp_path, cine):
+    """Its planes lie at the same positions in every frame; the references tell them apart."""
+    mask = mask_of(cine)
+    mask[1, [0, 3]] = 0
+    (path,) = write_mask_dicom_seg(mask, cine, tmp_path / "x.dcm", whole_cine=True)
+    np.testing.assert_array_equal(read(path, cine), mask)
 
 
 def test_dicom_segmentations_on_an_image_without_references(tmp_path, cine):
