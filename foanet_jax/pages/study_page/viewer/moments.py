@@ -10,6 +10,7 @@ from foanet_jax.pages.drawing.overlay import heart_window
 from foanet_jax.pages.drawing.sheet import evenly
 from foanet_jax.pages.drawing.style import class_colours
 from foanet_jax.pages.markup.elements import Html, tag
+from foanet_jax.pages.study_page.counting import mark
 from foanet_jax.pages.study_page.result import StudyResult
 from foanet_jax.pages.study_page.viewer.greys import TYPE, encode_grey
 
@@ -67,7 +68,14 @@ def _tile(result: StudyResult, frame: int, z: int, box: Box, window: tuple[float
         role="img",
         aria_label=", ".join(filter(None, (place, moment))),
     )
-    return tag("a", picture, tag("span", place), href="#images", data_frame=frame, data_slice=z)
+    return tag(
+        "a",
+        picture,
+        tag("span", f"{place} {mark(result, frame, z)}".rstrip()),
+        href="#images",
+        data_frame=frame,
+        data_slice=z,
+    )
 
 
 def _drawn(result: StudyResult) -> list[tuple[int, str]]:

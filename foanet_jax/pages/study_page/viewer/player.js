@@ -94,7 +94,8 @@
     where.setAttribute("aria-live", playing ? "off" : "polite");
     const warning = document.createElement("strong");
     warning.textContent = doubted.length ? "In doubt: " + doubted.map(button => button.dataset.said).join("; ") : "";
-    where.replaceChildren(title, ...(data.told[frame] ? [document.createElement("br"), data.told[frame]] : []), warning);
+    const below = [data.told[frame], data.left_out[frame][slice]].filter(Boolean);
+    where.replaceChildren(title, ...below.flatMap(text => [document.createElement("br"), text]), warning);
     canvas.setAttribute("aria-label", title);
     for (const [name, at] of [["frame", frame], ["slice", slice]]) {
       if (!sliders[name]) continue;

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from foanet_jax.measures.indices.counted import left_out_flags
 from foanet_jax.pages.drawing.borders import svg_path
 from foanet_jax.pages.drawing.style import BOX_COLOUR, MARGIN_COLOUR, class_colours
 from foanet_jax.pages.markup.elements import Html, counted, data_block, join, tag
@@ -59,23 +60,24 @@ def doubt_list(result: StudyResult) -> Html:
 
 def _data(result: StudyResult, greys: Greys, curves: Mapping[str, np.ndarray], unit: str) -> dict[str, object]:
     study = result.study
-    _, row_mm, column_mm = study.spacing_mm
+    (frames, slices), (_, row_mm, column_mm) = result.mask.shape[:2], study.spacing_mm
     colours = class_colours(study.classes)
     ed, es = result.end_frames
     told = [
         ", ".join(f"{name} {number(float(curve[t]), unit)} {unit}" for name, curve in curves.items())
-        for t in range(len(result.mask))
+        for t in range(frames)
     ]
     return {
         "shape": result.mask.shape,
         "pixel_mm": (row_mm, column_mm),
         "heart": dataclasses.astuple(heart_region(result)),
-        "frame_ms": 1000 * (HEARTBEAT_S / len(result.mask) if result.frame_seconds is None else result.frame_seconds),
+        "frame_ms": 1000 * (HEARTBEAT_S / frames if result.frame_seconds is None else result.frame_seconds),
         "moments": {}
         if len(result.mask) < 2
         else {t: n for t, n in ((ed, "end diastole"), (es, "end systole")) if t is not None},
         "first": (0 if ed is None else ed, _middle(result)),
         "told": told,
+        "left_out": [["; ".join(left_out_flags(result.count, t, z)) for z in range(slices)] for t in range(frames)],
         "colours": [colours[name] for name in study.classes[1:]],
         "boxes": [dataclasses.astuple(box) for box in result.boxes],
         "type": TYPE,

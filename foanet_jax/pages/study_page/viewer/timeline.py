@@ -11,7 +11,7 @@ from foanet_jax.pages.study_page.result import StudyResult
 from foanet_jax.pages.study_page.viewer.doubts import doubted
 
 # In units of the picture, of which a phone shows 440 on its width.
-_WIDTH, _LEFT, _RIGHT = 440, 44, 8
+_WIDTH, _LEFT, _RIGHT = 440, 54, 8
 _TOP, _CURVES, _GAP, _BOTTOM = 22, 130, 10, 34
 _MOST_MAP, _ROW = 150, 11
 
@@ -20,7 +20,7 @@ def timeline(result: StudyResult, curves: Mapping[str, np.ndarray], unit: str) -
     """Returns the picture with its legend; nothing for a single frame.
 
     Below the curves there is a cell for every image, a row for each slice: filled if something was segmented there,
-    and in another colour if it is in doubt.
+    in another colour if it is in doubt, and with a line across if a ventricle does not count there.
 
     Args:
         result: the result for one study.
@@ -37,11 +37,13 @@ def timeline(result: StudyResult, curves: Mapping[str, np.ndarray], unit: str) -
     bottom = top + row * slices
     height = math.ceil(bottom + _BOTTOM)
     drawn, in_doubt = result.mask.any((2, 3)), doubted(result)
+    left_out = np.zeros_like(drawn) if result.count is None else result.count.left_out
     parts = [
         *(_curve_parts(curves, step) if curves else ()),
         tag("path", d=_cells(~in_doubt & ~drawn, top, row, step), class_="empty"),
         tag("path", d=_cells(~in_doubt & drawn, top, row, step), class_="drawn"),
         tag("path", d=_cells(in_doubt, top, row, step), class_="doubted"),
+        tag("path", d=_strokes(left_out, top, row, step), class_="left-out"),
         *_moments(result, step, bottom),
         *_axis(result, step, bottom, row),
         # The player moves these two.
@@ -67,6 +69,7 @@ def timeline(result: StudyResult, curves: Mapping[str, np.ndarray], unit: str) -
         *((_swatch("line", colour), f"{name} ({unit})") for name, colour in zip(curves, _colours(), strict=False)),
         (_swatch("drawn"), "segmented"),
         *([(_swatch("doubted"), "in doubt")] if in_doubt.any() else []),
+        *([(_swatch("left-out"), "left out of a volume")] if left_out.any() else []),
     ]
     return tag(
         "figure",
@@ -124,6 +127,14 @@ def _cells(images: np.ndarray, top: float, row: float, step: float) -> str:
     )
 
 
+def _strokes(images: np.ndarray, top: float, row: float, step: float) -> str:
+    """Returns a line across each cell of the images (T, Z)."""
+    line = f"l{_short(step)} {_short(row)}"
+    return "".join(
+        f"M{_short(_LEFT + t * step)} {_short(top + z * row)}{line}" for t, z in np.argwhere(images).tolist()
+    )
+
+
 def _moments(result: StudyResult, step: float, bottom: float) -> list[Html]:
     parts = []
     for frame, name in zip(result.end_frames, ("ED", "ES"), strict=True):
@@ -153,12 +164,13 @@ def _axis(result: StudyResult, step: float, bottom: float, row: float) -> list[H
 
 
 def _swatch(kind: str, colour: str = "") -> Html:
-    mark = (
-        tag("path", d="M0 6H16", stroke=colour, class_="curve")
-        if colour
-        else tag("path", d="M3 1h10v10h-10z", class_=kind)
-    )
-    return tag("svg", mark, viewBox="0 0 16 12", width=16, height=12, aria_hidden="true")
+    cell = "M3 1h10v10h-10z"
+    marks = {
+        "line": [tag("path", d="M0 6H16", stroke=colour, class_="curve")],
+        "left-out": [tag("path", d=cell, class_="drawn"), tag("path", d="M3 1l10 10", class_=kind)],
+    }
+    mark = marks.get(kind) or [tag("path", d=cell, class_=kind)]
+    return tag("svg", *mark, viewBox="0 0 16 12", width=16, height=12, aria_hidden="true")
 
 
 def _short(value: float) -> str:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from foanet_jax.data.study import LV_CLASSES, Study
 from foanet_jax.image.window import intensity_window
+from foanet_jax.measures.indices.counting import SliceCount
 from foanet_jax.measures.indices.ventricle import structure_volumes
 from foanet_jax.measures.quality.finding import Finding
 from foanet_jax.pages.study_page import StudyResult, write_study_page
@@ -180,3 +181,17 @@ def test_without_scripts_there_are_the_slices_at_both_moments(tmp_path):
 )
 def test_ticks(highest, ticks):
     assert nice_ticks(highest) == pytest.approx(ticks)
+
+
+def test_left_out_slices_are_told(tmp_path):
+    result = stack_result()
+    reasons = np.full((2, 4, 4), "", "<U20")
+    reasons[0, 1, 2] = "too open"
+    count = SliceCount("scmr", True, np.ones((4, 4)), reasons == "", reasons)
+    page, data = written(dataclasses.replace(result, count=count), tmp_path)
+    told = [(t, z, text) for t, frame in enumerate(data["left_out"]) for z, text in enumerate(frame) if text]
+    assert [place[:2] for place in told] == [(1, 2)]
+    assert told[0][2].endswith("left out: too open")
+    lines = [attributes["d"] for tag, attributes in page.tags if attributes.get("class") == "left-out"]
+    assert lines[0].count("M") == 1
+    assert "left out of a volume" in page.text
