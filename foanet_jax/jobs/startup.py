@@ -14,6 +14,7 @@ from foanet_jax.system.memory import keep_freed_memory
 
 LOGGER = logging.getLogger(__name__)
 CACHE = "JAX_COMPILATION_CACHE_DIR"
+KEEP_FROM = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 
 
 def set_up(*, deterministic: bool = False) -> None:
@@ -35,6 +36,9 @@ def set_up(*, deterministic: bool = False) -> None:
     if note:
         LOGGER.info(note)
     jax.config.update("jax_compilation_cache_dir", cache)
+    if KEEP_FROM not in os.environ:
+        # A prediction needs thirty small programs. By default JAX does not keep them, but reading them is quicker.
+        jax.config.update(KEEP_FROM.lower(), 0)
 
 
 def answer_interrupts() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from foanet_jax.system.errors import InputError
+from foanet_jax.system.programs import kept
 
 LOGGER = logging.getLogger(__name__)
 AXIS = "batch"
@@ -82,7 +83,7 @@ def _in_parts(function: Callable, variables, images, spec, extents, each: int, d
 
 def _on_devices(function: Callable, variables, images, spec, extents, devices: int) -> jax.Array:
     if devices == 1:
-        return function(variables, images, spec, extents)
+        return kept(function, variables, images, spec, extents)(variables, images, extents)
     whole = replicated(devices)
     shared = NamedSharding(whole.mesh, PartitionSpec(AXIS))
     images, extents = jax.device_put((images, extents), shared)

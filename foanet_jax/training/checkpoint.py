@@ -1,5 +1,8 @@
 """Saving and reading of checkpoints. This is the only module that uses Orbax.
 
+Functions import Orbax when they need it. The import takes half a second, and a prediction with a weights file does not
+need it.
+
 A run keeps the best and the last checkpoints of each network, in `checkpoints/STEP`. A checkpoint holds the whole
 training state and a JSON description, from which the network can be rebuilt without the configuration file. A file of
 checksums, the seal (`seal.py`), is written last. A checkpoint without a seal was interrupted. A checkpoint that differs
@@ -14,11 +17,10 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from foanet_jax.system.atomic import open_unlinked, remove_stale
@@ -26,7 +28,11 @@ from foanet_jax.system.diskspace import explaining_disk_full, require_space
 from foanet_jax.system.errors import InputError
 from foanet_jax.training import seal as sealing
 from foanet_jax.training.seal import Damage, Seal
-from foanet_jax.training.step import TrainState
+
+if TYPE_CHECKING:
+    import orbax.checkpoint as ocp
+
+    from foanet_jax.training.step import TrainState
 
 LOGGER = logging.getLogger(__name__)
 FOLDER = "checkpoints"
@@ -68,7 +74,7 @@ class Checkpoint:
         """
         return self._fill({VARIABLES: like})[VARIABLES]
 
-    def state(self, like: TrainState) -> TrainState:
+    def state(self, like: "TrainState") -> "TrainState":
         """Returns the training state in the tree structure of `like`.
 
         Raises:
@@ -89,7 +95,7 @@ class Checkpoint:
         return jax.tree.unflatten(jax.tree.structure(like), [self.arrays[name] for name in expected])
 
 
-def _as_stored(state: TrainState) -> TrainState:
+def _as_stored(state: "TrainState") -> "TrainState":
     """Swaps the moving average and the variables, so that `variables` are those that a prediction uses.
 
     Without an average, the state is unchanged. A second call returns the original state.
@@ -114,7 +120,7 @@ def _part(name: str) -> str:
 class Checkpoints:
     """The checkpoints of one network; open them with `open_checkpoints`."""
 
-    def __init__(self, path: Path, orbax: ocp.Checkpointer, *, write: bool, keep_last: int, keep_best: int):
+    def __init__(self, path: Path, orbax: "ocp.Checkpointer", *, write: bool, keep_last: int, keep_best: int):
         self._path, self._orbax, self._write = path, orbax, write
         self._keep_last, self._keep_best = keep_last, keep_best
         self._seals: dict[int, Seal | Damage] = {}
@@ -149,7 +155,7 @@ class Checkpoints:
         seal = self._seals[step]
         return seal.score if isinstance(seal, Seal) and seal.score is not None else -np.inf
 
-    def save(self, state: TrainState, description: dict[str, Any], *, epoch: int, score: float | None) -> None:
+    def save(self, state: "TrainState", description: dict[str, Any], *, epoch: int, score: float | None) -> None:
         """Writes a checkpoint and its seal, then removes checkpoints that need not be kept any longer.
 
         Args:
@@ -250,6 +256,8 @@ class Checkpoints:
             raise seal
         # The files are verified before Orbax reads them, because its behaviour with damaged files is undefined.
         sealing.verify_files(folder, seal, (*parts, DESCRIPTION))
+        import orbax.checkpoint as ocp
+
         items = {part: ocp.args.StandardRestore() for part in parts}
         try:
             restored = self._orbax.restore(folder, args=ocp.args.Composite(**items, description=ocp.args.JsonRestore()))
@@ -274,7 +282,9 @@ class Checkpoints:
             shutil.rmtree(old)
 
 
-def _to_save(arrays: Mapping[str, np.ndarray], description: dict[str, Any]) -> ocp.args.Composite:
+def _to_save(arrays: Mapping[str, np.ndarray], description: dict[str, Any]) -> "ocp.args.Composite":
+    import orbax.checkpoint as ocp
+
     trees = {
         part: unflatten_dict({name: array for name, array in arrays.items() if _part(name) == part}, sep="/")
         for part in (VARIABLES, TRAINING)
@@ -325,8 +335,10 @@ def open_checkpoints(folder: Path, *, write: bool, keep_last: int = 1, keep_best
         yield Checkpoints(path, orbax, write=write, keep_last=keep_last, keep_best=keep_best)
 
 
-def _checkpointer() -> ocp.Checkpointer:
+def _checkpointer() -> "ocp.Checkpointer":
     """Returns an Orbax checkpointer for this process only; by default it would wait for the other processes."""
+    import orbax.checkpoint as ocp
+
     own = jax.process_index()
     alone = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
     handler = ocp.CompositeCheckpointHandler(composite_options=ocp.CompositeOptions(multiprocessing_options=alone))
