@@ -62,7 +62,8 @@ def kept(function: Callable, variables, images, spec, extents) -> Callable:
 
 
 def _folder() -> Path | None:
-    cache = jax.config.jax_compilation_cache_dir
+    config: Any = jax.config
+    cache = config.jax_compilation_cache_dir
     if not cache or "://" in cache or jax.local_device_count() > 1:
         return None
     return Path(cache) / FOLDER
@@ -74,7 +75,7 @@ def _shapes(arguments: Any) -> tuple[Any, ...]:
 
 
 def _settings() -> tuple[str, ...]:
-    config = jax.config
+    config: Any = jax.config  # Its fields are defined at run time.
     return tuple(map(str, (config.jax_enable_x64, config.jax_default_matmul_precision, jax.default_backend())))
 
 
