@@ -335,15 +335,19 @@ SHIFTS = (
 )
 
 # The confidence is calibrated with the original studies and with these changes, which range from slight to unusable.
+# Their number is odd: studies at end diastole and end systole alternate, and both must get every change.
 DEGRADATIONS: tuple[tuple[Callable[[Study, float, Key], Study], float], ...] = (
     (gaussian_noise, 0.5),
     (inversion, 1.0),
-    (blur, 5.0),
+    (blur, 3.0),
     (rician_noise, 1.0),
     (ghost, 1.0),
     (gamma, 3.0),
-    (gaussian_noise, 1.0),
+    (gaussian_noise, 0.75),
+    (blur, 5.0),
+    (gamma, 0.4),
     (heart_size, 0.7),
+    (gaussian_noise, 1.0),
 )
 
 

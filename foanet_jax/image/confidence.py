@@ -29,6 +29,9 @@ class Confidence:
         foreground: the same over all foreground classes together; NaN if there is no foreground.
         border_entropy: mean entropy within BAND_PX of the outline of the foreground, divided by its largest possible
             value. 0: the network is certain; 1: all classes are equally probable; NaN: there is no outline.
+        soft_dice: for each foreground class, the Dice that the probabilities themselves expect of the mask: twice the
+            probability inside the class, divided by the probability in the whole box plus the pixels of the class. 0 if
+            no pixel has the class.
         agreement: mean Dice of the foreground over all pairs of views. A view is one network of an ensemble or one
             rotated image of test-time augmentation. NaN if no view has foreground, None if there is only one view.
     """
@@ -36,6 +39,7 @@ class Confidence:
     classes: Mapping[str, float]
     foreground: float
     border_entropy: float
+    soft_dice: Mapping[str, float] = dataclasses.field(default_factory=dict)
     agreement: float | None = None
 
 
@@ -49,12 +53,16 @@ def confidence_of(
         classes: class names by index, background first.
         overlaps: results of `overlap`, one per part; empty if there is only one view.
     """
-    sums, counts = np.sum([np.asarray(part, np.float64) for part in tallies], axis=0)
+    sums, counts, masses = np.sum([np.asarray(part, np.float64) for part in tallies], axis=0)
     means = [_ratio(total, count) for total, count in zip(sums, counts, strict=True)]
     return Confidence(
         classes=dict(zip(classes[1:], means[1:-1], strict=True)),
         foreground=_ratio(sums[1:-1].sum(), counts[1:-1].sum()),
         border_entropy=means[-1],
+        soft_dice={
+            name: _ratio(2 * sums[index], masses[index] + counts[index]) if counts[index] else 0.0
+            for index, name in enumerate(classes[1:], start=1)
+        },
         agreement=_agreement(overlaps),
     )
 
@@ -69,8 +77,9 @@ def tally(maps, extent, count):
         count: number of slices that belong to the study; the rest is padding.
 
     Returns:
-        (2, C + 1). Row 0 has, for each class, the sum of its probability over the pixels where it is the most probable
-        class. Its last entry is the sum of the entropy within the band. Row 1 has the numbers of these pixels.
+        (3, C + 1). Row 0 has, for each class, the sum of its probability over the pixels where it is the most probable
+        class. Its last entry is the sum of the entropy within the band. Row 1 has the numbers of these pixels. Row 2
+        has, for each class, the sum of its probability over all pixels; its last entry is 0.
     """
     classes = maps.shape[-1]
     inside = _inside(maps.shape[:3], extent, count)
@@ -82,8 +91,9 @@ def tally(maps, extent, count):
     entropy = -xlogy(maps, maps).sum(-1) / math.log(classes)
     sums = jnp.sum(maps, axis=(0, 1, 2), where=chosen)
     counts = jnp.sum(chosen, axis=(0, 1, 2), dtype=jnp.float32)
-    last = jnp.stack([jnp.sum(entropy, where=band), jnp.sum(band, dtype=jnp.float32)])
-    return jnp.concatenate([jnp.stack([sums, counts]), last[:, None]], axis=1)
+    masses = jnp.sum(maps, axis=(0, 1, 2), where=inside[..., None])
+    last = jnp.stack([jnp.sum(entropy, where=band), jnp.sum(band, dtype=jnp.float32), jnp.float32(0)])
+    return jnp.concatenate([jnp.stack([sums, counts, masses]), last[:, None]], axis=1)
 
 
 @jax.jit

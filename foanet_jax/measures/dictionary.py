@@ -119,6 +119,13 @@ _STUDY = {
     ),
     "verdict": Column("string", "", "good, check or reject", _CONTROL),
     "reasons": Column("string", "", "codes of the findings, separated by spaces", _CONTROL),
+    "classes_to_check": Column("string", "", "classes that the findings concern, separated by commas", _CONTROL),
+    "affected_by": Column(
+        "string",
+        "",
+        "columns that the findings spoil, each with the codes of these findings: 'rv_esv_ml: class-gap; …'",
+        _CONTROL,
+    ),
     "expected_dice": Column(
         "number",
         "",
@@ -162,6 +169,11 @@ COLUMNS: Mapping[str, Mapping[str, Column]] = {
 }
 
 
+def expected_column(class_name: str) -> str:
+    """Returns the name of the column with the expected Dice of a class, such as "expected_dice_right_ventricle"."""
+    return f"expected_dice_{class_name.replace(' ', '_')}"
+
+
 def column(table: str, name: str, classes: Sequence[str]) -> Column | None:
     """Returns the entry of a column; None if it has none.
 
@@ -174,6 +186,9 @@ def column(table: str, name: str, classes: Sequence[str]) -> Column | None:
     if name in of_class:
         where = "in the frame" if table == VOLUMES else "of a single stack"
         return Column("number", "ml", f"volume of the class {of_class[name]} {where}", _MASK)
+    expected = {expected_column(one): one for one in classes[1:]}
+    if name in expected and table != VOLUMES:
+        return Column("number", "", f"expected Dice of the class {expected[name]}, of frames the lowest", _CONTROL)
     return COLUMNS[table].get(name)
 
 

@@ -7,22 +7,26 @@ import pytest
 from safetensors.numpy import load_file
 
 from benchmarks import calibration
+from foanet_jax.measures.quality.calibration import Point
 from foanet_jax.training.weights import default_weights, read_weights
 
 
 def test_a_patient_is_judged_by_the_others():
-    others = [("b", sure, sure) for sure in (0.5, 0.6, 0.7, 0.8, 0.9)]
-    points = [("a", 0.65, 0.4), ("a", 0.45, 0.2), *others]
-    pairs = calibration.left_out(points)[:2]
+    others = [("b", Point(sure, sure, {"cavity": (sure, sure / 2)})) for sure in (0.5, 0.6, 0.7, 0.8, 0.9)]
+    own = [("a", Point(0.65, 0.4, {"cavity": (0.85, 0.3)})), ("a", Point(0.45, 0.2))]
+    pairs = calibration.left_out([*own, *others])
     # Between 0.6 and 0.7 on the line through the others' points; below all of them it is unknown, which counts as 0.
-    np.testing.assert_allclose(pairs, [(0.65, 0.4), (0.0, 0.2)])
+    np.testing.assert_allclose(pairs["foreground"][:2], [(0.65, 0.4), (0.0, 0.2)])
+    np.testing.assert_allclose(pairs["cavity"][0], (0.425, 0.3))
 
 
 def test_the_table_by_hand():
-    rows = calibration.table([(0.1, 0.3), (0.4, 0.2), (0.95, 0.9)]).splitlines()
-    assert [cell.strip() for cell in rows[2].split("|")[1:-1]] == ["0.0 to 0.5", "2", "0.250", "0.200"]
-    assert [cell.strip() for cell in rows[3].split("|")[1:-1]] == ["0.9 to 1.0", "1", "0.900", "0.050"]
-    assert [cell.strip() for cell in rows[4].split("|")[1:-1]] == ["all", "3", "0.467", "0.150"]
+    rows = calibration.table({"foreground": [(0.1, 0.3), (0.4, 0.2), (0.95, 0.9)], "cavity": [(0.8, 0.7)]})
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows.splitlines()]
+    assert cells[2] == ["foreground", "0 to 0.5", "2", "0.250", "0.200"]
+    assert cells[3] == ["foreground", "0.9 to 1", "1", "0.900", "0.050"]
+    assert cells[4] == ["foreground", "all", "3", "0.467", "0.150"]
+    assert cells[5] == ["cavity", "0.8 to 0.85", "1", "0.700", "0.100"]
 
 
 def test_the_command_changes_the_calibration_alone(shared_data, tmp_path):
@@ -31,6 +35,7 @@ def test_the_command_changes_the_calibration_alone(shared_data, tmp_path):
     assert calibration.main(given) == 0
     (new,), (old,) = read_weights(output).members, read_weights(default_weights()).members
     assert new.calibration.studies == 6 != old.calibration.studies
+    assert new.calibration.classes.keys() == {"right ventricle", "myocardium", "cavity"}
     arrays, before = load_file(output), load_file(default_weights())
     assert arrays.keys() == before.keys()
     assert all(np.array_equal(arrays[name], before[name]) for name in arrays)

@@ -25,6 +25,13 @@ def test_means_by_hand():
     assert found.agreement is None
 
 
+def test_soft_dice_by_hand():
+    maps = maps_of([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.4, 0.6, 0.0], [0.6, 0.4, 0.0]])
+    found = confidence_of([tally(maps, np.array([1, 4]), 1)], CLASSES)
+    # 0.8 + 0.6 of the 1.9 lie inside the two pixels of the class; the cavity has none.
+    assert found.soft_dice == {"myocardium": pytest.approx(2 * 1.4 / (1.9 + 2)), "cavity": 0.0}
+
+
 def test_what_is_padding_does_not_count():
     maps = maps_of([[0.2, 0.8, 0.0], [0.4, 0.6, 0.0], [0.0, 0.0, 1.0]])
     both = jnp.concatenate([maps, maps_of([[0.0, 0.0, 1.0]] * 3)])
@@ -59,6 +66,8 @@ def test_against_numpy():
     assert 0 < band.mean() < 1
     assert found.classes["cavity"] == pytest.approx(best[labels == 2].mean(), rel=1e-5)
     assert found.foreground == pytest.approx(best[labels > 0].mean(), rel=1e-5)
+    inside = maps[..., 2][labels == 2].sum()
+    assert found.soft_dice["cavity"] == pytest.approx(2 * inside / (maps[..., 2].sum() + (labels == 2).sum()), rel=1e-5)
     assert found.border_entropy == pytest.approx(entropy[band].mean(), rel=1e-5)
 
 

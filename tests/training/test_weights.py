@@ -19,7 +19,7 @@ from foanet_jax.jobs.experiment.model import find_runs, load_description, load_m
 from foanet_jax.jobs.experiment.release import release
 from foanet_jax.jobs.experiment.reviewing import expectations
 from foanet_jax.jobs.export import export_model
-from foanet_jax.measures.quality.calibration import Calibration, fit_calibration
+from foanet_jax.measures.quality.calibration import Calibration, Point, fit_calibration
 from foanet_jax.network import probabilities
 from foanet_jax.pipeline import predict_study
 from foanet_jax.settings import network_settings, with_overrides
@@ -31,7 +31,8 @@ from foanet_jax.training.spec import NETWORKS
 from foanet_jax.training.weights import Member, Weights, read_weights, write_weights
 from tests.saved_runs import CLASSES, RANGE, save_run
 
-CALIBRATION = fit_calibration([0.5, 0.6, 0.7, 0.8, 0.9], [0.1, 0.3, 0.5, 0.7, 0.9], checkpoint="best")
+POINTS = [Point(x, 2 * x - 0.9, {"cavity": (x, x - 0.1)}) for x in (0.5, 0.6, 0.7, 0.8, 0.9)]
+CALIBRATION = fit_calibration(POINTS, checkpoint="best")
 SECRET = "/home/eva/hospital"
 
 

@@ -93,6 +93,8 @@ def study_result(
         flags=summed_up(review.findings),
         findings=review.findings,
         verdict=review.verdict,
+        doubtful=review.doubtful,
+        affected=review.affected,
         confidence=confidence,
         frame_seconds=study.frame_seconds,
         count=review.count,

@@ -15,7 +15,14 @@ from foanet_jax.measures.evaluation import json_ready
 from foanet_jax.measures.indices.compare import IndexPair, IndexScore, format_scores, pair_indices, write_pairs
 from foanet_jax.measures.indices.study import StudyIndices, join_frames, volume_column
 from foanet_jax.measures.metrics import FOREGROUND, score_case
-from foanet_jax.measures.quality.calibration import FEWEST, NAME, Calibration, fit_calibration, read_calibration
+from foanet_jax.measures.quality.calibration import (
+    FEWEST,
+    NAME,
+    Calibration,
+    Point,
+    fit_calibration,
+    read_calibration,
+)
 from foanet_jax.measures.quality.finding import REASONS, first_of_each
 from foanet_jax.measures.quality.review import Expectations, Review
 from foanet_jax.measures.quality.table import QualityRow, case_dice, summarise_quality, write_quality
@@ -78,7 +85,7 @@ def calibrate(
     points = []
     if len(studies) >= FEWEST:
         points = calibration_points(model, studies, memory_bytes=memory_bytes, tta=tta, copies=copies)
-    fitted = fit_calibration(*zip(*points, strict=True), checkpoint=checkpoint) if points else None
+    fitted = fit_calibration(points, checkpoint=checkpoint)
     if fitted is None:
         (run / NAME).unlink(missing_ok=True)
         LOGGER.info("the confidence is not calibrated: this needs at least %d validation studies", FEWEST)
@@ -88,19 +95,29 @@ def calibrate(
 
 
 def calibration_points(
-    model: Model, studies: Sequence[Study], *, memory_bytes: int, tta: str = "none", copies: int = COPIES
-) -> list[tuple[float, float]]:
-    """Measures the confidence and the foreground Dice of labelled studies and of their degraded copies.
+    model: Model,
+    studies: Sequence[Study],
+    *,
+    memory_bytes: int,
+    tta: str = "none",
+    copies: int = COPIES,
+    first: int = 0,
+) -> list[Point]:
+    """Measures the confidence and the Dice of labelled studies and of their degraded copies.
 
-    Studies in which nothing is found have no confidence and are left out. See `calibrate` for the arguments.
+    Studies in which nothing is found have no confidence and are left out. See `calibrate` for the other arguments.
+
+    Args:
+        first: number of studies before these, which selects the degradations.
     """
     points = []
     with progress(total=len(studies) * (1 + copies), desc="calibrating", unit="study") as bar:
-        for number, study in enumerate(studies):
+        for number, study in enumerate(studies, start=first):
             for copy in (study, *degraded(study, number, copies)):
                 prediction = predict_study(copy, model, memory_bytes=memory_bytes, tta=tta)
                 bar.update()
-                if prediction.confidence is None or math.isnan(prediction.confidence.foreground):
+                sure = prediction.confidence
+                if sure is None or math.isnan(sure.foreground):
                     continue
                 assert copy.labels is not None
                 scores = score_case(
@@ -111,7 +128,9 @@ def calibration_points(
                     patient=copy.patient,
                     case=copy.case,
                 )
-                points.append((prediction.confidence.foreground, case_dice(scores)[FOREGROUND]))
+                dice = case_dice(scores)
+                of_class = {name: (sure.soft_dice[name], dice[name]) for name in sure.soft_dice if name in dice}
+                points.append(Point(sure.foreground, dice[FOREGROUND], of_class))
     return points
 
 

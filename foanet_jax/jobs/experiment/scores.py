@@ -17,7 +17,7 @@ from foanet_jax.measures.evaluation import Summary, format_table, summarise, wri
 from foanet_jax.measures.indices.compare import IndexPair, score_pairs
 from foanet_jax.measures.indices.study import StudyIndices, measure_study
 from foanet_jax.measures.metrics import Score, score_case
-from foanet_jax.measures.quality.review import Review
+from foanet_jax.measures.quality.review import Review, expected_dice
 from foanet_jax.measures.quality.table import QualityRow, quality_rows
 from foanet_jax.measures.sizes import Size, measure_sizes, write_sizes
 from foanet_jax.pages.drawing import draw_summary
@@ -96,7 +96,7 @@ class Scores:
                 prediction.confidence,
                 verdict=review.verdict,
                 reasons=[finding.code for finding in review.findings],
-                expected_dice=review.expected_dice,
+                expected_dice=expected_dice(review),
             )
         self._sizes += _numbered(measure_sizes(prediction.mask, study.labels, **grid, **whose), frames)
         several = not self._acquisitions and model is not None

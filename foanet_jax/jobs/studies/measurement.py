@@ -227,10 +227,9 @@ def _review(study: Study, prediction: Prediction, **reading: Any) -> Review:
         pair = exchanged_classes(mask, classes)
         if pair is not None:
             findings.append(Finding("exchanged-classes", _exchanged(*pair)))
-        if absent:
-            findings.append(Finding("not-drawn", f"not drawn in this study: {', '.join(absent)}"))
+        findings += [Finding("not-drawn", f"the {name} is not drawn in this study", class_name=name) for name in absent]
     for finding in review.findings:
-        of_empty_frame = finding.code == "class-gap" and finding.slice_ is None and finding.frame in empty
+        of_empty_frame = finding.code == "class-vanishes" and finding.slice_ is None and finding.frame in empty
         if finding.code != "class-absent" and not of_empty_frame:
             findings.append(finding)
     return dataclasses.replace(review, findings=tuple(findings))

@@ -28,9 +28,9 @@ from foanet_jax.measures.dictionary import NAME as SCHEMA
 from foanet_jax.measures.indices.counted import sentences_of
 from foanet_jax.measures.indices.counting import Counting
 from foanet_jax.measures.indices.tables import write_lv_indices, write_volumes
-from foanet_jax.measures.quality.finding import VERDICTS
 from foanet_jax.measures.quality.review import Review, describe, leave_out
 from foanet_jax.measures.quality.summary import joined_patients, write_summary
+from foanet_jax.measures.quality.verdict import VERDICTS
 from foanet_jax.pages import label_files
 from foanet_jax.pages.drawing.style import class_colours
 from foanet_jax.pages.study_page import IndexEntry, write_index_page, write_study_page

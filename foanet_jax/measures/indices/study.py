@@ -250,6 +250,21 @@ def known(numbers: Mapping[str, float]) -> dict[str, float]:
     return {name: float(value) for name, value in numbers.items() if np.isfinite(value)}
 
 
+def measured_frames(indices: StudyIndices) -> dict[str, int | None]:
+    """Returns the frames from which `headline` takes its numbers.
+
+    They are "ed" and "es" of the ventricles, or, for a cine of one slice, "max" and "min", with the largest and the
+    smallest cavity.
+    """
+    if indices.ventricles is not None:
+        return {"ed": indices.ventricles.ed, "es": indices.ventricles.es}
+    if indices.slices is not None and not indices.volumes_ml:
+        areas = indices.slices.cavity_area_mm2[:, 0]
+        if (areas > 0).any():
+            return {"max": int(areas.argmax()), "min": int(np.where(areas > 0, areas, np.inf).argmin())}
+    return {}
+
+
 def volume_column(class_name: str) -> str:
     """Returns the name of a column of volumes, such as "left_atrium_ml"."""
     return f"{class_name.replace(' ', '_')}_ml"

@@ -60,6 +60,7 @@ class VentricleIndices:
         flags: what is wrong, joined by "; "; "" if nothing is.
         papillary_ml: (T,) volume of the papillary muscles and trabeculae that were moved from the cavity of the left
             ventricle to the myocardium; None if nothing was moved.
+        myocardium_ml: (T,) volume of the myocardium; NaN in frames without it. Empty if it is not known.
     """
 
     ed: int | None
@@ -69,6 +70,7 @@ class VentricleIndices:
     mass_g: float
     flags: str
     papillary_ml: np.ndarray | None = None
+    myocardium_ml: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
 
     def columns(self) -> dict[str, float]:
         """Returns each index by name with unit."""
@@ -185,6 +187,7 @@ def ventricle_of_volumes(
         mass_g=math.nan if ed is None else MYOCARDIUM_G_PER_ML * float(wall[ed]),
         flags="; ".join(flags),
         papillary_ml=papillary,
+        myocardium_ml=wall,
     )
 
 

@@ -1,7 +1,6 @@
-"""Findings: what is wrong or unusual about a prediction, where it is, and the verdict."""
+"""Findings: what is wrong or unusual about a prediction, and where it is."""
 
 import dataclasses
-from collections import Counter
 from collections.abc import Iterable
 
 # Each finding in general words, by code.
@@ -13,13 +12,17 @@ REASONS = {
     "class-absent": "a structure is missing in the whole study",
     "not-drawn": "a structure is not drawn, so that its indices are not known",
     "exchanged-classes": "the label values seem to have another order than the classes",
-    "class-gap": "a structure is missing between slices that have it, or in a frame",
+    "class-gap": "a structure is missing between slices that have it",
+    "class-vanishes": "a structure is missing in a frame between frames that have it",
     "fragmented": "the myocardium or the cavity is in pieces",
     "open-myocardium": "the myocardium does not enclose the cavity",
     "hole": "the heart has a hole",
     "implausible-volume": "a volume, mass or ejection fraction is outside the plausible range",
     "implausible-wall": "the wall is thinner or thicker than is plausible",
     "jump": "the size changes abruptly in one frame",
+    "stroke-volumes": "the two ventricles eject different volumes",
+    "out-of-step": "the right ventricle is smallest at another moment than the left",
+    "myocardium-varies": "the volume of the myocardium changes over the heartbeat",
     "blank-slice": "the slice has no contrast; nothing is segmented on it",
     "uneven-brightness": "the brightness changes abruptly from slice to slice",
     "dark-blood": "the blood is not brighter than the myocardium",
@@ -29,13 +32,6 @@ REASONS = {
     "frames-differ": "the frames of the patient lie on different grids",
     "low-confidence": "the expected Dice is low",
 }
-# With one of these, the study is rejected: nothing in its mask can be used.
-REJECTED = ("no-contrast", "empty-mask", "not-localized", "class-absent", "exchanged-classes", "dark-blood")
-MANY_REASONS = 3  # codes that count: with so many, a study is rejected
-MANY_PLACES = 0.1  # of the segmented slices: a code of single slices counts only if it occurs on so many
-LOW_DICE = 0.7  # below this value, a segmentation is bad
-
-GOOD, CHECK, REJECT = VERDICTS = ("good", "check", "reject")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +42,9 @@ class Finding:
         code: one of the keys of REASONS.
         message: what was found, with the numbers.
         frame, slice_: where, counted from 0. None for all frames, or all slices.
+        class_name: the class that is wrong; None: no single class.
+        value, limit: what was measured, and the limit that it exceeds or falls below; None if the finding has no
+            number, or if its limit is a range, which the message names.
 
     Raises:
         ValueError: the code is not in REASONS.
@@ -55,6 +54,9 @@ class Finding:
     message: str
     frame: int | None = None
     slice_: int | None = None
+    class_name: str | None = None
+    value: float | None = None
+    limit: float | None = None
 
     def __post_init__(self):
         if self.code not in REASONS:
@@ -68,32 +70,6 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.message} ({self.place})" if self.place else self.message
-
-
-def verdict(findings: Iterable[Finding], drawn: int = 1) -> str:
-    """Returns the verdict: "good", "check" or "reject".
-
-    A study without findings is good. It is rejected if it has a code of REJECTED, or MANY_REASONS different codes that
-    count. All others are to be checked. The code of a whole study or of whole frames always counts. The code of single
-    slices counts if it occurs on a share of at least MANY_PLACES of the segmented slices.
-
-    Args:
-        findings: all findings of a study.
-        drawn: number of slices, over all frames, on which anything was segmented.
-    """
-    found = list(findings)
-    reasons = {finding.code for finding in found}
-    places = {(finding.code, finding.frame, finding.slice_) for finding in found}
-    number = Counter(code for code, _, slice_ in places if slice_ is not None)
-    weighing = [code for code in reasons if code not in number or number[code] >= MANY_PLACES * drawn]
-    if reasons & set(REJECTED) or len(weighing) >= MANY_REASONS:
-        return REJECT
-    return CHECK if reasons else GOOD
-
-
-def worst(verdicts: Iterable[str]) -> str:
-    """Returns the worst of the verdicts."""
-    return max(verdicts, key=VERDICTS.index)
 
 
 def summed_up(findings: Iterable[Finding]) -> list[tuple[str, str, str]]:

@@ -30,10 +30,22 @@ JUMP = 0.25
 FRAMES_OF_A_BEAT = 12
 
 
-def check_ventricles(indices: VentricleIndices) -> list[Finding]:
-    """Finds volumes, ejection fractions and masses outside LIMITS. Values that are not measured (NaN) are ignored."""
+def check_ventricles(indices: VentricleIndices, *, left: str = LV_CAVITY[0]) -> list[Finding]:
+    """Finds volumes, ejection fractions and masses outside LIMITS. Values that are not measured (NaN) are ignored.
+
+    Args:
+        indices: the ventricles.
+        left: the name of the class of the left ventricle's blood.
+    """
+    of_prefix = {"lv": left, "rv": RV_CAVITY[0]}
     return [
-        Finding("implausible-volume", f"{name} is {value:.1f}; {_plausible(low, high)}")
+        Finding(
+            "implausible-volume",
+            f"{name} is {value:.1f}; {_plausible(low, high)}",
+            class_name=MYOCARDIUM if name == "lv_mass_g" else of_prefix[name[:2]],
+            value=float(value),
+            limit=_passed(value, low, high),
+        )
         for name, value in indices.columns().items()
         for low, high in [LIMITS.get(name, (-np.inf, np.inf))]
         if not np.isnan(value) and not low <= value <= high
@@ -42,7 +54,8 @@ def check_ventricles(indices: VentricleIndices) -> list[Finding]:
 
 def check_study(indices: StudyIndices) -> list[Finding]:
     """Finds implausible volumes and wall thicknesses, and abrupt changes from frame to frame."""
-    findings = [] if indices.ventricles is None else check_ventricles(indices.ventricles)
+    lefts = [name for name in indices.volumes_ml if name in LV_CAVITY]
+    findings = [] if indices.ventricles is None else check_ventricles(indices.ventricles, left=lefts[0])
     if indices.ventricles is None:
         findings += _single_volumes(indices)
     if indices.slices is not None:
@@ -70,15 +83,16 @@ def _single_volumes(indices: StudyIndices) -> Iterator[Finding]:
         if name in LV_CAVITY:
             for frame in np.flatnonzero((volumes > 0) & ((volumes < low) | (volumes > high))):
                 message = f"the {name} has {volumes[frame]:.1f} ml; {_plausible(low, high)}"
-                yield Finding("implausible-volume", message, int(frame))
+                value = float(volumes[frame])
+                yield Finding("implausible-volume", message, int(frame), None, name, value, _passed(value, low, high))
 
 
 def _unequal_ventricles(indices: StudyIndices) -> Iterator[Finding]:
     """Finds a ventricle that is nearly missing from the mask, or ventricles that were exchanged."""
     low, high = RV_OF_LV
-    rights = [volumes for name, volumes in indices.volumes_ml.items() if name in RV_CAVITY]
-    lefts = [volumes for name, volumes in indices.volumes_ml.items() if name in LV_CAVITY]
-    for right, left in zip(rights, lefts, strict=False):
+    rights = [item for item in indices.volumes_ml.items() if item[0] in RV_CAVITY]
+    lefts = [item for item in indices.volumes_ml.items() if item[0] in LV_CAVITY]
+    for (right_name, right), (left_name, left) in zip(rights, lefts, strict=False):
         for frame in np.flatnonzero((right > 0) & (left > 0)):
             share = right[frame] / left[frame]
             if not low <= share <= high:
@@ -86,7 +100,9 @@ def _unequal_ventricles(indices: StudyIndices) -> Iterator[Finding]:
                     f"the right ventricle has {right[frame]:.1f} ml and the left {left[frame]:.1f} ml, a ratio of "
                     f"{share:.2f}; {_plausible(low, high)}"
                 )
-                yield Finding("implausible-volume", message, int(frame))
+                smaller = right_name if share < low else left_name
+                limit = _passed(share, low, high)
+                yield Finding("implausible-volume", message, int(frame), None, smaller, float(share), limit)
 
 
 def _walls(indices: LvIndices) -> Iterator[Finding]:
@@ -97,11 +113,17 @@ def _walls(indices: LvIndices) -> Iterator[Finding]:
             for name, wall in zip(SECTORS, walls, strict=True):
                 if wall < low or wall > high:
                     message = f"sector {name.upper()} is {wall:.1f} mm thick; {_plausible(low, high)}"
-                    yield Finding("implausible-wall", message, frame, int(slice_))
+                    limit = _passed(wall, low, high)
+                    yield Finding("implausible-wall", message, frame, int(slice_), MYOCARDIUM, float(wall), limit)
 
 
 def _plausible(low: float, high: float) -> str:
     return f"plausible values are {low:g} to {high:g}"
+
+
+def _passed(value: float, low: float, high: float) -> float:
+    """Returns the limit that a value outside the range passes."""
+    return low if value < low else high
 
 
 def middle_half(there: Sequence[bool] | np.ndarray) -> np.ndarray:
@@ -119,4 +141,5 @@ def _jumps(indices: StudyIndices) -> Iterator[Finding]:
         }
     for name, curve in curves.items():
         for frame in jumps(curve):
-            yield Finding("jump", f"the size of the {name} changes abruptly in this frame", int(frame))
+            message = f"the size of the {name} changes abruptly in this frame"
+            yield Finding("jump", message, int(frame), class_name=name)

@@ -8,11 +8,12 @@ import numpy as np
 
 from foanet_jax.data.frames import Place, place_of
 from foanet_jax.data.study import Study
+from foanet_jax.image.confidence import Confidence
 from foanet_jax.measures.body.context import NO_CONTEXT, Context, context_of
 from foanet_jax.measures.body.surface import FORMULAS, Formula
 from foanet_jax.measures.indices.counted import describe_count, moments_of
 from foanet_jax.measures.indices.counting import ISLAND, LEFT, RIGHT, Counting, SliceCount, counted_mask
-from foanet_jax.measures.indices.labels import MYOCARDIUM
+from foanet_jax.measures.indices.labels import LV_CAVITY, MYOCARDIUM, RV_CAVITY
 from foanet_jax.measures.indices.papillary import papillary_volumes_ml
 from foanet_jax.measures.indices.study import (
     StudyIndices,
@@ -21,13 +22,17 @@ from foanet_jax.measures.indices.study import (
     headline,
     known,
     measure_study,
+    measured_frames,
     papillary_to_myocardium,
 )
+from foanet_jax.measures.metrics import FOREGROUND
 from foanet_jax.measures.quality.calibration import Calibration
-from foanet_jax.measures.quality.finding import LOW_DICE, Finding, verdict
+from foanet_jax.measures.quality.finding import Finding
+from foanet_jax.measures.quality.physiology import check_beat
 from foanet_jax.measures.quality.picture import Range, check_contrast, check_image
 from foanet_jax.measures.quality.plausible import check_study
 from foanet_jax.measures.quality.shape import check_shapes
+from foanet_jax.measures.quality.verdict import GOOD_DICE, LOW_DICE, affected_numbers, doubtful_classes, verdict
 from foanet_jax.pipeline import AT_BORDER, BLANK, EMPTY, NO_CONTRAST, NOT_LOCALIZED, UNEVEN, Prediction
 
 # The code of each flag of the pipeline, by the end of its sentence.
@@ -62,7 +67,8 @@ class Review:
         indices: the clinical indices of the mask.
         findings: everything that is wrong or unusual, in no order of importance.
         expected_dice: for the foreground, from the network's confidence; None if it is not known.
-        drawn: number of slices, over all frames, on which anything was segmented.
+        classes: names by index, background first.
+        expected_of_class: the expected Dice of each class, without those for which it is not known.
         place: where the study lies.
         context: what is known of the patient beside the images.
         count: which slices of the mask count; None if all of the mask does.
@@ -71,7 +77,8 @@ class Review:
     indices: StudyIndices
     findings: tuple[Finding, ...]
     expected_dice: float | None
-    drawn: int
+    classes: tuple[str, ...]
+    expected_of_class: Mapping[str, float] = dataclasses.field(default_factory=dict)
     place: Place | None = None
     context: Context = NO_CONTEXT
     count: SliceCount | None = None
@@ -90,8 +97,18 @@ class Review:
 
     @property
     def verdict(self) -> str:
-        """ "good", "check" or "reject"; see `quality.finding.verdict`."""
-        return verdict(self.findings, self.drawn)
+        """ "good", "check" or "reject"; see `quality.verdict.verdict`."""
+        return verdict(self.findings, self.classes)
+
+    @property
+    def doubtful(self) -> tuple[str, ...]:
+        """The classes that findings concern."""
+        return doubtful_classes(self.findings, self.classes)
+
+    @property
+    def affected(self) -> dict[str, tuple[str, ...]]:
+        """The numbers that findings spoil, with the codes of these findings."""
+        return affected_numbers(self.findings, self.numbers, self.classes, measured_frames(self.indices))
 
 
 def leave_out(study: Study, prediction: Prediction, counting: Counting) -> tuple[Prediction, SliceCount | None]:
@@ -157,30 +174,71 @@ def review_study(
     if prediction.mask.any():
         findings += check_shapes(prediction.mask, **grid)
         findings += check_study(indices)
+        if indices.ventricles is not None:
+            findings += check_beat(indices.ventricles)
     if expected.trained is not None and np.ptp(study.voxels):
         findings += check_image(study, expected.trained)
-    dice = None
+    dice: float | None = None
+    of_class: dict[str, float] = {}
     if expected.calibration is not None and prediction.confidence is not None:
         # A mask without foreground has no confidence; its expected Dice is 0.
         sure = prediction.confidence.foreground
         dice = 0.0 if np.isnan(sure) else expected.calibration.expected_dice(sure)
-        if dice is None:
-            message = f"the expected Dice is unknown: the confidence, {sure:.2f}, is lower than any in the calibration"
-            findings.append(Finding("low-confidence", message))
-        elif dice < LOW_DICE:
-            findings.append(Finding("low-confidence", f"the expected Dice is only {dice:.2f}"))
-    drawn = int(prediction.mask.any(axis=(2, 3)).sum())
+        if expected.calibration.classes:
+            of_class, doubts = _expect_classes(prediction.confidence, expected.calibration)
+            findings += doubts
+        else:
+            findings += _expect_foreground(sure, dice)
     context = context_of(study, formula=formula, convention=convention)
-    return Review(indices, tuple(findings), dice, drawn, place_of(study), context, count)
+    return Review(indices, tuple(findings), dice, tuple(study.classes), of_class, place_of(study), context, count)
 
 
 def _islands(count: SliceCount) -> list[Finding]:
     """Finds parts that were left out because slices without the ventricle separate them from the others."""
     return [
-        Finding("class-gap", f"a part of the {name} lies apart and does not count: {ISLAND}", frame, slice_)
-        for name, reasons in zip((LEFT, RIGHT), count.reasons, strict=True)
+        Finding("class-gap", f"a part of the {name} lies apart and does not count: {ISLAND}", frame, slice_, class_name)
+        for name, class_name, reasons in zip((LEFT, RIGHT), (LV_CAVITY[0], RV_CAVITY[0]), count.reasons, strict=True)
         for frame, slice_ in np.argwhere(reasons == ISLAND).tolist()
     ]
+
+
+def _expect_classes(confidence: Confidence, calibration: Calibration) -> tuple[dict[str, float], list[Finding]]:
+    """Returns the expected Dice of each class that was segmented, and findings about those below GOOD_DICE."""
+    expected, findings = {}, []
+    for name, curve in calibration.classes.items():
+        sure = confidence.soft_dice.get(name, 0.0)
+        if not sure:
+            continue  # The class is absent, which is a finding of its own.
+        dice = curve.expected_dice(sure)
+        if dice is not None:
+            expected[name] = dice
+        if dice is None:
+            lowest = curve.confidence[0]
+            message = (
+                f"the expected Dice of the {name} is unknown: its soft Dice, {sure:.2f}, is lower than any in the "
+                f"calibration ({lowest:.2f})"
+            )
+            findings.append(Finding("low-confidence", message, class_name=name, limit=GOOD_DICE))
+        elif dice < GOOD_DICE:
+            message = f"the expected Dice of the {name} is {dice:.2f}, below {GOOD_DICE:g}"
+            findings.append(Finding("low-confidence", message, class_name=name, value=dice, limit=GOOD_DICE))
+    return expected, findings
+
+
+def _expect_foreground(sure: float, dice: float | None) -> list[Finding]:
+    """Returns the finding about a low expected Dice of the foreground, for calibrations without classes."""
+    if dice is None:
+        message = f"the expected Dice is unknown: the confidence, {sure:.2f}, is lower than any in the calibration"
+        return [Finding("low-confidence", message, limit=LOW_DICE)]
+    if dice < LOW_DICE:
+        return [Finding("low-confidence", f"the expected Dice is only {dice:.2f}", value=dice, limit=LOW_DICE)]
+    return []
+
+
+def expected_dice(review: Review) -> dict[str, float]:
+    """Returns the expected Dice of each class and of `FOREGROUND`, without those that are not known."""
+    whole = {} if review.expected_dice is None else {FOREGROUND: review.expected_dice}
+    return {**review.expected_of_class, **whole}
 
 
 def _code_of(flag: str) -> str:
@@ -205,9 +263,12 @@ def describe(review: Review, prediction: Prediction) -> dict[str, Any]:
         **({} if review.count is None else {"slices": describe_count(review.count, review.moments)}),
         "quality": {
             "verdict": review.verdict,
+            "classes_to_check": list(review.doubtful),
+            "affected_by": {number: list(codes) for number, codes in review.affected.items()},
             "findings": [dataclasses.asdict(finding) for finding in review.findings],
             "confidence": {} if confidence is None else _numbers(dataclasses.asdict(confidence)),
             **({} if review.expected_dice is None else {"expected_dice": review.expected_dice}),
+            "expected_dice_of_class": dict(review.expected_of_class),
         },
     }
 

@@ -7,13 +7,17 @@ import numpy as np
 from scipy import ndimage
 
 from foanet_jax.image.boxes import bounding_box
-from foanet_jax.measures.indices.labels import LV_CAVITY, MYOCARDIUM
+from foanet_jax.measures.indices.labels import MYOCARDIUM
 from foanet_jax.measures.indices.study import is_short_axis
 from foanet_jax.measures.quality.finding import Finding
+from foanet_jax.measures.quality.plausible import FRAMES_OF_A_BEAT
 
 # In ACDC's ground truth, the largest second piece has 11 mm², in one of 200 stacks. There are no holes and no gaps.
 PIECE_MM2 = 10.0
 HOLE_MM2 = 10.0
+# A class that comes and goes at an end of the ventricle is small before and after: at most 33 mm² in predictions of two
+# Sunnybrook cines.
+BLINK_MM2 = 100.0
 # In ACDC's ground truth, the share is below 0.02 in all slices but one: the most basal slice of a stack has 0.16.
 OPEN_SHARE = 0.1
 # The outflow tract or the plane of the valve may cut the first and the last slice with a cavity.
@@ -38,9 +42,9 @@ def check_shapes(mask: np.ndarray, *, classes: Sequence[str], spacing_mm: Sequen
     # The heart is a small part of the image, and the time of the checks grows with the number of pixels.
     mask = mask[(..., *box.slices)]
     present = np.stack([(mask == index).any((2, 3)) for index in range(len(classes))])
-    findings = [*_absent(present, classes), *_gaps(present, classes)]
+    pixel_mm2 = float(spacing_mm[1]) * float(spacing_mm[2])
+    findings = [*_absent(present, classes), *_gaps(present, classes), *_blinks(mask, classes, pixel_mm2)]
     if is_short_axis(classes):
-        pixel_mm2 = float(spacing_mm[1]) * float(spacing_mm[2])
         findings += _rings(mask, classes.index(MYOCARDIUM), classes.index("cavity"), pixel_mm2)
     return findings
 
@@ -101,10 +105,12 @@ def exchanged_classes(labels: np.ndarray, classes: Sequence[str]) -> tuple[str, 
 def _absent(present: np.ndarray, classes: Sequence[str]) -> Iterator[Finding]:
     for name, places in zip(classes[1:], present[1:], strict=True):
         if not places.any():
-            yield Finding("class-absent", f"the {name} is missing in the whole study")
-        elif name in (MYOCARDIUM, *LV_CAVITY):
-            for frame in np.flatnonzero(~places.any(1)):
-                yield Finding("class-gap", f"the {name} is missing in this frame", int(frame))
+            yield Finding("class-absent", f"the {name} is missing in the whole study", class_name=name)
+            continue
+        shown = places.any(1)
+        for frame in np.flatnonzero(~shown):
+            message = f"the {name} is missing in this frame; {shown.sum()} of {len(shown)} frames have it"
+            yield Finding("class-vanishes", message, int(frame), class_name=name)
 
 
 def _gaps(present: np.ndarray, classes: Sequence[str]) -> Iterator[Finding]:
@@ -114,7 +120,20 @@ def _gaps(present: np.ndarray, classes: Sequence[str]) -> Iterator[Finding]:
     for index, frame, slice_ in np.argwhere(~present & before & after):
         if index:
             message = f"the {classes[index]} is missing between slices that have it"
-            yield Finding("class-gap", message, int(frame), int(slice_))
+            yield Finding("class-gap", message, int(frame), int(slice_), classes[index])
+
+
+def _blinks(mask: np.ndarray, classes: Sequence[str], pixel_mm2: float) -> Iterator[Finding]:
+    """Finds slices without a class in a single frame of a heartbeat, with BLINK_MM2 of it before and after."""
+    if len(mask) < FRAMES_OF_A_BEAT:
+        return
+    for index, name in enumerate(classes[1:], start=1):
+        areas = (mask == index).sum((2, 3)) * pixel_mm2
+        beside = np.minimum(np.roll(areas, 1, 0), np.roll(areas, -1, 0))
+        for frame, slice_ in np.argwhere((areas == 0) & (areas.any(1)[:, None]) & (beside > BLINK_MM2)):
+            lost = float(beside[frame, slice_])
+            message = f"the {name} is missing in this frame; the frames before and after have {lost:.0f} mm² and more"
+            yield Finding("class-vanishes", message, int(frame), int(slice_), name, lost, BLINK_MM2)
 
 
 def _rings(mask: np.ndarray, wall_index: int, cavity_index: int, pixel_mm2: float) -> Iterator[Finding]:
@@ -127,16 +146,17 @@ def _rings(mask: np.ndarray, wall_index: int, cavity_index: int, pixel_mm2: floa
             pieces, second = _pieces(part)
             if second * pixel_mm2 > PIECE_MM2:
                 message = f"the {name} is in {pieces} pieces; the second has {second * pixel_mm2:.0f} mm²"
-                yield Finding("fragmented", message, *place)
+                yield Finding("fragmented", message, *place, name, second * pixel_mm2, PIECE_MM2)
         heart = wall | cavity
         hole = (np.count_nonzero(ndimage.binary_fill_holes(heart)) - np.count_nonzero(heart)) * pixel_mm2
         if hole > HOLE_MM2:
-            yield Finding("hole", f"the heart has a hole of {hole:.0f} mm²", *place)
+            yield Finding("hole", f"the heart has a hole of {hole:.0f} mm²", *place, None, float(hole), HOLE_MM2)
         slices = np.flatnonzero(cavities[frame].any((1, 2)))
         at_end = len(slices) > 2 and slice_ in (slices[0], slices[-1])
-        if shares[frame, slice_] > (OPEN_SHARE_AT_ENDS if at_end else OPEN_SHARE):
-            message = f"{shares[frame, slice_]:.0%} of the cavity's outline does not touch myocardium"
-            yield Finding("open-myocardium", message, *place)
+        limit, share = OPEN_SHARE_AT_ENDS if at_end else OPEN_SHARE, float(shares[frame, slice_])
+        if share > limit:
+            message = f"{share:.0%} of the cavity's outline does not touch myocardium"
+            yield Finding("open-myocardium", message, *place, None, share, limit)
 
 
 def _pieces(part: np.ndarray) -> tuple[int, int]:

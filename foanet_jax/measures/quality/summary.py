@@ -2,24 +2,34 @@
 
 import csv
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from foanet_jax.data.frames import frames_apart, patient_of_frame
+from foanet_jax.data.frames import frames_apart, number_of_frame, patient_of_frame
 from foanet_jax.measures.body.context import NUMBERS, TEXTS
-from foanet_jax.measures.dictionary import COLUMNS, FRAMES, INDICES, SUMMARY, VOLUMES, write_dictionary
+from foanet_jax.measures.dictionary import (
+    COLUMNS,
+    FRAMES,
+    INDICES,
+    SUMMARY,
+    VOLUMES,
+    expected_column,
+    write_dictionary,
+)
 from foanet_jax.measures.dictionary import NAME as SCHEMA
+from foanet_jax.measures.indices.labels import LV_CAVITY
 from foanet_jax.measures.indices.papillary import PAPILLARY
 from foanet_jax.measures.indices.study import has_ventricle, join_frames, known, volume_column
 from foanet_jax.measures.indices.ventricle import COLUMNS as VENTRICLE_COLUMNS
-from foanet_jax.measures.quality.finding import CHECK, verdict, worst
+from foanet_jax.measures.quality.physiology import check_beat
 from foanet_jax.measures.quality.plausible import check_ventricles
 from foanet_jax.measures.quality.review import Review
+from foanet_jax.measures.quality.verdict import CHECK, affected_numbers, as_cell, doubtful_classes, verdict, worst
 from foanet_jax.system.atomic import atomic_path
 from foanet_jax.system.escaping import to_cell
 
-_FIRST = ("study", "source", "frames", "verdict", "reasons", "expected_dice")
+_FIRST = ("study", "source", "frames", "verdict", "reasons", "classes_to_check", "affected_by", "expected_dice")
 # The columns of every table of hearts with an LV.
 BODY_COLUMNS = (*VENTRICLE_COLUMNS, *TEXTS, *NUMBERS)
 
@@ -36,6 +46,8 @@ class JoinedPatient:
         measured: the indices of the ventricles by name with unit, without those that could not be measured.
         apart: why the frames are not one heartbeat, so that nothing is measured; empty if they are.
         known: what is known of the patient beside the images, as text, by column.
+        doubtful: the classes that findings concern.
+        affected: the indices that findings spoil, with the codes of these findings.
     """
 
     patient: str
@@ -45,6 +57,8 @@ class JoinedPatient:
     measured: Mapping[str, float]
     apart: str = ""
     known: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    doubtful: tuple[str, ...] = ()
+    affected: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
 def summary_rows(
@@ -93,13 +107,30 @@ def joined_patients(reviews: Mapping[str, Review], classes: Sequence[str]) -> li
             told = worst([*(review.verdict for review in frames.values()), CHECK])
             joined.append(JoinedPatient(patient, tuple(sorted(frames)), told, ("frames-differ",), {}, apart[patient]))
             continue
-        own = check_ventricles(ventricles)
-        codes = [finding.code for findings in (*(r.findings for r in frames.values()), own) for finding in findings]
-        told = worst([*(review.verdict for review in frames.values()), verdict(own)])
+        left = next(name for name in classes if name in LV_CAVITY)
+        own = [*check_ventricles(ventricles, left=left), *check_beat(ventricles)]
+        ordered = sorted(frames, key=number_of_frame)
+        # A finding of a file becomes one of its frame in the heartbeat, so that it spoils the numbers of this frame.
+        of_frames = [
+            dataclasses.replace(finding, frame=frame)
+            for frame, case in enumerate(ordered)
+            for finding in frames[case].findings
+        ]
         context = next(iter(frames.values())).context
         measured = known(ventricles.columns() | context.numbers(ventricles))
-        beat = JoinedPatient(patient, tuple(sorted(frames)), told, tuple(codes), measured, known=context.texts())
-        joined.append(beat)
+        moments = {"ed": ventricles.ed, "es": ventricles.es}
+        joined.append(
+            JoinedPatient(
+                patient,
+                tuple(sorted(frames)),
+                worst([*(review.verdict for review in frames.values()), verdict(own, classes)]),
+                tuple(finding.code for finding in (*of_frames, *own)),
+                measured,
+                known=context.texts(),
+                doubtful=doubtful_classes([*of_frames, *own], classes),
+                affected=affected_numbers([*of_frames, *own], measured, classes, moments),
+            )
+        )
     return joined
 
 
@@ -164,21 +195,45 @@ def _write(rows: Sequence[Mapping[str, Any]], first: Sequence[str], path: Path) 
 
 def _study_row(case: str, review: Review, sources: Mapping[str, str]) -> dict[str, Any]:
     codes = [finding.code for finding in review.findings]
-    row = _row(case, sources.get(case, ""), [], review.verdict, codes, review.numbers | review.context.texts())
-    return row | ({} if review.expected_dice is None else {"expected_dice": review.expected_dice})
+    values = review.numbers | review.context.texts()
+    row = _row(case, sources.get(case, ""), [], review.verdict, codes, review.doubtful, review.affected, values)
+    whole = {} if review.expected_dice is None else {"expected_dice": review.expected_dice}
+    return row | whole | {expected_column(name): dice for name, dice in review.expected_of_class.items()}
 
 
 def _patient_row(beat: JoinedPatient, reviews: Mapping[str, Review], sources: Mapping[str, str]) -> dict[str, Any]:
     frames = [case for case in reviews if case in beat.frames]
     source = "; ".join(filter(None, (sources.get(case, "") for case in frames)))
-    row = _row(beat.patient, source, beat.frames, beat.verdict, beat.codes, {**beat.measured, **beat.known})
-    dice = [reviews[case].expected_dice for case in frames]
-    expected = [value for value in dice if value is not None]
-    return row | ({"expected_dice": min(expected)} if expected and len(expected) == len(dice) else {})
+    values = {**beat.measured, **beat.known}
+    row = _row(beat.patient, source, beat.frames, beat.verdict, beat.codes, beat.doubtful, beat.affected, values)
+    whole = [reviews[case].expected_dice for case in frames]
+    of_class = [reviews[case].expected_of_class for case in frames]
+    lowest = _lowest({"expected_dice": value} for value in whole)
+    return row | lowest | _lowest({expected_column(name): dice for name, dice in one.items()} for one in of_class)
+
+
+def _lowest(rows: Iterable[Mapping[str, float | None]]) -> dict[str, float]:
+    """Returns the lowest value of each column, of the columns that all rows have."""
+    listed = list(rows)
+    found: dict[str, float] = {}
+    for name in listed[0] if listed else ():
+        values = [row.get(name) for row in listed]
+        known_ones = [value for value in values if value is not None]
+        if len(known_ones) == len(values):
+            found[name] = min(known_ones)
+    return found
 
 
 def _row(
-    study: str, source: str, frames: Sequence[str], told: str, codes: Sequence[str], values: Mapping[str, Any]
+    study: str,
+    source: str,
+    frames: Sequence[str],
+    told: str,
+    codes: Sequence[str],
+    doubtful: Sequence[str],
+    affected: Mapping[str, Sequence[str]],
+    values: Mapping[str, Any],
 ) -> dict[str, Any]:
     whose = {"study": to_cell(study), "source": to_cell(source), "frames": " ".join(frames)}
-    return {**whose, "verdict": told, "reasons": " ".join(dict.fromkeys(codes)), **values}
+    doubts = {"classes_to_check": ", ".join(doubtful), "affected_by": as_cell(affected)}
+    return {**whose, "verdict": told, "reasons": " ".join(dict.fromkeys(codes)), **doubts, **values}

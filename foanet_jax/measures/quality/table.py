@@ -11,8 +11,8 @@ import numpy as np
 
 from foanet_jax.image.confidence import Confidence
 from foanet_jax.measures.metrics import FOREGROUND, Score
-from foanet_jax.measures.quality.finding import LOW_DICE, VERDICTS
 from foanet_jax.measures.quality.ranks import roc_auc, spearman
+from foanet_jax.measures.quality.verdict import LOW_DICE, VERDICTS
 from foanet_jax.system.records import write_records
 
 NAME = "quality.csv"
@@ -26,7 +26,7 @@ class QualityRow:
         patient, case, class_name: what the row is about.
         confidence: the mean probability of the predicted class; 0 if nothing was predicted.
         agreement: the agreement of several views, for the foreground; NaN for classes, and if there was only one view.
-        expected_dice: for the foreground; NaN for classes, and if it is not known.
+        expected_dice: NaN if it is not known.
         verdict: the verdict on the study.
         reasons: the codes of the findings, separated by spaces.
         dice: the mean over the frames of the study.
@@ -62,14 +62,15 @@ def quality_rows(
     *,
     verdict: str,
     reasons: Iterable[str],
-    expected_dice: float | None,
+    expected_dice: Mapping[str, float],
 ) -> list[QualityRow]:
     """Returns the rows of one case.
 
     Args:
         scores: the scores of this case only.
         confidence: the confidence of the prediction.
-        verdict, reasons, expected_dice: from the review of the prediction.
+        verdict, reasons: from the review of the prediction.
+        expected_dice: by class, and for `FOREGROUND`, without those that are not known.
     """
     sure = {**confidence.classes, FOREGROUND: confidence.foreground}
     return [
@@ -79,7 +80,7 @@ def quality_rows(
             class_name=name,
             confidence=0.0 if math.isnan(sure[name]) else sure[name],
             agreement=confidence.agreement if name == FOREGROUND and confidence.agreement is not None else math.nan,
-            expected_dice=expected_dice if name == FOREGROUND and expected_dice is not None else math.nan,
+            expected_dice=expected_dice.get(name, math.nan),
             verdict=verdict,
             reasons=" ".join(dict.fromkeys(reasons)),
             dice=dice,

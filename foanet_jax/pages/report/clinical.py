@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 from foanet_jax.measures.indices.compare import score_pairs
 from foanet_jax.measures.metrics import FOREGROUND
-from foanet_jax.measures.quality.finding import LOW_DICE
 from foanet_jax.measures.quality.table import summarise_quality
+from foanet_jax.measures.quality.verdict import LOW_DICE
 from foanet_jax.measures.sizes import Size
 from foanet_jax.pages import drawing
 from foanet_jax.pages.report.results import RowResult, SweepResult

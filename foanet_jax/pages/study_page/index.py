@@ -94,7 +94,8 @@ def _patients(patients: Sequence[JoinedPatient]) -> Html:
 
     def cell(patient: JoinedPatient, name: str, form: str) -> str:
         value = patient.measured.get(name, math.nan)
-        return format(value, form) if math.isfinite(value) else "–"
+        mark = " *" if name in patient.affected else ""
+        return f"{value:{form}}{mark}" if math.isfinite(value) else "–"
 
     rows = [
         [
@@ -106,7 +107,15 @@ def _patients(patients: Sequence[JoinedPatient]) -> Html:
         for patient in sorted(patients, key=lambda patient: _rank(patient.verdict))
     ]
     header = ["Patient", "Verdict", *(heading for heading, _ in columns.values()), "Frames"]
-    return titled_table("Patients", header, rows, numeric=range(2, 2 + len(columns)), long=[2 + len(columns)])
+    marked = any(name in patient.affected for patient in patients for name in columns)
+    return titled_table(
+        "Patients",
+        header,
+        rows,
+        numeric=range(2, 2 + len(columns)),
+        long=[2 + len(columns)],
+        notes=["* affected by a finding: see the column affected_by of summary.csv"] if marked else [],
+    )
 
 
 def _name(entry: IndexEntry) -> Html:

@@ -8,6 +8,7 @@ import numpy as np
 
 from foanet_jax.measures.indices.counted import left_out_flags
 from foanet_jax.measures.indices.short_axis import DIMENSIONS, SECTORS
+from foanet_jax.measures.indices.study import volume_column
 from foanet_jax.pages.study_page.counting import mark
 from foanet_jax.pages.study_page.pictures import thickness_curves, volume_curves
 from foanet_jax.pages.study_page.result import StudyResult
@@ -22,8 +23,36 @@ _NAMES = {
 }
 
 
+# What the numbers of `indices.study.headline` are called on the page.
+NAMES = {
+    "lv_ef_percent": "LV ejection fraction",
+    "lv_edv_ml": "LV end-diastolic volume",
+    "lv_esv_ml": "LV end-systolic volume",
+    "lv_sv_ml": "LV stroke volume",
+    "lv_mass_g": "LV mass",
+    "rv_ef_percent": "RV ejection fraction",
+    "rv_edv_ml": "RV end-diastolic volume",
+    "rv_esv_ml": "RV end-systolic volume",
+    "rv_sv_ml": "RV stroke volume",
+    "cavity_area_max_mm2": "Cavity area, largest",
+    "cavity_area_min_mm2": "Cavity area, smallest",
+    "wall_at_max_mm": "Mean wall thickness, end diastole",
+}
+
+
+def name_of(number: str, classes: Sequence[str]) -> str:
+    """Returns what a number of `indices.study.headline` is called on the page.
+
+    Args:
+        number: its name in tables, such as "lv_ef_percent" or "cavity_ml".
+        classes: names by index, background first.
+    """
+    volumes = {volume_column(name): f"Volume of {name}" for name in classes[1:]}
+    return NAMES.get(number) or volumes.get(number, number)
+
+
 def key_numbers(result: StudyResult) -> list[tuple[str, str, str]]:
-    """Returns label, value and unit of the key numbers.
+    """Returns label, value and unit of the key numbers. The unit is followed by the codes of findings that spoil them.
 
     They are volumes, ejection fractions and mass of a short-axis cine, the volumes of the structures of a single stack
     or whole heart, or the areas and wall thickness of single slices.
@@ -32,17 +61,17 @@ def key_numbers(result: StudyResult) -> list[tuple[str, str, str]]:
     if result.ventricle is not None and len(result.mask) > 1:
         left, right = result.ventricle.left, result.ventricle.right
         tiles = [
-            ("LV ejection fraction", left.ef_percent, "%"),
-            ("LV end-diastolic volume", left.edv_ml, "ml"),
-            ("LV end-systolic volume", left.esv_ml, "ml"),
-            ("LV stroke volume", left.sv_ml, "ml"),
-            ("LV mass", result.ventricle.mass_g, "g, at end diastole"),
+            (NAMES["lv_ef_percent"], left.ef_percent, "%"),
+            (NAMES["lv_edv_ml"], left.edv_ml, "ml"),
+            (NAMES["lv_esv_ml"], left.esv_ml, "ml"),
+            (NAMES["lv_sv_ml"], left.sv_ml, "ml"),
+            (NAMES["lv_mass_g"], result.ventricle.mass_g, "g, at end diastole"),
         ]
         if np.isfinite(right.volumes_ml).any():
             tiles += [
-                ("RV ejection fraction", right.ef_percent, "%"),
-                ("RV end-diastolic volume", right.edv_ml, "ml"),
-                ("RV end-systolic volume", right.esv_ml, "ml"),
+                (NAMES["rv_ef_percent"], right.ef_percent, "%"),
+                (NAMES["rv_edv_ml"], right.edv_ml, "ml"),
+                (NAMES["rv_esv_ml"], right.esv_ml, "ml"),
             ]
     elif result.volumes_ml:
         tiles = [(f"Volume of {name}", float(known_first(curve)), "ml") for name, curve in result.volumes_ml.items()]
@@ -52,7 +81,11 @@ def key_numbers(result: StudyResult) -> list[tuple[str, str, str]]:
         tiles = _slice_tiles(result, ed, es)
     else:
         tiles = []
-    return [(label, number(value, unit), unit) for label, value, unit in tiles]
+    doubts = {name_of(name, result.study.classes): codes for name, codes in result.affected.items()}
+    return [
+        (label, number(value, unit), f"{unit}; affected by {', '.join(doubts[label])}" if label in doubts else unit)
+        for label, value, unit in tiles
+    ]
 
 
 def _slice_tiles(result: StudyResult, ed: int, es: int | None) -> list[tuple[str, float, str]]:
@@ -66,13 +99,13 @@ def _slice_tiles(result: StudyResult, ed: int, es: int | None) -> list[tuple[str
             ("Mean wall thickness", float(wall[ed]), "mm"),
         ]
     tiles = [
-        ("Cavity area, largest", float(cavity[ed]), f"mm², frame {ed + 1}"),
+        (NAMES["cavity_area_max_mm2"], float(cavity[ed]), f"mm², frame {ed + 1}"),
         ("Myocardium area", float(result.indices.myocardium_area_mm2[ed, 0]), f"mm², frame {ed + 1}"),
-        ("Mean wall thickness, end diastole", float(wall[ed]), f"mm, frame {ed + 1}"),
+        (NAMES["wall_at_max_mm"], float(wall[ed]), f"mm, frame {ed + 1}"),
     ]
     if es is not None:
         tiles[1:1] = [
-            ("Cavity area, smallest", float(cavity[es]), f"mm², frame {es + 1}"),
+            (NAMES["cavity_area_min_mm2"], float(cavity[es]), f"mm², frame {es + 1}"),
             ("Fractional area change", float(100 * (1 - cavity[es] / cavity[ed])), "%"),
         ]
         tiles.append(("Mean wall thickness, end systole", float(wall[es]), f"mm, frame {es + 1}"))

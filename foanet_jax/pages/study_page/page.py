@@ -24,7 +24,7 @@ from foanet_jax.pages.markup.page import write_page
 from foanet_jax.pages.study_page import pictures
 from foanet_jax.pages.study_page.body import body_section
 from foanet_jax.pages.study_page.counting import counting_slices
-from foanet_jax.pages.study_page.numbers import frame_table, key_numbers, slice_table
+from foanet_jax.pages.study_page.numbers import frame_table, key_numbers, name_of, slice_table
 from foanet_jax.pages.study_page.pictures import Picture, size_curves
 from foanet_jax.pages.study_page.result import VERDICTS, StudyResult, require_result
 from foanet_jax.pages.study_page.viewer.greys import encode_greys
@@ -94,10 +94,19 @@ def _verdict(result: StudyResult) -> Html:
     return tag(
         "section",
         tag("p", tag("strong", result.verdict.capitalize() or "No verdict"), f" {said}{confidence}".rstrip()),
+        *([tag("p", doubts)] if (doubts := _doubts(result)) else []),
         *([tag("ul", *reasons)] if reasons else []),
         class_=verdict_kind(result.verdict),
         id="verdict",
     )
+
+
+def _doubts(result: StudyResult) -> str:
+    """Returns the sentence about the classes and the numbers that findings concern; "" if there are none."""
+    if not result.doubtful:
+        return ""
+    spoiled = [name_of(name, result.study.classes) for name in result.affected]
+    return f"To check: {', '.join(result.doubtful)}. Numbers affected: {', '.join(spoiled) or 'none'}."
 
 
 def _images(result: StudyResult) -> Html:

@@ -13,7 +13,8 @@ from foanet_jax.measures.indices.counting import SliceCount
 from foanet_jax.measures.indices.position import View
 from foanet_jax.measures.indices.short_axis import KNOWN, LvIndices
 from foanet_jax.measures.indices.ventricle import VentricleIndices
-from foanet_jax.measures.quality.finding import CHECK, GOOD, REJECT, Finding
+from foanet_jax.measures.quality.finding import Finding
+from foanet_jax.measures.quality.verdict import CHECK, GOOD, REJECT
 from foanet_jax.system.errors import InputError
 
 # The advice for each verdict of `quality.finding`. Other verdicts are shown as they are, in grey.
@@ -57,6 +58,8 @@ class StudyResult:
         flags: the findings of the checks, the most important first.
         findings: all findings, of which those with a place are listed beside the images.
         verdict: one of VERDICTS, or another word; "" if nothing was checked.
+        doubtful: the classes that the findings concern.
+        affected: the numbers that the findings spoil, by name as in `indices.study.headline`, with the findings' codes.
         confidence: in [0, 1]; None if it is not known.
         frame_seconds: the time between frames, in s; None if it is not known.
         context: what is known of the patient beside the images.
@@ -77,6 +80,8 @@ class StudyResult:
     flags: Sequence[tuple[str, str, str]] = ()
     findings: Sequence[Finding] = ()
     verdict: str = ""
+    doubtful: Sequence[str] = ()
+    affected: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     confidence: float | None = None
     frame_seconds: float | None = None
     count: SliceCount | None = None

@@ -13,8 +13,8 @@ from foanet_jax.data.study import ACDC_CLASSES, LV_CLASSES, WHOLE_HEART_CLASSES,
 from foanet_jax.image.boxes import Box
 from foanet_jax.image.confidence import Confidence
 from foanet_jax.measures.indices.study import measure_study
-from foanet_jax.measures.quality.calibration import Calibration
-from foanet_jax.measures.quality.finding import Finding, first_of_each, summed_up, verdict, worst
+from foanet_jax.measures.quality.calibration import Calibration, Curve
+from foanet_jax.measures.quality.finding import Finding, first_of_each, summed_up
 from foanet_jax.measures.quality.picture import check_image, measure_image, training_range
 from foanet_jax.measures.quality.plausible import check_study, check_ventricles, jumps, middle_half
 from foanet_jax.measures.quality.review import Expectations, describe, review_study
@@ -119,7 +119,37 @@ class TestShapes:
     def test_a_frame_without_a_heart(self):
         mask = heart(frames=3)
         mask[1] = 0
-        assert places(check_shapes(mask, classes=LV_CLASSES, spacing_mm=SPACING)) == [("class-gap", 1, None)] * 2
+        assert places(check_shapes(mask, classes=LV_CLASSES, spacing_mm=SPACING)) == [("class-vanishes", 1, None)] * 2
+
+    def test_a_right_ventricle_that_vanishes_for_a_frame(self):
+        mask = heart(frames=3) + (heart(frames=3) > 0)  # myocardium 2, cavity 3
+        mask[:, :, 0:12, 0:12] = 1
+        mask[2, :, 0:12, 0:12] = 0
+        (finding,) = check_shapes(mask, classes=ACDC_CLASSES, spacing_mm=SPACING)
+        assert (finding.code, finding.frame, finding.class_name) == ("class-vanishes", 2, "right ventricle")
+        assert finding.message == "the right ventricle is missing in this frame; 2 of 3 frames have it"
+
+    @pytest.mark.parametrize(("side", "frames", "told"), [(11, 12, True), (10, 12, False), (11, 11, False)])
+    def test_a_slice_whose_cavity_blinks(self, side, frames, told):
+        mask = heart(frames=frames)
+        mask[:, 0][mask[:, 0] == 2] = 1
+        mask[:, 0, 30 : 30 + side, 30 : 30 + side] = 2  # 121 mm² or 100
+        mask[5, 0][mask[5, 0] == 2] = 1
+        findings = [
+            f for f in check_shapes(mask, classes=LV_CLASSES, spacing_mm=SPACING) if f.code != "open-myocardium"
+        ]
+        assert places(findings) == ([("class-vanishes", 5, 0)] if told else [])
+
+    def test_a_slice_that_closes_for_two_frames_does_not_blink(self):
+        mask = heart(frames=12)
+        mask[5:7, 4][mask[5:7, 4] == 2] = 1
+        assert check_shapes(mask, classes=LV_CLASSES, spacing_mm=SPACING) == []
+
+    def test_class_value_and_limit(self):
+        mask = heart()
+        mask[0, 2, 2:6, 2:6] = 1  # 16 mm²
+        (finding,) = found(mask)
+        assert (finding.class_name, finding.value, finding.limit) == ("myocardium", 16, 10)
 
 
 class TestNumbers:
@@ -228,39 +258,10 @@ class TestPicture:
         assert (finding.code, finding.message.split(":")[0]) == ("out-of-range", "height of a pixel in mm")
 
 
-class TestVerdict:
-    @pytest.mark.parametrize(
-        ("codes", "expected"),
-        [
-            ([], "good"),
-            (["jump"], "check"),
-            (["jump"] * 5, "check"),
-            (["jump", "hole"], "check"),
-            (["jump", "hole", "fragmented"], "reject"),
-            (["not-localized"], "reject"),
-            (["class-absent"], "reject"),
-        ],
-    )
-    def test_by_the_rule(self, codes, expected):
-        assert verdict(Finding(code, "") for code in codes) == expected
-
-    def test_reasons_on_few_of_many_slices_do_not_add_up(self):
-        on_slices = [Finding(code, "", frame, 9) for code in ("hole", "fragmented", "class-gap") for frame in (3, 4)]
-        assert verdict(on_slices, drawn=20) == "reject"  # each of them on a tenth
-        assert verdict(on_slices, drawn=21) == "check"
-        twice = [*on_slices, *on_slices]  # two things on a slice are one place
-        assert verdict(twice, drawn=21) == "check"
-        of_frames = [Finding("jump", "", 3), Finding("implausible-volume", "")]
-        assert verdict([*on_slices[:2], *of_frames], drawn=20) == "reject"
-        assert verdict([*on_slices, *of_frames], drawn=200) == "check"
-
+class TestFinding:
     def test_a_code_without_a_reason_is_refused(self):
         with pytest.raises(ValueError, match=r"'holes' has no reason"):
             Finding("holes", "two holes")
-
-    def test_the_worst_counts(self):
-        assert worst(["good", "reject", "check"]) == "reject"
-        assert worst(["good", "check"]) == "check"
 
     def test_one_line_a_reason(self):
         findings = [Finding("hole", "a", 1, 2), Finding("jump", "b", 3), Finding("hole", "c", 4, 5)]
@@ -343,6 +344,38 @@ class TestReview:
         expected = Expectations(calibration=Calibration("best", 5, (0.5, 1.0), (0.4, 0.9)))
         (finding,) = review_study(study, unsure, expected).findings
         assert (finding.code, finding.message) == ("low-confidence", "the expected Dice is only 0.50")
+
+    def test_each_class_has_its_own_expectation(self):
+        study = self.study()
+        soft = {"right ventricle": 0.7, "myocardium": 0.9, "cavity": 0.3}
+        sure = Confidence({}, 0.9, 0.2, soft_dice=soft)
+        curve = Curve((0.5, 1.0), (0.4, 1.0))
+        calibration = Calibration("best", 5, (0.5, 1.0), (0.4, 0.9), dict.fromkeys(soft, curve))
+        prediction = self.prediction(study.labels, confidence=sure)
+        review = review_study(study, prediction, Expectations(calibration=calibration))
+        # 0.4 + 0.6·0.2/0.5 and 0.4 + 0.6·0.4/0.5; a soft Dice of 0.3 is below the curve.
+        assert review.expected_of_class == {
+            "right ventricle": pytest.approx(0.64),
+            "myocardium": pytest.approx(0.88),
+        }
+        assert [(f.class_name, f.value and round(f.value, 2), f.limit) for f in review.findings] == [
+            ("right ventricle", 0.64, 0.85),
+            ("cavity", None, 0.85),
+        ]
+        assert (review.verdict, review.doubtful) == ("check", ("right ventricle", "cavity"))
+        assert review.affected == {"right_ventricle_ml": ("low-confidence",), "cavity_ml": ("low-confidence",)}
+        quality = describe(review, prediction)["quality"]
+        assert quality["classes_to_check"] == ["right ventricle", "cavity"]
+        assert quality["affected_by"] == {"right_ventricle_ml": ["low-confidence"], "cavity_ml": ["low-confidence"]}
+        assert quality["expected_dice_of_class"] == review.expected_of_class
+
+    def test_a_study_is_rejected_if_no_class_can_be_used(self):
+        study = self.study()
+        soft = dict.fromkeys(study.classes[1:], 0.7)
+        calibration = Calibration("best", 5, (0.5, 1.0), (0.4, 0.9), dict.fromkeys(soft, Curve((0.5, 1.0), (0.4, 1.0))))
+        sure = Confidence({}, 0.9, 0.2, soft_dice=soft)
+        expected = Expectations(calibration=calibration)
+        assert review_study(study, self.prediction(study.labels, confidence=sure), expected).verdict == "reject"
 
     def test_a_confidence_lower_than_any_that_was_calibrated(self):
         study = self.study()

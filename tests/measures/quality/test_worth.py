@@ -10,7 +10,7 @@ from scipy import stats
 
 from foanet_jax.image.confidence import Confidence
 from foanet_jax.measures.metrics import Score
-from foanet_jax.measures.quality.calibration import fit_calibration, read_calibration
+from foanet_jax.measures.quality.calibration import Point, fit_calibration, fit_curve, read_calibration
 from foanet_jax.measures.quality.ranks import ranks, roc_auc, roc_curve, spearman
 from foanet_jax.measures.quality.table import (
     QualityRow,
@@ -57,7 +57,7 @@ class TestRanks:
 class TestCalibration:
     def test_pools_by_hand(self):
         # 0.7 and 0.5 fall and become 0.6 at (0.6 + 0.7)/2; the others rise.
-        fitted = fit_calibration([0.5, 0.6, 0.7, 0.8, 0.9], [0.3, 0.7, 0.5, 0.8, 0.9], checkpoint="best")
+        fitted = fit_curve([(0.5, 0.3), (0.6, 0.7), (0.7, 0.5), (0.8, 0.8), (0.9, 0.9)])
         assert fitted.confidence == pytest.approx((0.5, 0.65, 0.8, 0.9))
         assert fitted.dice == pytest.approx((0.3, 0.6, 0.8, 0.9))
         assert fitted.expected_dice(0.725) == pytest.approx(0.7)
@@ -66,9 +66,7 @@ class TestCalibration:
 
     def test_order_does_not_matter_and_equal_confidences_have_one_dice(self):
         pairs = [(0.5, 0.2), (0.5, 0.6), (0.7, 0.5), (0.8, 0.7), (0.9, 0.7)]
-        forwards, backwards = (
-            fit_calibration(*zip(*order, strict=True), checkpoint="best") for order in (pairs, pairs[::-1])
-        )
+        forwards, backwards = fit_curve(pairs), fit_curve(pairs[::-1])
         assert forwards == backwards
         assert len(set(forwards.confidence)) == len(forwards.confidence)
         assert forwards.dice[0] == pytest.approx(0.4)
@@ -76,19 +74,39 @@ class TestCalibration:
     def test_is_monotone_and_keeps_the_mean(self):
         rng = np.random.default_rng(0)
         x, y = rng.random(30), rng.random(30)
-        fitted = fit_calibration(x, y, checkpoint="best")
+        fitted = fit_curve(zip(x, y, strict=True))
         assert np.all(np.diff(fitted.dice) > 0)
         assert np.all(np.diff(fitted.confidence) > 0)
 
     def test_too_few_give_none(self):
-        assert fit_calibration([0.1] * 4, [0.2] * 4, checkpoint="best") is None
+        assert fit_calibration([Point(0.1, 0.2)] * 4, checkpoint="best") is None
+
+    def test_each_class_has_its_own_curve(self):
+        # The right ventricle is in four of the five studies, which are too few for a curve.
+        points = [
+            Point(x, x - 0.1, {"cavity": (x, x / 2)} | ({"right ventricle": (x, 0.5)} if x > 0.5 else {}))
+            for x in (0.5, 0.6, 0.7, 0.8, 0.9)
+        ]
+        fitted = fit_calibration(points, checkpoint="best")
+        assert fitted.classes.keys() == {"cavity"}
+        assert fitted.expected_dice(0.65) == pytest.approx(0.55)
+        assert fitted.classes["cavity"].expected_dice(0.65) == pytest.approx(0.325)
+        assert fitted.classes["cavity"].expected_dice(0.45) is None
+
+    def test_a_class_that_was_not_found_extends_the_range_to_zero(self):
+        pairs = [(0.0, 0.0), (0.0, 0.0), (0.6, 0.4), (0.8, 0.7), (0.9, 0.9)]
+        assert fit_curve(pairs).expected_dice(0.3) == pytest.approx(0.2)
 
     def test_comes_back_for_its_own_checkpoint(self, tmp_path):
-        fitted = fit_calibration(np.linspace(0.5, 1, 6), np.linspace(0.4, 0.9, 6), checkpoint="best")
+        points = [Point(x, x - 0.1, {"cavity": (x, x - 0.2)}) for x in (0.5, 0.6, 0.7, 0.8, 0.9)]
+        fitted = fit_calibration(points, checkpoint="best")
         assert read_calibration(tmp_path) is None
         (tmp_path / "calibration.json").write_text(json.dumps(dataclasses.asdict(fitted)))
         assert read_calibration(tmp_path) == fitted
         assert read_calibration(tmp_path, checkpoint="last") is None
+        older = {name: value for name, value in dataclasses.asdict(fitted).items() if name != "classes"}
+        (tmp_path / "calibration.json").write_text(json.dumps(older))
+        assert read_calibration(tmp_path) == dataclasses.replace(fitted, classes={})
         (tmp_path / "calibration.json").write_text('{"confidence": [1], "dice": []}')
         with pytest.raises(InputError, match=r"calibration\.json"):
             read_calibration(tmp_path)
@@ -114,7 +132,11 @@ class TestTable:
     def test_what_was_not_predicted_has_no_confidence(self):
         sure = Confidence({"a": 0.9, "b": math.nan}, 0.9, 0.1)
         rows = quality_rows(
-            [score("a", 0.8), score("b", 0.0)], sure, verdict="check", reasons=["hole", "hole"], expected_dice=0.7
+            [score("a", 0.8), score("b", 0.0)],
+            sure,
+            verdict="check",
+            reasons=["hole", "hole"],
+            expected_dice={"b": 0.1, "foreground": 0.7},
         )
         assert [(r.class_name, r.confidence, r.dice) for r in rows] == [
             ("a", 0.9, 0.8),
@@ -122,11 +144,11 @@ class TestTable:
             ("foreground", 0.9, 0.4),
         ]
         assert [r.reasons for r in rows] == ["hole"] * 3
-        assert [r.expected_dice for r in rows][2] == 0.7
+        assert [r.expected_dice for r in rows][1:] == [0.1, 0.7]
         assert math.isnan(rows[0].expected_dice)
         assert all(math.isnan(r.agreement) for r in rows)
         several = dataclasses.replace(sure, agreement=0.95)
-        row = quality_rows([score("a", 0.8)], several, verdict="good", reasons=[], expected_dice=None)[-1]
+        row = quality_rows([score("a", 0.8)], several, verdict="good", reasons=[], expected_dice={})[-1]
         assert row.agreement == 0.95
 
     def test_summary_by_hand(self):

@@ -166,6 +166,27 @@ def test_key_numbers_of_a_stack():
     assert "RV end-systolic volume" in found
 
 
+def test_affected_numbers_are_marked():
+    affected = {"rv_esv_ml": ("class-gap", "low-confidence"), "rv_sv_ml": ("class-gap",)}
+    result = dataclasses.replace(stack_result(), doubtful=("right ventricle",), affected=affected)
+    found = {label: unit for label, _, unit in key_numbers(result)}
+    assert found["RV end-systolic volume"] == "ml; affected by class-gap, low-confidence"
+    assert found["RV end-diastolic volume"] == "ml"
+    whole = dataclasses.replace(volume_result(), affected={"left_ventricle_ml": ("class-gap",)})
+    assert [unit for _, _, unit in key_numbers(whole)] == ["ml; affected by class-gap", "ml"]
+
+
+def test_the_verdict_names_classes_and_numbers(tmp_path):
+    result = dataclasses.replace(
+        stack_result(), doubtful=("right ventricle",), affected={"rv_sv_ml": ("class-gap",), "rv_esv_ml": ("jump",)}
+    )
+    write_study_page(result, tmp_path / "page.html")
+    text = Page((tmp_path / "page.html").read_text(encoding="utf-8")).text
+    assert "To check: right ventricle. Numbers affected: RV stroke volume, RV end-systolic volume." in text
+    write_study_page(dataclasses.replace(result, affected={}), tmp_path / "none.html")
+    assert "Numbers affected: none." in (tmp_path / "none.html").read_text(encoding="utf-8")
+
+
 def test_key_numbers_of_a_cine():
     """Cavities of 120 and 80 pixels of 1.5 × 2 mm: 360 and 240 mm², a third less."""
     result = cine_result()
@@ -280,7 +301,12 @@ def test_index(tmp_path):
 def test_index_of_patients_of_several_frames(tmp_path):
     patients = [
         JoinedPatient(
-            "p1", ("p1_frame01", "p1_frame12"), "check", (), {"lv_ef_percent": 23.42, "lv_edv_ml": 292.3, "x": 1.0}
+            "p1",
+            ("p1_frame01", "p1_frame12"),
+            "check",
+            (),
+            {"lv_ef_percent": 23.42, "lv_edv_ml": 292.3, "x": 1.0},
+            affected={"lv_ef_percent": ("class-gap",)},
         ),
         JoinedPatient("p2", ("b", "c"), "reject", (), {"lv_edv_ml": 5.0}),
         JoinedPatient(HOSTILE, ("a", HOSTILE), "good", (), {"lv_ef_percent": float("nan"), "lv_edv_ml": 101.6}),
@@ -290,7 +316,7 @@ def test_index_of_patients_of_several_frames(tmp_path):
     assert "2 studies" in page.text
     assert page.text.index("p2 reject") < page.text.index("p1 check") < page.text.index("good –")
     assert (
-        "Patient Verdict LV EF (%) LV EDV (ml) Frames p2 reject – 5 b, c p1 check 23 292 p1_frame01, p1_frame12"
+        "Patient Verdict LV EF (%) LV EDV (ml) Frames p2 reject – 5 b, c p1 check 23 * 292 p1_frame01, p1_frame12"
         in page.text
     )
     assert f"{HOSTILE} good – 102 a, {HOSTILE}" in page.text
