@@ -150,6 +150,9 @@ COLUMNS: Mapping[str, Mapping[str, Column]] = {
         "case": Column("string", "", "id of the study", _INPUT),
         **_TIME,
         "slice": Column("integer", "", "number of the slice, from 0", _INPUT),
+        "counts": Column(
+            "integer", "", "1 if the left ventricle in this slice is in the volumes of its frame, else 0", _MASK
+        ),
         "cavity_area_mm2": Column("number", "mm2", "area of the cavity", _MASK),
         "myocardium_area_mm2": Column("number", "mm2", "area of the myocardium", _MASK),
         **{
