@@ -1,14 +1,17 @@
 """The Python interface: `foanet_jax.load(RUN).predict(FILE_OR_ARRAY)`."""
 
 import dataclasses
+import functools
 import logging
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from foanet_jax.data.dicom.wanted import Wanted, wanted
+from foanet_jax.data.dicom.wanted import DEFAULT, Wanted, wanted
 from foanet_jax.data.inputs import files_of, read_input
 from foanet_jax.data.layout import (
     has_frames_for_slices,
@@ -18,13 +21,16 @@ from foanet_jax.data.layout import (
 )
 from foanet_jax.data.nifti.geometry import given_spacing
 from foanet_jax.data.nifti.header import ThirdAxis
+from foanet_jax.data.nifti.memory import array_of, is_image, save_image
 from foanet_jax.data.nifti.orientation import SliceAxis
-from foanet_jax.data.nifti.write import write_mask
+from foanet_jax.data.nifti.write import in_file, write_mask
 from foanet_jax.data.study import Study, validate_study
 from foanet_jax.image.boxes import Box
 from foanet_jax.jobs.experiment.model import describe_run, find_runs, load_description, load_model
+from foanet_jax.jobs.experiment.reviewing import expectations
 from foanet_jax.measures.indices.counting import SCMR, SliceCount, counting_of
-from foanet_jax.measures.quality.review import leave_out
+from foanet_jax.measures.quality.finding import Finding
+from foanet_jax.measures.quality.review import NO_EXPECTATIONS, Expectations, Review, leave_out, review_study
 from foanet_jax.pipeline import MEMORY_BYTES, Model, Prediction, predict_study
 from foanet_jax.system.errors import InputError
 from foanet_jax.system.overwriting import identities, require_no_input
@@ -36,11 +42,14 @@ class Result:
     """The segmentation of a file or an array.
 
     Attributes:
-        mask: uint8 class indices. For an array, it has the shape of the array; for a file, it is (T, Z, H, W).
+        mask: uint8 class indices. For an array, it has the shape of the array; for an image, that of nibabel's
+            `get_fdata()` or SimpleITK's `GetArrayFromImage`; for a file, it is (T, Z, H, W).
         classes: names of the classes by index; 0 is the background.
         study: the study that was segmented, with its spacing and, for a file, its affine.
         prediction: the full result of the pipeline; its mask is (T, Z, H, W).
         count: which slices of a short-axis heart count. What does not count is not in the mask. None for other hearts.
+        expected: what the run expects of its studies, for the quality control.
+        convention: what the masks count papillary muscles to, "cavity" or "myocardium"; "" if it is not known.
     """
 
     mask: np.ndarray
@@ -48,6 +57,33 @@ class Result:
     study: Study
     prediction: Prediction
     count: SliceCount | None = None
+    expected: Expectations = NO_EXPECTATIONS
+    convention: str = ""
+
+    def __repr__(self) -> str:
+        """Names the study, its shape, the classes and the verdict, in one line."""
+        size = "×".join(map(str, self.study.voxels.shape))
+        return f"Result({self.study.case!r}, {size} (T, Z, H, W), {', '.join(self.classes[1:])}: {self.verdict})"
+
+    @functools.cached_property
+    def review(self) -> Review:
+        """The quality control of the mask, as the job predict does it."""
+        return review_study(self.study, self.prediction, self.expected, count=self.count, convention=self.convention)
+
+    @property
+    def indices(self) -> dict[str, float]:
+        """The clinical indices that are known, by name with unit, such as `lv_ef_percent`; see docs/indices.md."""
+        return self.review.numbers
+
+    @property
+    def verdict(self) -> str:
+        """The verdict of the quality control: "good", "check" or "reject"."""
+        return self.review.verdict
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Everything that the quality control found, with frames and slices from 0."""
+        return self.review.findings
 
     @property
     def box(self) -> Box:
@@ -88,12 +124,20 @@ class Segmenter:
         memory_bytes: memory limit of a forward pass.
         tta: test-time augmentation: "none", "flips" or "turns".
         slice_axis: world axis along which NIfTI volumes are sliced; None: the third axis of the file.
+        expected: what the run expects of its studies, for the quality control.
+        convention: what its masks count papillary muscles to, "cavity" or "myocardium"; "" if it is not known.
     """
 
     model: Model
     memory_bytes: int = MEMORY_BYTES
     tta: str = "none"
     slice_axis: SliceAxis | None = None
+    expected: Expectations = NO_EXPECTATIONS
+    convention: str = ""
+
+    def __repr__(self) -> str:
+        """Names the classes, in one line; the arrays of the networks would fill pages."""
+        return f"Segmenter({', '.join(self.classes[1:])})"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -102,7 +146,7 @@ class Segmenter:
 
     def predict(
         self,
-        source: str | os.PathLike[str] | np.ndarray,
+        source: Any,
         *,
         spacing_mm: Sequence[float] | None = None,
         third_axis: ThirdAxis = "slice",
@@ -112,14 +156,14 @@ class Segmenter:
         basal: str = SCMR,
         slices: str | tuple[int, int] | None = None,
     ) -> Result:
-        """Segments a file or an array.
+        """Segments a file, an image or an array.
 
         Args:
             source: a NIfTI, NRRD, MetaImage, Analyze, LVQuan19 .mat or DICOM file, a folder that holds one study, or
-                an array (H, W), (Z, H, W), (T, H, W) or (T, Z, H, W), with rows H before columns W. An array of
-                nibabel's `get_fdata()` has its axes in reverse order: pass `array.transpose()`.
-            spacing_mm: the distances between slices, rows and columns in mm. An array needs them; for a NIfTI, NRRD,
-                MetaImage or Analyze file they replace those in the header.
+                an image of nibabel or SimpleITK; or an array (H, W), (Z, H, W), (T, H, W) or (T, Z, H, W), with rows
+                H before columns W. An array of nibabel's `get_fdata()` has its axes in reverse order: pass the image.
+            spacing_mm: the distances between slices, rows and columns in mm. An array needs them; for an image, and for
+                a NIfTI, NRRD, MetaImage or Analyze file, they replace those in the header.
             third_axis: "slice" or "time", the meaning of the third axis of a 3D file, or of the first axis of a 3D
                 array.
             series: number or UID of the DICOM series; by default the short-axis cine.
@@ -138,13 +182,25 @@ class Segmenter:
             raise InputError("third-axis", f"third_axis is {third_axis!r}; choose 'slice' or 'time'")
         if isinstance(source, str | os.PathLike):
             study = self._read(Path(source), spacing_mm, third_axis, wanted(series, repeats, incomplete))
-            shape: tuple[int, ...] = study.voxels.shape
+        elif is_image(source):
+            study = self._of_image(source, spacing_mm, third_axis)
         else:
             study = study_of_array(source, spacing_mm, third_axis=third_axis, classes=self.classes)
-            shape = np.shape(source)
         prediction = predict_study(study, self.model, memory_bytes=self.memory_bytes, tta=self.tta)
         prediction, count = leave_out(study, prediction, counting)
-        return Result(prediction.mask.reshape(shape), self.classes, study, prediction, count)
+        mask = prediction.mask
+        if is_image(source):
+            mask = array_of(in_file(prediction.mask, study), source)
+        elif study.source is None:
+            mask = mask.reshape(np.shape(source))
+        return Result(mask, self.classes, study, prediction, count, self.expected, self.convention)
+
+    def _of_image(self, image: Any, spacing_mm: Sequence[float] | None, third_axis: ThirdAxis) -> Study:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "image.nii"
+            save_image(image, path)
+            study = self._read(path, spacing_mm, third_axis, DEFAULT)
+        return dataclasses.replace(study, source=None)  # The file is gone; messages name the case.
 
     def _read(self, path: Path, spacing_mm: Sequence[float] | None, third_axis: ThirdAxis, dicom: Wanted) -> Study:
         refs = read_input(
@@ -259,5 +315,6 @@ def load(*checkpoints: str | os.PathLike[str]) -> Segmenter:
     """
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax logs its options at every start.
     runs = find_runs([Path(checkpoint) for checkpoint in checkpoints] or [default_weights()])
-    facts = describe_run(load_description(runs[0]))
-    return Segmenter(load_model(runs), facts.memory_bytes, facts.tta, facts.slice_axis)
+    description = load_description(runs[0])
+    facts, expected = describe_run(description), expectations(runs, description)
+    return Segmenter(load_model(runs), facts.memory_bytes, facts.tta, facts.slice_axis, expected, facts.convention)

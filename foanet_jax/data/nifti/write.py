@@ -39,7 +39,7 @@ def write_mask(mask: np.ndarray, study: Study, path: str | os.PathLike[str]) -> 
         )
         return
     header = study.header.copy()
-    file_array = mask.transpose(3, 2, 1, 0) if study.to_source is None else study.to_source(mask)
+    file_array = in_file(mask, study)
     ndim = int(header["dim"][0])
     shape = tuple(int(size) for size in header["dim"][1 : ndim + 1])
     # Axes of length 1 may be missing. All other axes must agree, because reshaping would scramble the mask otherwise.
@@ -50,6 +50,11 @@ def write_mask(mask: np.ndarray, study: Study, path: str | os.PathLike[str]) -> 
             "write the mask of the whole study",
         )
     _write(file_array.reshape(shape), header, path)
+
+
+def in_file(mask: np.ndarray, study: Study) -> np.ndarray:
+    """Returns a mask (T, Z, H, W) in the axes of the study's file; axes of length 1 may be added."""
+    return mask.transpose(3, 2, 1, 0) if study.to_source is None else study.to_source(mask)
 
 
 def write_image(study: Study, path: str | os.PathLike[str]) -> None:

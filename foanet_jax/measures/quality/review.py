@@ -59,6 +59,9 @@ class Expectations:
     calibration: Calibration | None = None
 
 
+NO_EXPECTATIONS = Expectations()
+
+
 @dataclasses.dataclass(frozen=True)
 class Review:
     """The review of one prediction.
