@@ -32,8 +32,8 @@ _MOST_SHEAR = 0.01
 _IN_PLANE_MM = (0.3, 4.0)
 _SLICE_MM = (0.3, 20.0)
 _REMEDY = (
-    "to predict, check or evaluate, give the true distances of slices, rows and columns: --spacing_mm=Z,Y,X, in Python "
-    "spacing_mm=(Z, Y, X)"
+    "give the true distances of slices, rows and columns with --spacing_mm=Z,Y,X (predict, measure, check, evaluate), "
+    "in Python with spacing_mm=(Z, Y, X)"
 )
 
 

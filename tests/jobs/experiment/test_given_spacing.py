@@ -80,7 +80,7 @@ def test_every_part_of_a_study_has_the_given_spacing(tmp_path, name):
         with pytest.raises(InputError) as caught:
             part()
         assert caught.value.code == "spacing-contradicts"
-        assert "to predict, check or evaluate" in str(caught.value)
+        assert "--spacing_mm=Z,Y,X (predict, measure, check, evaluate)" in str(caught.value)
     for ref in list_studies(config, spacing_mm=GIVEN_MM):
         study = ref.load()
         assert study.spacing_mm == pytest.approx(GIVEN_MM)
