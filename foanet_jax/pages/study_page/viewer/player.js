@@ -173,6 +173,11 @@
     toggle.setAttribute("aria-pressed", on);
   }
 
+  // The key Tab reaches one doubt of the list, so that it leads past the others.
+  function reach(number) {
+    doubts.forEach((button, at) => { button.tabIndex = at === number ? 0 : -1; });
+  }
+
   function nextDoubt(step) {
     if (!doubts.length) return;
     // A jump from elsewhere starts at the doubt that is seen, if there is one.
@@ -222,7 +227,7 @@
       press(clicked, clicked.getAttribute("aria-pressed") !== "true");
       draw();
     } else {
-      if (doubts.includes(clicked)) doubt = doubts.indexOf(clicked);
+      if (doubts.includes(clicked)) reach(doubt = doubts.indexOf(clicked));
       go(Number(t), Number(z));
     }
     if (clicked.tagName === "A") {
@@ -234,8 +239,16 @@
   section.addEventListener("keydown", event => {
     const { target, key } = event, action = keys[key.length === 1 ? key.toLowerCase() : key];
     if (!action || event.ctrlKey || event.metaKey || event.altKey) return;
+    // In the list, the keys up and down go from doubt to doubt.
+    const listed = doubts.indexOf(target), step = { ArrowUp: -1, ArrowDown: 1 }[key];
+    if (listed >= 0 && step) {
+      event.preventDefault();
+      reach(within(listed + step, doubts.length));
+      doubts.find(button => button.tabIndex === 0).focus();
+      return;
+    }
     // These have keys of their own.
-    if (target.matches("input, select, a, #doubts") || (key === " " && target.matches("button"))) return;
+    if (target.matches("input, select, a") || (key === " " && target.matches("button"))) return;
     event.preventDefault();
     actions[action]();
   });
@@ -312,6 +325,7 @@
   });
   timeline?.addEventListener("pointermove", event => { if (event.buttons & 1) seek(event); });
 
+  reach(0);
   for (const button of doubts) button.dataset.said = button.lastChild.textContent.trim();
   player.hidden = false;
   section.classList.add("scripted");

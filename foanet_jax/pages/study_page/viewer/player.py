@@ -53,7 +53,7 @@ def doubt_list(result: StudyResult) -> Html:
     return tag(
         "div",
         tag("h3", title, id="doubts-title"),
-        tag("ol", *items, id="doubts", tabindex="0", aria_labelledby="doubts-title"),
+        tag("ol", *items, id="doubts", aria_labelledby="doubts-title"),
         class_="doubts",
     )
 

@@ -153,8 +153,21 @@ def test_every_control_is_reached_by_the_tab_key(tab):
     expected = ["Play", "Previous frame", "Frame", "Next frame", "End diastole", "End systole", "speed"]
     expected += ["Previous slice", "Slice", "Next slice", "right ventricle", "myocardium", "cavity", "All contours"]
     expected += ["Heart box", "Box with margin", "Zoom in", "Zoom out", "Heart", "Whole image"]
-    expected += ["Previous doubt", "Next doubt", "doubts"]
+    expected += ["Previous doubt", "Next doubt"]
     assert order[1 : 1 + len(expected)] == expected
+    # One stop for the whole list, which its own keys walk through.
+    assert order[1 + len(expected) :] == ["Frame 3 a jump"]
+
+
+def test_keys_in_the_list_of_doubts(tab):
+    tab.evaluate("document.querySelector('#doubts button').focus()")
+    tab.key("ArrowDown")
+    tab.key("ArrowDown")
+    assert tab.evaluate("document.activeElement.textContent") == "Slice 2, frame 4 a hole; two pieces"
+    assert seen(tab) == START
+    tab.key("Enter")
+    assert seen(tab) == (4, 2)
+    assert tab.evaluate("[...document.querySelectorAll('#doubts button')].filter(b => b.tabIndex === 0).length") == 1
 
 
 def test_sliders_take_keys(tab):
