@@ -166,7 +166,7 @@ COLUMNS: Mapping[str, Mapping[str, Column]] = {
         "wall_directions": Column(
             "string", "", "known, or unknown if anterior and inferior wall may be exchanged", "position in the patient"
         ),
-        "flags": Column("string", "", "what could not be measured, and why", _MASK),
+        "flags": Column("string", "", "what could not be measured or does not count, and why", _MASK),
     },
     VOLUMES: dict(_TIME),
 }

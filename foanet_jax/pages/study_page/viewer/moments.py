@@ -20,6 +20,8 @@ MOST_SLICES = 18
 def moments(result: StudyResult, window: tuple[float, float]) -> Html:
     """Returns the slices that show the heart, at end diastole and at end systole, cut to the region of the heart.
 
+    A mark says whether the slice counts for the volumes.
+
     Of a study of one frame, they are those of that frame; if end diastole is not known, those of the first frame. Of
     many slices, MOST_SLICES are chosen evenly. With the player, each picture is a link to its image.
 
@@ -38,7 +40,9 @@ def heart_region(result: StudyResult) -> Box:
 
 
 def _moment(result: StudyResult, frame: int, window: tuple[float, float]) -> Html:
-    shown = np.flatnonzero(result.mask[frame].any((1, 2))).tolist() or list(range(result.mask.shape[1]))
+    drawn = result.mask[frame].any((1, 2))
+    drawn |= [bool(mark(result, frame, z)) for z in range(len(drawn))]  # Slices that were left out are shown too.
+    shown = np.flatnonzero(drawn).tolist() or list(range(len(drawn)))
     chosen = evenly(shown, MOST_SLICES)
     moment = ""
     if len(result.mask) > 1:
