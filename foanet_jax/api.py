@@ -5,7 +5,7 @@ import functools
 import logging
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from foanet_jax.image.boxes import Box
 from foanet_jax.jobs.experiment.model import describe_run, find_runs, load_description, load_model
 from foanet_jax.jobs.experiment.reviewing import expectations
 from foanet_jax.measures.indices.counting import SCMR, SliceCount, counting_of
+from foanet_jax.measures.indices.study import headline
 from foanet_jax.measures.quality.finding import Finding
 from foanet_jax.measures.quality.review import NO_EXPECTATIONS, Expectations, Review, leave_out, review_study
 from foanet_jax.pipeline import MEMORY_BYTES, Model, Prediction, predict_study
@@ -217,6 +218,66 @@ class Segmenter:
                 f"{path}: has {len(refs)} studies; pass one, name a DICOM series, or use --mode predict",
             )
         return refs[0].load()
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """The measurements of a mask.
+
+    Attributes:
+        mask: (T, Z, H, W) uint8 class indices on the grid of the image.
+        classes: names of the classes by index; 0 is the background.
+        study: the study with the image.
+        review: all indices and findings.
+    """
+
+    mask: np.ndarray
+    classes: tuple[str, ...]
+    study: Study
+    review: Review
+
+    @property
+    def indices(self) -> dict[str, float]:
+        """The main indices by name with unit, such as "lv_ef_percent", without those that could not be measured."""
+        return headline(self.review.indices)
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What is wrong or unusual, as sentences; empty if nothing is."""
+        return tuple(map(str, self.review.findings))
+
+    @property
+    def verdict(self) -> str:
+        """ "good", "check" or "reject"."""
+        return self.review.verdict
+
+
+def measure(
+    image: str | os.PathLike[str],
+    mask: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    labels: Mapping[str, int] | None = None,
+    spacing_mm: Sequence[float] | None = None,
+    third_axis: ThirdAxis = "slice",
+) -> Measured:
+    """Measures the mask of a study, whoever drew it; see docs/correct.md.
+
+    Args:
+        image: the file of the image, or a folder that holds one study.
+        mask: the file of its mask, or files `CASE_frameNN` of its frames.
+        labels: the label value of each structure, such as {"rv": 1, "myocardium": 2, "cavity": 3}; by default, the
+            names in the mask's file or beside it.
+        spacing_mm: the distances between slices, rows and columns in mm; they replace those in the headers.
+        third_axis: "slice" or "time", the meaning of the third axis of a 3D file.
+
+    Raises:
+        InputError: a file cannot be used; the labels are not known; or the grid of the mask is not that of the image.
+    """
+    from foanet_jax.jobs.studies.measurement import measure_one  # It imports the pages, which `load` does not need.
+
+    words = [f"{name}:{value}" for name, value in (labels or {}).items()]
+    study, drawn, review = measure_one(Path(image), mask, labels=words, third_axis=third_axis, spacing_mm=spacing_mm)
+    return Measured(drawn, study.classes, study, review)
 
 
 def study_of_array(

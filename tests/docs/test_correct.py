@@ -64,7 +64,7 @@ def correct(folder):
         nib.save(nib.Nifti1Image(labels, None, stored.header), path)
 
 
-def test_the_loop_from_a_prediction_to_a_network_of_the_corrected_masks(folder):
+def test_the_loop_from_a_prediction_to_a_network_of_the_corrected_masks(folder, monkeypatch, capsys):
     lines = [line for block in blocks("docs/correct.md", "bash") for line in block.splitlines()]
     programs = [line.removeprefix("python ") for line in lines if line.startswith("python ")]
     others = [line for line in lines if not line.startswith("python ")]
@@ -81,6 +81,10 @@ def test_the_loop_from_a_prediction_to_a_network_of_the_corrected_masks(folder):
     for line in others:
         subprocess.run(line, shell=True, cwd=folder, check=True)
     correct(folder)
+    (program,) = blocks("docs/correct.md", "python")
+    monkeypatch.chdir(folder)
+    exec(program, {})
+    assert "'cavity_ml': " in capsys.readouterr().out
     small = [f"--config.{name}={value}" for name, value in {**TINY, **SHORT}.items()]
     told = commanded(
         [" ".join([line, *small]) if " --config " in line and "check" not in line else line for line in rest], folder

@@ -168,6 +168,43 @@ def measure(
     return failures + len(pairs.masks)
 
 
+def measure_one(
+    image: Path,
+    masks: Paths,
+    *,
+    labels: Sequence[str] = (),
+    third_axis: ThirdAxis = "slice",
+    spacing_mm: Sequence[float] | None = None,
+    dicom: Wanted = DEFAULT,
+) -> tuple[Study, np.ndarray, Review]:
+    """Measures the mask of one study, and writes nothing.
+
+    Args:
+        image: the file of the image, or a folder that holds one study.
+        masks: the file of its mask, or files of its frames.
+        labels, third_axis, spacing_mm, dicom: as for `measure`.
+
+    Returns:
+        The study; its mask, (T, Z, H, W) uint8 class indices; and its review with the indices and findings.
+
+    Raises:
+        InputError: as for `measure`; or "several-studies" if the image is not exactly one study.
+    """
+    found = find_studies(image, third_axis=third_axis, spacing_mm=spacing_mm, dicom=dicom)
+    if len(found.refs) != 1:
+        raise InputError(
+            "several-studies", f"{image}: has {len(found.refs)} studies; pass one, name a series, or use --mode measure"
+        )
+    pairs = pair_masks(found, masks, parse_labels(labels))
+    if pairs.masks:
+        raise InputError("no-masks", f"{pairs.masks[0]}: does not have the name of the image {image}; rename it")
+    (pair,) = pairs.pairs
+    classes = classes_of(file.class_of for file in pair.masks)
+    study = dataclasses.replace(pair.ref.load(), classes=classes)
+    mask = read_mask(pair.masks, study, classes, third_axis=third_axis, spacing_mm=spacing_mm)
+    return study, mask, _review(study, as_prediction(mask))
+
+
 def as_prediction(mask: np.ndarray) -> Prediction:
     """Returns a mask in the form of a prediction, without boxes and without confidence.
 

@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+import foanet_jax
 from foanet_jax.data.nifti.write import write_nifti
 from foanet_jax.data.phantom.short_axis import short_axis_stack
 from foanet_jax.data.readers.folder import list_folder
@@ -156,6 +157,17 @@ def test_exchanged_values_are_told_and_rejected(cine, tmp_path, caplog):
     assert "exchanged-classes" not in codes(tmp_path / "named")
     written = nib.load(tmp_path / "named" / "p1_seg.nii.gz").get_fdata().T
     np.testing.assert_array_equal(written, cine.labels)
+
+
+def test_one_mask_from_python(cine, tmp_path):
+    images, masks = write(cine, tmp_path, labels=MNMS[cine.labels])
+    image, mask = images / "p1.nii.gz", masks / "p1_seg.nii.gz"
+    found = foanet_jax.measure(image, mask, labels={"lv": 1, "myo": 2, "rv": 3})
+    np.testing.assert_array_equal(found.mask, cine.labels)
+    assert found.classes == ACDC_CLASSES
+    volumes = counted(mask, 1)
+    assert found.indices["lv_ef_percent"] == pytest.approx(100 * (1 - volumes.min() / volumes.max()), abs=1e-9)
+    assert foanet_jax.measure(image, mask).verdict == "reject"  # The values of M&Ms, without their names.
 
 
 def test_masks_of_the_user_are_never_replaced(cine, tmp_path):
