@@ -29,7 +29,6 @@ from foanet_jax.image.boxes import Box
 from foanet_jax.jobs.experiment.model import describe_run, find_runs, load_description, load_model
 from foanet_jax.jobs.experiment.reviewing import expectations
 from foanet_jax.measures.indices.counting import SCMR, SliceCount, counting_of
-from foanet_jax.measures.indices.study import headline
 from foanet_jax.measures.quality.finding import Finding
 from foanet_jax.measures.quality.review import NO_EXPECTATIONS, Expectations, Review, leave_out, review_study
 from foanet_jax.pipeline import MEMORY_BYTES, Model, Prediction, predict_study
@@ -239,7 +238,7 @@ class Measured:
     @property
     def indices(self) -> dict[str, float]:
         """The main indices by name with unit, such as "lv_ef_percent", without those that could not be measured."""
-        return headline(self.review.indices)
+        return self.review.numbers
 
     @property
     def findings(self) -> tuple[str, ...]:
