@@ -105,7 +105,9 @@ def _doubts(result: StudyResult) -> str:
     """Returns the sentence about the classes and the numbers that findings concern; "" if there are none."""
     if not result.doubtful:
         return ""
-    spoiled = [name_of(name, result.study.classes) for name in result.affected]
+    # Only the numbers of the page: what is computed from them, such as an index, has no name here.
+    names = {name: name_of(name, result.study.classes) for name in result.affected}
+    spoiled = [shown for name, shown in names.items() if shown != name]
     return f"To check: {', '.join(result.doubtful)}. Numbers affected: {', '.join(spoiled) or 'none'}."
 
 

@@ -178,7 +178,9 @@ def test_affected_numbers_are_marked():
 
 def test_the_verdict_names_classes_and_numbers(tmp_path):
     result = dataclasses.replace(
-        stack_result(), doubtful=("right ventricle",), affected={"rv_sv_ml": ("class-gap",), "rv_esv_ml": ("jump",)}
+        stack_result(),
+        doubtful=("right ventricle",),
+        affected={"rv_sv_ml": ("class-gap",), "cardiac_output_l_min": ("jump",), "rv_esv_ml": ("jump",)},
     )
     write_study_page(result, tmp_path / "page.html")
     text = Page((tmp_path / "page.html").read_text(encoding="utf-8")).text
