@@ -183,6 +183,22 @@ def test_a_result_has_the_numbers_of_a_prediction(segmenter):
     assert result.review is result.review
 
 
+def test_slices_that_count(segmenter):
+    stack = ring()
+    whole = segmenter.predict(stack, spacing_mm=SPACING, basal="all")
+    assert whole.mask.any((1, 2)).all()
+    assert not whole.count.left_out.any()
+    some = segmenter.predict(stack, spacing_mm=SPACING, slices=(2, 3))
+    np.testing.assert_array_equal(some.mask[1:3], whole.mask[1:3])
+    assert some.mask.any((1, 2)).tolist() == [False, True, True, False, False]
+    assert some.count.left_out.tolist() == [[True, False, False, True, True]]
+    np.testing.assert_array_equal(some.prediction.mask[0], some.mask)
+    with pytest.raises(InputError, match="there are 5 slices, counted from 1"):
+        segmenter.predict(stack, spacing_mm=SPACING, slices="2-6")
+    with pytest.raises(InputError, match="choose 'scmr' or 'all'"):
+        segmenter.predict(stack, spacing_mm=SPACING, basal="none")
+
+
 def test_short_representations(segmenter):
     result = segmenter.predict(ring(), spacing_mm=(8.0, 1.5, 1.25))
     assert repr(result).startswith("Result('array', 1×5×40×40 (T, Z, H, W), ")

@@ -280,7 +280,7 @@ def _decide(sizes: np.ndarray, blood: np.ndarray, wall: np.ndarray, shares: np.n
         out = shown & ~together
         reasons[side][out] = np.where(main[side], BEAT, ISLAND)[out]
     last = drawn.shape[2] - 1
-    heart = main[0].any(1)
+    heart = (main[0] & blood).any(1)  # Without any blood in a frame, nothing shows where the valve is.
     limit, walled = np.full(len(heart), last), np.full(len(heart), last)
     for t in np.flatnonzero(heart):
         run = np.flatnonzero(main[0, t])

@@ -146,6 +146,10 @@ class TestBase:
         # At the apex, muscle without blood is the tip of the heart.
         assert left(count(stack(CLOSED, CLOSED, CLOSED, MUSCLE))) == [[0, 1, 2, 3]]
 
+    def test_a_frame_without_any_blood_has_no_valve_plane(self):
+        mask = stack(*[MUSCLE] * 4)
+        assert counted_mask(mask, count(mask), ACDC_CLASSES) is mask
+
     def test_the_right_ventricle_ends_with_the_last_slice_with_myocardium(self):
         alone = np.where(CLOSED == RIGHT, CLOSED, 0)
         counted = count(stack(alone, CLOSED, CLOSED, CLOSED, APEX, alone))
