@@ -237,13 +237,13 @@ class Measured:
 
     @property
     def indices(self) -> dict[str, float]:
-        """The main indices by name with unit, such as "lv_ef_percent", without those that could not be measured."""
+        """The clinical indices that are known, by name with unit, such as `lv_ef_percent`; see docs/indices.md."""
         return self.review.numbers
 
     @property
-    def findings(self) -> tuple[str, ...]:
-        """What is wrong or unusual, as sentences; empty if nothing is."""
-        return tuple(map(str, self.review.findings))
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong or unusual, and where; empty if nothing is."""
+        return self.review.findings
 
     @property
     def verdict(self) -> str:
