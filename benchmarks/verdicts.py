@@ -3,12 +3,13 @@
 python -m benchmarks.verdicts --checkpoint RUN --config experiments/short_axis.py --config.data.root=DIR
 
 The copies are degraded (noise, blur, ghosts, exchanged contrast …; `data.shifts.DEGRADATIONS`). A run without
-calibrated classes is calibrated first, on its validation patients and on degraded copies of them.
+calibrated classes is calibrated first, on its validation patients and on degraded copies of them. With
+`--patients=validation`, the calibration that judges a patient is fitted on the other ones.
 """
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,16 @@ from benchmarks.judged import Judged, class_table, finding_table, judge_patients
 from benchmarks.report import say, write_json, write_text
 from foanet_jax.data.frames import frames_apart, place_of
 from foanet_jax.data.shifts import DEGRADATIONS, degraded
+from foanet_jax.data.study import Study
 from foanet_jax.jobs import commandline, helping, startup
 from foanet_jax.jobs.experiment.model import load_description, load_model
 from foanet_jax.jobs.experiment.options import memory_bytes
-from foanet_jax.jobs.experiment.reviewing import COPIES, calibration_points, expectations
+from foanet_jax.jobs.experiment.reviewing import COPIES, calibration_point, calibration_points, expectations
 from foanet_jax.jobs.experiment.studies import list_studies, load_studies, open_folds, with_classes_of
 from foanet_jax.jobs.options import Option
 from foanet_jax.measures.quality.calibration import FEWEST, fit_calibration
 from foanet_jax.measures.quality.review import Expectations, review_study
-from foanet_jax.pipeline import Model, predict_study
+from foanet_jax.pipeline import Model, Prediction, predict_study
 from foanet_jax.system.errors import InputError
 from foanet_jax.system.progress import progress
 
@@ -71,7 +73,8 @@ def run(
     folds = None if checkpoint.is_file() else open_folds(config, refs, checkpoint)
     fold = (folds or open_folds(config, refs)).folds[config["data"]["fold"]]
     expected = expectations([checkpoint], load_description(checkpoint, which=which), checkpoint=which)
-    if expected.calibration is None or not expected.calibration.classes:
+    known = expected.calibration is not None and bool(expected.calibration.classes)
+    if not known and patients != "validation":
         validation = [with_classes_of(s, model.classes) for s in load_studies(refs, list(fold.validation), "studies")]
         points = calibration_points(model, validation, memory_bytes=budget)
         expected = dataclasses.replace(expected, calibration=fit_calibration(points, checkpoint=which))
@@ -81,7 +84,9 @@ def run(
     chosen = list(who[patients])[: count or None]
     if not chosen:
         raise InputError("folds", f"fold {config['data']['fold']} has no {patients} patients; choose another fold")
-    judged = judge(config, model, load_studies(refs, chosen, "studies"), expected, copies=copies)
+    studies = load_studies(refs, chosen, "studies")
+    predicted = list(predict_copies(model, studies, copies=copies, memory_bytes=budget))
+    judged = judge(predicted, expected, leave_out=patients == "validation")
     text = report(judged, model.classes)
     title = f"{config['name']}, {len(chosen)} patients ({patients}), {copies} degraded copies of each study"
     write_text(f"{title}\n\n{text}\n", output / "verdicts.md")
@@ -90,24 +95,49 @@ def run(
     return judged
 
 
-def judge(
-    config: Mapping[str, Any], model: Model, studies: Sequence[Any], expected: Expectations, *, copies: int
-) -> list[Judged]:
-    """Segments studies and copies of them, and compares the reviews with the truth; see `Judged`."""
-    judged, reviews, places = [], {}, {}
+def predict_copies(
+    model: Model, studies: Sequence[Study], *, copies: int, memory_bytes: int
+) -> Iterator[tuple[str, Study, Prediction]]:
+    """Segments studies and degraded copies of them.
+
+    Yields:
+        How the copy was degraded ("" for the study itself), the copy, and its prediction.
+    """
     with progress(total=len(studies) * (1 + copies), desc="judging", unit="study") as bar:
         for number, loaded in enumerate(studies):
             study = with_classes_of(loaded, model.classes)
-            names = [DEGRADATIONS[(number * copies + place) % len(DEGRADATIONS)] for place in range(copies)]
-            titles = ["", *(f"{change.__name__} {strength:g}" for change, strength in names)]
+            changes = [DEGRADATIONS[(number * copies + place) % len(DEGRADATIONS)] for place in range(copies)]
+            titles = ["", *(f"{change.__name__} {strength:g}" for change, strength in changes)]
             for title, copy in zip(titles, [study, *degraded(study, number, copies)], strict=True):
-                prediction = predict_study(copy, model, memory_bytes=memory_bytes(config))
-                review = review_study(copy, prediction, expected)
-                judged.append(judge_study(copy, prediction, review, title))
-                if not title:
-                    reviews[study.case], places[study.case] = review, place_of(study)
+                yield title, copy, predict_study(copy, model, memory_bytes=memory_bytes)
                 bar.update()
-    return judged + judge_patients(judged, reviews, model.classes, apart=frames_apart(places))
+
+
+def judge(
+    predicted: Sequence[tuple[str, Study, Prediction]], expected: Expectations, *, leave_out: bool
+) -> list[Judged]:
+    """Reviews predictions and compares the reviews with the truth; see `Judged`.
+
+    Args:
+        predicted: what `predict_copies` yields.
+        expected: the expectations of the run.
+        leave_out: whether a patient is judged by a calibration that is fitted on the other ones here.
+    """
+    points = [(study.patient, calibration_point(prediction, study)) for _, study, prediction in predicted]
+    judged, reviews, places = [], {}, {}
+    for patient in dict.fromkeys(study.patient for _, study, _ in predicted):
+        if leave_out:
+            others = [point for name, point in points if name != patient and point is not None]
+            expected = dataclasses.replace(expected, calibration=fit_calibration(others, checkpoint="best"))
+        for title, study, prediction in predicted:
+            if study.patient != patient:
+                continue
+            review = review_study(study, prediction, expected)
+            judged.append(judge_study(study, prediction, review, title))
+            if not title:
+                reviews[study.case], places[study.case] = review, place_of(study)
+    classes = predicted[0][1].classes
+    return judged + judge_patients(judged, reviews, classes, apart=frames_apart(places))
 
 
 def report(judged: Sequence[Judged], classes: Sequence[str]) -> str:

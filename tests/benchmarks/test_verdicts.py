@@ -136,3 +136,19 @@ def test_the_report_has_studies_copies_and_patients():
     assert text.index("Verdicts, studies") < text.index("Verdicts, degraded copies") < text.index("Findings, studies")
     assert "`stroke-volumes`" in text.split("Findings about heartbeats")[1]
     assert json.dumps([dataclasses.asdict(one) for one in (copy, patient)])
+
+
+def test_a_patient_is_judged_by_the_other_ones():
+    """Six studies with their own masks, so that every Dice is 1, whatever the soft Dice is; one has the lowest."""
+    predicted = []
+    for number in range(6):
+        study = dataclasses.replace(
+            short_axis_stack(number, size=64, slices=4, noise=0), patient=f"p{number}", case=f"p{number}"
+        )
+        predicted.append(("", study, review_of(study, study.labels, soft=0.5 + number / 10)[0]))
+    ones = verdicts.judge(predicted, Expectations(), leave_out=True)
+    # Of the first patient nothing is known: its soft Dice is lower than those of all others. The last has the highest.
+    assert (ones[0].expected, ones[-1].expected) == ({}, dict.fromkeys(ACDC_CLASSES[1:], 1.0))
+    assert "low-confidence" in ones[0].codes
+    assert "low-confidence" not in ones[-1].codes
+    assert all(one.expected == {} for one in verdicts.judge(predicted, Expectations(), leave_out=False))

@@ -116,22 +116,33 @@ def calibration_points(
             for copy in (study, *degraded(study, number, copies)):
                 prediction = predict_study(copy, model, memory_bytes=memory_bytes, tta=tta)
                 bar.update()
-                sure = prediction.confidence
-                if sure is None or math.isnan(sure.foreground):
-                    continue
-                assert copy.labels is not None
-                scores = score_case(
-                    prediction.mask,
-                    copy.labels,
-                    spacing_mm=copy.spacing_mm,
-                    classes=copy.classes,
-                    patient=copy.patient,
-                    case=copy.case,
-                )
-                dice = case_dice(scores)
-                of_class = {name: (sure.soft_dice[name], dice[name]) for name in sure.soft_dice if name in dice}
-                points.append(Point(sure.foreground, dice[FOREGROUND], of_class))
+                point = calibration_point(prediction, copy)
+                points += [] if point is None else [point]
     return points
+
+
+def calibration_point(prediction: Prediction, study: Study) -> Point | None:
+    """Returns confidence and Dice of a prediction, by class; None if nothing was found, which has no confidence.
+
+    Args:
+        prediction: the prediction for the study.
+        study: the study, with labels.
+    """
+    sure = prediction.confidence
+    if sure is None or math.isnan(sure.foreground):
+        return None
+    assert study.labels is not None
+    scores = score_case(
+        prediction.mask,
+        study.labels,
+        spacing_mm=study.spacing_mm,
+        classes=study.classes,
+        patient=study.patient,
+        case=study.case,
+    )
+    dice = case_dice(scores)
+    of_class = {name: (sure.soft_dice[name], dice[name]) for name in sure.soft_dice if name in dice}
+    return Point(sure.foreground, dice[FOREGROUND], of_class)
 
 
 def pair_study(study: Study, review: Review, true: StudyIndices) -> list[IndexPair]:
