@@ -21,7 +21,7 @@ from benchmarks.coherence import Agreement, Coherence, agreement, coherence, vol
 from benchmarks.plots import BeatPanel, draw_beat
 from benchmarks.report import markdown_table, say, write_json, write_text
 from foanet_jax.jobs.experiment.model import load_model
-from foanet_jax.pipeline import Model, predict_study
+from foanet_jax.pipeline import TEMPORAL, Model, predict_study
 from foanet_jax.system.errors import InputError
 from foanet_jax.training.weights import default_weights
 
@@ -35,6 +35,7 @@ class Outcome:
     """The measures of one cine; `truth` is the coherence of the true masks where all frames are known."""
 
     cine: str
+    temporal: str
     shape: tuple[int, ...]
     found: Coherence
     truth: Coherence | None
@@ -74,6 +75,7 @@ def measure(cine: Cine, model: Model) -> Outcome:
     true = _true_mask(cine, classes)
     return Outcome(
         cine=study.case,
+        temporal=model.temporal,
         shape=study.voxels.shape,
         found=coherence(mask, classes, spacing),
         truth=None if true is None else coherence(true, classes, spacing),
@@ -104,12 +106,17 @@ def coherence_table(outcomes: Sequence[Outcome]) -> str:
     header = ["cine", "frames × slices", "CV of myocardium", "SV of RV / LV", "end systoles apart"]
     header += [f"roughness {short}" for short in SHORT.values()] + [f"next frame {short}" for short in SHORT.values()]
     rows = []
-    for outcome in outcomes:
+    for number, outcome in enumerate(outcomes):
         frames, slices = outcome.shape[:2]
-        rows.append([outcome.cine, f"{frames} × {slices}", *_measures(outcome.found)])
-        if outcome.truth is not None:
+        rows.append([_title(outcome), f"{frames} × {slices}", *_measures(outcome.found)])
+        is_last = outcome.cine not in [other.cine for other in outcomes[number + 1 :]]
+        if outcome.truth is not None and is_last:
             rows.append([f"{outcome.cine}, truth", "", *_measures(outcome.truth)])
     return markdown_table(header, rows)
+
+
+def _title(outcome: Outcome) -> str:
+    return outcome.cine if outcome.temporal == "none" else f"{outcome.cine}, {outcome.temporal}"
 
 
 def _measures(found: Coherence) -> list[str]:
@@ -120,7 +127,7 @@ def _measures(found: Coherence) -> list[str]:
 
 def agreement_table(outcomes: Sequence[Outcome]) -> str:
     """Returns the table of Dice and indices on the frames and slices that are known; "" if there are none."""
-    compared = [(outcome.cine, outcome.agreement) for outcome in outcomes if outcome.agreement is not None]
+    compared = [(_title(outcome), outcome.agreement) for outcome in outcomes if outcome.agreement is not None]
     if not compared:
         return ""
     scores = [f"{name}, {moment}" for name in SHORT for moment in ("ED", "ES")]
@@ -146,6 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.beat", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder with acdc, sunnybrook [default: ../shared/data, if there]")
     parser.add_argument("--checkpoint", type=Path, help="weights file or run [default: the package's weights]")
+    parser.add_argument("--temporal", default="none,motion", help="values of prediction.temporal to compare")
     parser.add_argument("--phantoms", type=int, default=3, help="number of beating phantoms")
     parser.add_argument("--frames", type=int, default=20, help="frames of a phantom")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
@@ -156,10 +164,15 @@ def main(arguments: list[str] | None = None) -> int:
     if given.tiny:
         data, sizes = None, {"phantoms": 1, "frames": 6, "size": 160}
     outcomes: list[Outcome] = []
+    ways = given.temporal.split(",")
     try:
+        if unknown := sorted(set(ways) - set(TEMPORAL)):
+            raise InputError(
+                "arguments", f"--temporal={given.temporal}: no {unknown[0]}; there are {', '.join(TEMPORAL)}"
+            )
         model = load_model(given.checkpoint or default_weights())
         for cine in cines(data, **sizes):
-            outcomes.append(measure(cine, model))
+            outcomes += [measure(cine, dataclasses.replace(model, temporal=way)) for way in ways]
             say(f"{outcomes[-1].cine} is measured")
     except InputError as error:
         sys.stderr.write(f"{error}\n")
@@ -171,13 +184,19 @@ def main(arguments: list[str] | None = None) -> int:
     write_text(text + "\n", given.out / "beat.md")
     record: dict[str, Any] = {"outcomes": [dataclasses.asdict(outcome) for outcome in outcomes]}
     write_json(record, given.out / "beat.json")
-    draw_beat([_panel(outcome) for outcome in outcomes], model.classes, given.out / "beat.png")
+    panels, dotted = _panels(outcomes, ways)
+    draw_beat(panels, model.classes, given.out / "beat.png", dotted=dotted)
     say(f"\n{text}\n\nresults are in {given.out}")
     return 0
 
 
-def _panel(outcome: Outcome) -> BeatPanel:
-    return BeatPanel(outcome.cine, outcome.curves_ml, outcome.true_curves_ml)
+def _panels(outcomes: Sequence[Outcome], ways: Sequence[str]) -> tuple[list[BeatPanel], str]:
+    """Returns the curves of the last way of each cine, with those of the first way or of the truth dotted beside."""
+    before = {outcome.cine: outcome.curves_ml for outcome in outcomes if outcome.temporal == ways[0]}
+    last = [outcome for outcome in outcomes if outcome.temporal == ways[-1]]
+    if len(ways) > 1:
+        return [BeatPanel(o.cine, o.curves_ml, before[o.cine]) for o in last], f"dotted: {ways[0]}; lines: {ways[-1]}"
+    return [BeatPanel(o.cine, o.curves_ml, o.true_curves_ml) for o in last], "dotted: truth"
 
 
 if __name__ == "__main__":

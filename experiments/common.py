@@ -108,7 +108,11 @@ def common(name: str) -> ConfigDict:
                 "optimiser": defaults(OptimiserSpec),
                 "train": defaults(TrainSpec),
             },
-            "prediction": {"memory_mb": 2048, "tta": "none"},  # MiB; "none", "flips" or "turns"
+            "prediction": {
+                "memory_mb": 2048,  # MiB
+                "tta": "none",  # or "flips", "turns"
+                "temporal": "none",  # or "motion"
+            },
             "evaluation": {
                 "checkpoint": "best",  # or "last"
                 "patients": "test",  # of the fold, or "all"

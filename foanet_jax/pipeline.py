@@ -14,6 +14,7 @@ from foanet_jax.data.study import Study
 from foanet_jax.image.boxes import Box, paste, slice_boxes, union_box, whole_image
 from foanet_jax.image.components import keep_greatest
 from foanet_jax.image.confidence import Confidence, confidence_of, overlap, tally
+from foanet_jax.image.motion import FEWEST_FRAMES, along_motion, closes, displacement, frames_around, weights
 from foanet_jax.image.prepare import Prepared, PrepareSpec, Source, open_source, prepare, restore_labels
 from foanet_jax.image.slices import blank_planes, jumps, with_even_brightness
 from foanet_jax.image.stack import neighbours, temporal_like
@@ -35,6 +36,9 @@ SYMMETRIES = {
     "flips": tuple((False, axes) for axes in _FLIPS),
     "turns": tuple(itertools.product((False, True), _FLIPS)),
 }
+
+# What is done with the probability maps of a cine: nothing, or averaged over neighbouring frames along the motion.
+TEMPORAL = ("none", "motion")
 
 Progress = Callable[[str, int, int], None]  # arguments: name of the step, slices done, total number of slices
 
@@ -70,6 +74,7 @@ class Model:
         margin_px: px added on each side of the localization's box, at the study's own spacing.
         passes: the maximum number of segmentations of a study; it is repeated if the result does not fit the box.
         cyclic: whether the last frame of a cine precedes the first one.
+        temporal: "motion" averages the maps of a cine over neighbouring frames (`image.motion`); "none" does not.
     """
 
     classes: tuple[str, ...]
@@ -78,6 +83,7 @@ class Model:
     margin_px: int
     cyclic: bool
     passes: int = 1
+    temporal: str = "none"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -302,6 +308,13 @@ def segment(
     together = slices_together(networks, grid, held, memory_bytes)
     extent = np.array(prepared.extent, np.int32)
     masks, tallies, overlaps = [], [], []
+    beat = model.temporal == "motion" and frames >= FEWEST_FRAMES
+    unsmoothed: list[np.ndarray] = []
+    done = 0
+
+    def restored(part: jax.Array, count: int) -> np.ndarray:
+        return restore_labels(part, prepared, box)[:count]
+
     for start in range(0, frames * slices, held):
         maps, unturned = [], []
         for views, count in reading.views(slice(start, start + held), together=together):
@@ -309,19 +322,87 @@ def segment(
                 overlaps.append(overlap(views, extent, np.int32(count)))
             maps.append((_mean(views), count))
             unturned.append(maps[-1][0] if tta == "none" else _mean(views[:: len(SYMMETRIES[tta])]))
-        stray = _stray(likeliest(maps), prepared.extent, slices)
-        for (part, count), plain in zip(maps, unturned, strict=True):
-            here, stray = stray[:count], stray[count:]
-            here = np.pad(here, ((0, len(part) - count), (0, 0), (0, 0)))
-            cleaned = _without(part, here)
-            sure = cleaned if plain is part else _without(plain, here)
+        for (part, count), plain, stray in zip(maps, unturned, _strays(maps, prepared.extent, slices), strict=True):
+            cleaned = _without(part, stray)
+            # The confidence was calibrated on single frames. It comes from maps that were not averaged over time.
+            sure = cleaned if plain is part else _without(plain, stray)
             tallies.append(tally(sure, extent, np.int32(count)))
-            masks.append(restore_labels(cleaned, prepared, box)[:count])
+            if beat:
+                unsmoothed.append(np.asarray(part)[:count])
+            else:
+                masks.append(restored(cleaned, count))
+            done += count
             if progress is not None:
-                progress("segmenting", sum(map(len, masks)), frames * slices)
+                progress("segmenting", done, frames * slices)
+    if beat:
+        maps_of = _along_the_beat(np.concatenate(unsmoothed), prepared, frames, cyclic=model.cyclic, together=together)
+        for start in range(0, frames * slices, held):
+            maps = list(maps_of(slice(start, start + held)))
+            for (part, count), stray in zip(maps, _strays(maps, prepared.extent, slices), strict=True):
+                masks.append(restored(_without(part, stray), count))
     mask = np.concatenate(masks).reshape(frames, slices, *box.shape)
     confidence = confidence_of(jax.device_get(tallies), model.classes, jax.device_get(overlaps))
     return paste(mask, box, (shape[0], shape[1])), confidence
+
+
+def _along_the_beat(
+    maps: np.ndarray, prepared: Prepared, frames: int, *, cyclic: bool, together: int
+) -> Callable[[slice], Iterator[tuple[jax.Array, int]]]:
+    """Returns a function that yields the maps of some slices, averaged over neighbouring frames along the motion.
+
+    The maps stay on the host; the device holds those of the frames around `together` slices at a time.
+
+    Args:
+        maps: (N, H, W, C) maps of all slices.
+        prepared: the preprocessed crop, in which the motion is found.
+        frames: T.
+        cyclic: whether the cine is known to cover the whole beat; otherwise the images decide.
+        together: slices at a time.
+    """
+    images = np.asarray(prepared.images)
+    total = len(images)
+    slices = total // frames
+    around = frames_around(frames, cyclic=cyclic or closes(images.reshape(frames, slices, *images.shape[1:])))
+    # (N, 2·REACH + 1) indices of the same slice in the frames around.
+    places = (around[:, None] * slices + np.arange(slices)[:, None]).reshape(total, -1)
+    reach = around.shape[1] // 2
+    own = np.arange(total)
+    present = places != own[:, None]
+    share = weights(frames)
+
+    def chunk(start: int, stop: int) -> np.ndarray:
+        return np.minimum(np.arange(start, start + together), stop - 1)
+
+    steps: dict[int, np.ndarray] = {}
+    for side in (1, -1):
+        parts = []
+        for start in range(0, total, together):
+            here = chunk(start, total)
+            parts.append(np.asarray(displacement(images[here], images[places[here, reach + side]])))
+        steps[side] = np.concatenate(parts)[:total]
+
+    def averaged(wanted: slice) -> Iterator[tuple[jax.Array, int]]:
+        stop = min(wanted.stop, total)
+        for start in range(wanted.start, stop, together):
+            here = chunk(start, stop)
+            forward, backward = (
+                np.stack([steps[side][places[here, reach + side * number]] for number in range(reach)])
+                for side in (1, -1)
+            )
+            seen = maps[places[here].T]
+            there = present[here].T.astype(np.float32)
+            extent = np.array(prepared.extent, np.int32)
+            yield along_motion(seen, forward, backward, there, share, extent), min(together, stop - start)
+
+    return averaged
+
+
+def _strays(maps: Sequence[tuple[jax.Array, int]], extent: tuple[int, int], slices: int) -> Iterator[np.ndarray]:
+    """Yields, for each part of the maps of whole frames, the `_stray` pixels, filled up to the size of the part."""
+    stray = _stray(likeliest(maps), extent, slices)
+    for part, count in maps:
+        here, stray = stray[:count], stray[count:]
+        yield np.pad(here, ((0, len(part) - count), (0, 0), (0, 0)))
 
 
 def _stray(labels: np.ndarray, extent: tuple[int, int], slices: int) -> np.ndarray:
@@ -353,7 +434,8 @@ def predict_study(
         model: the networks.
         memory_bytes: memory limit of a forward pass on each device. In addition, the first device holds the frames of
             the study, with a padded and a resampled copy. It also holds, on both grids, the probability maps of all
-            slices of a forward pass, or of one frame if a frame has more slices.
+            slices of a forward pass, or of one frame if a frame has more slices. If the model averages over time, the
+            maps of all frames are on the host, and the first device holds those of five frames for as many slices.
         tta: test-time augmentation of all networks, see `probability_maps`.
         progress: called after each forward pass with "localizing" or "segmenting", the number of slices done and the
             total number of slices.

@@ -200,3 +200,44 @@ def test_the_real_cine(shared_data, tmp_path, monkeypatch):
     np.testing.assert_array_equal(ours.affine, theirs.affine)
     np.testing.assert_array_equal(ours.header["pixdim"], theirs.header["pixdim"])
     np.testing.assert_array_equal(np.asarray(ours.dataobj), mask.transpose(3, 2, 1, 0))
+
+
+def cine_of(frames):
+    """A beating study whose networks doubt: the maps are soft, and those of one frame are wrong in places."""
+    return study_of(beating((frames, *SHAPE[1:])))
+
+
+@pytest.fixture
+def doubting(monkeypatch):
+    """Networks that are not sure, so that averages differ from single frames."""
+
+    def doubtful(variables, images, spec, extent=None):
+        level = label_of(images, spec, extent)
+        noise = jnp.abs(jnp.sin(1e3 * images[..., 1:2] + jnp.arange(images.shape[2])[:, None]))
+        sure = jax.nn.one_hot(level, spec.classes) * (0.55 + 0.4 * noise) + 0.1
+        return sure / sure.sum(-1, keepdims=True)
+
+    monkeypatch.setattr(pipeline, "probabilities", doubtful)
+    monkeypatch.setattr(jax, "local_device_count", lambda: 1)
+
+
+@pytest.mark.parametrize("frames", [1, 4])
+@pytest.mark.usefixtures("doubting")
+def test_few_frames_are_not_averaged(frames):
+    still, moving = model(), dataclasses.replace(model(), temporal="motion")
+    np.testing.assert_array_equal(
+        predict_study(cine_of(frames), moving).mask, predict_study(cine_of(frames), still).mask
+    )
+
+
+@pytest.mark.usefixtures("doubting")
+def test_averaged_maps_do_not_depend_on_the_memory_and_keep_the_confidence(monkeypatch):
+    study, moving = cine_of(6), dataclasses.replace(model(), temporal="motion")
+    seen = []
+    original = pipeline.along_motion
+    monkeypatch.setattr(pipeline, "along_motion", lambda *given: seen.append(len(given[0])) or original(*given))
+    found = [predict_study(study, moving, memory_bytes=memory) for memory in (1, 10**9)]
+    assert set(seen) == {5}
+    np.testing.assert_array_equal(found[0].mask, found[1].mask)
+    assert found[1].confidence == predict_study(study, model()).confidence
+    assert found[1].mask.any()

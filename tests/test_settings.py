@@ -149,6 +149,7 @@ def test_unknown_field_of_a_stored_configuration_is_named():
         ("localization.passes", 2.5, r"config\.localization: passes is '2\.5'; expected type int"),
         ("prediction.memory_mb", 0, r"prediction\.memory_mb is 0"),
         ("prediction.tta", "flip", r"config\.prediction\.tta is 'flip'; choose none or flips"),
+        ("prediction.temporal", "median", r"config\.prediction\.temporal is 'median'; choose none or motion"),
         ("evaluation.patients", "tests", r"config\.evaluation\.patients is 'tests'; choose test or all"),
         ("evaluation.checkpoint", "first", r"config\.evaluation\.checkpoint is 'first'; choose best or last"),
         ("segmentation.train.epochs", 0, r"config\.segmentation\.train: .*epochs=0"),

@@ -122,6 +122,7 @@ def predict(given: Given) -> bool:
             memory_mb=given["memory_mb"],
             pages=given["pages"],
             tta=given["tta"],
+            temporal=given["temporal"],
             patients=Path(given["patients"]) if given["patients"] else None,
             formula=given["bsa"],
             convention=given["papillary"],

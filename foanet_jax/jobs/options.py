@@ -144,6 +144,10 @@ OPTIONS = (
            "Test-time augmentation: average over the image alone (none), over 4 views (flips: the image and its mirror "
            "images), or over 8 (turns: these 4, also turned by 90°).",
            "choice", choices=("none", "flips", "turns"), default_text="as the model was configured"),
+    Option("temporal", ("predict",), "Model",
+           "Cines of at least five frames: each frame for itself (none), or probabilities averaged over two frames "
+           "before and after, along the motion of the heart (motion).",
+           "choice", choices=("none", "motion"), default_text="as the model was configured"),
     Option("output", ("predict",), "Output",
            "Folder for masks, pictures, pages and tables; or, for one study, the file of its mask (.nii, .nii.gz).",
            value="FOLDER"),

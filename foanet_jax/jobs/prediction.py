@@ -1,5 +1,6 @@
 """Prediction on files and folders: masks, pictures, indices and a report."""
 
+import dataclasses
 import functools
 import importlib.util
 import logging
@@ -60,6 +61,7 @@ def predict(
     memory_mb: int | None = None,
     pages: bool = True,
     tta: str | None = None,
+    temporal: str | None = None,
     spacing_mm: Sequence[float] | None = None,
     dicom: Wanted = DEFAULT,
     patients: Path | None = None,
@@ -95,6 +97,7 @@ def predict(
         memory_mb: MiB for a forward pass; by default what the (first) training's configuration says.
         pages: write a page of each study.
         tta: test-time augmentation, "none", "flips" or "turns"; by default what that configuration says.
+        temporal: what is done with the maps of a cine, "none" or "motion"; by default what that configuration says.
         spacing_mm: distances of slices, rows and columns, which replace those in the headers; see `find_studies`.
         dicom: how DICOM input is read.
         patients: table of height, weight, sex, age and heart rate by study; see `read_patients`.
@@ -117,7 +120,7 @@ def predict(
     description = load_description(runs[0])
     facts, expected = describe_run(description), expectations(runs, description)
     budget = facts.memory_bytes if memory_mb is None else memory_bytes({"prediction": {"memory_mb": memory_mb}})
-    turned = tta or facts.tta
+    turned, averaged = tta or facts.tta, temporal or facts.temporal
     found = find_studies(
         source,
         third_axis=third_axis,  # type: ignore[arg-type]
@@ -139,9 +142,12 @@ def predict(
     outputs = [output] if alone else outputs_of(output, found, PREDICTIONS, pages=pages)
     require_free(outputs, output.parent if alone else output, found, runs, overwrite=overwrite)
     model = load_model(runs)  # It takes seconds: first comes all that can be wrong with the files.
+    if temporal is not None:
+        model = dataclasses.replace(model, temporal=temporal)
     provenance = {
         "checkpoint": ", ".join(map(describe_source, runs)),
         "test-time augmentation": turned,
+        **({"averaging over time": averaged} if averaged != "none" else {}),
         "JAX": jax.__version__,
     }
     writing = Writing(

@@ -114,7 +114,9 @@ def test_what_is_known_of_a_phantom_are_its_labels():
 
 def test_the_command_measures_a_phantom(tmp_path, capsys):
     assert beat.main(["--tiny", "--out", str(tmp_path)]) == 0
-    (outcome,) = json.loads((tmp_path / "beat.json").read_text())["outcomes"]
+    outcome, averaged = json.loads((tmp_path / "beat.json").read_text())["outcomes"]
+    assert (outcome["temporal"], averaged["temporal"]) == ("none", "motion")
+    assert averaged["found"]["neighbour_dice"]["myocardium"] >= outcome["found"]["neighbour_dice"]["myocardium"]
     assert outcome["cine"] == "phantom000"
     assert len(outcome["curves_ml"]["cavity"]) == len(outcome["true_curves_ml"]["cavity"]) == outcome["shape"][0] == 6
     for name in ("right ventricle", "myocardium", "cavity"):
@@ -131,10 +133,15 @@ def test_a_folder_without_data_is_refused(tmp_path, capsys):
     assert f"{tmp_path}: has no folder acdc or sunnybrook" in capsys.readouterr().err
 
 
+def test_an_unknown_way_is_refused(tmp_path, capsys):
+    assert beat.main(["--tiny", "--temporal", "median", "--out", str(tmp_path)]) == 2
+    assert "--temporal=median: no median; there are none, motion" in capsys.readouterr().err
+
+
 def test_what_is_not_known_is_a_dash():
     mask, spacing = beating()
     found = coherence(mask[:2], ACDC_CLASSES, spacing)
-    outcome = beat.Outcome("heart", mask[:2].shape, found, None, None, {}, {})
+    outcome = beat.Outcome("heart", "none", mask[:2].shape, found, None, None, {}, {})
     assert "–" in coherence_table([outcome])
     assert agreement_table([outcome]) == ""
 

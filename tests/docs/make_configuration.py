@@ -42,6 +42,9 @@ OTHERS = {
     "localization.network.architecture": 'architecture of the localization network: "net1", "net2" or "unet"',
     "segmentation.network.architecture": 'architecture of the segmentation network: "net1", "net2" or "unet"',
     "prediction.memory_mb": "memory budget of a forward pass, in MiB",
+    "prediction.temporal": "what is done with the class probabilities of a cine of at least five frames. "
+    '"motion": they are averaged over up to two frames before and after, moved along the motion of the heart '
+    '(`image/motion.py`). "none": each frame stands for itself',
     "prediction.tta": "test-time augmentation (TTA) of both networks. Probabilities are averaged over: the image alone "
     "(none), the image and its mirror images, 4 in total (flips), or these and their quarter turns, 8 in total (turns)",
     "evaluation.checkpoint": 'checkpoint to evaluate: "best" by validation Dice, or "last"',

@@ -104,6 +104,7 @@ def test_the_options_of_run_py_have_the_values_they_always_had():
         "incomplete": False,
         "checkpoint": None,
         "tta": "flips",
+        "temporal": None,
         "overwrite": True,
         "pages": False,
         "dicom_seg": False,

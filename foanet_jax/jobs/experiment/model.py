@@ -13,7 +13,7 @@ import jax
 from foanet_jax.data.folds import FOLDS
 from foanet_jax.data.nifti.orientation import SliceAxis
 from foanet_jax.jobs.experiment.description import readable, require_description
-from foanet_jax.jobs.experiment.options import memory_bytes, require_choice, test_time_augmentation
+from foanet_jax.jobs.experiment.options import memory_bytes, require_choice, temporal_averaging, test_time_augmentation
 from foanet_jax.jobs.experiment.studies import slice_axis_of
 from foanet_jax.network import NetworkSpec, init_network, on_this_device
 from foanet_jax.pipeline import Model, Network
@@ -38,12 +38,14 @@ class RunFacts:
     Attributes:
         memory_bytes: memory limit of a forward pass.
         tta: test-time augmentation, see `pipeline.probability_maps`.
+        temporal: what is done with the maps of a cine, see `pipeline.Model`.
         slice_axis: world axis along which NIfTI volumes are sliced; None: the third axis of the file.
         convention: what the masks count papillary muscles to, "cavity" or "myocardium"; "" if it is not known.
     """
 
     memory_bytes: int
     tta: str
+    temporal: str
     slice_axis: SliceAxis | None
     convention: str = ""
 
@@ -54,7 +56,9 @@ def describe_run(description: Mapping[str, Any]) -> RunFacts:
     # Checkpoints of older versions do not have this entry.
     slice_axis: Any = description["slice_axis"] if "slice_axis" in description else slice_axis_of(config)
     convention = CONVENTIONS.get(str(config.get("data", {}).get("name", "")), "")
-    return RunFacts(memory_bytes(config), test_time_augmentation(config), slice_axis, convention)
+    return RunFacts(
+        memory_bytes(config), test_time_augmentation(config), temporal_averaging(config), slice_axis, convention
+    )
 
 
 def find_runs(folders: Runs) -> list[Path]:
@@ -120,6 +124,7 @@ def load_model(folders: Runs, *, which: Which = "best") -> Model:
         margin_px=box.margin_px,
         cyclic=config["data"]["cyclic"],
         passes=box.passes,
+        temporal=temporal_averaging(config),
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from foanet_jax.jobs.experiment.studies import Config
-from foanet_jax.pipeline import MEMORY_BYTES, SYMMETRIES
+from foanet_jax.pipeline import MEMORY_BYTES, SYMMETRIES, TEMPORAL
 from foanet_jax.settings import box_settings, network_settings, networks_of
 from foanet_jax.system.errors import InputError
 from foanet_jax.training.checkpoint import WHICH
@@ -24,6 +24,7 @@ def require_settings(config: Config) -> None:
     box_settings(config)
     memory_bytes(config)
     test_time_augmentation(config)
+    temporal_averaging(config)
     require_choice("evaluation.patients", config["evaluation"]["patients"], WHOM)
     require_choice("evaluation.checkpoint", config["evaluation"]["checkpoint"], WHICH)
 
@@ -50,6 +51,17 @@ def test_time_augmentation(config: Config) -> str:
     tta = config["prediction"].get("tta", "none")  # Checkpoints of older versions do not have this field.
     require_choice("prediction.tta", tta, tuple(SYMMETRIES))
     return tta
+
+
+def temporal_averaging(config: Config) -> str:
+    """Returns what is done with the probability maps of a cine: "none" or "motion", see `pipeline.Model`.
+
+    Raises:
+        InputError: `prediction.temporal` has another value.
+    """
+    temporal = config["prediction"].get("temporal", "none")  # Checkpoints of older versions do not have this field.
+    require_choice("prediction.temporal", temporal, TEMPORAL)
+    return temporal
 
 
 def require_choice(name: str, value: str, choices: Sequence[str]) -> None:
