@@ -350,7 +350,7 @@ def test_every_row_that_was_tried_changes_the_recipe_in_what_it_says():
         (["--mode", "export", "--config.seed=3"], "--config.seed is not read by --mode export"),
         (["--mode=predict", f"--input={ROOT}", "--output=y", "--checkpoint=nowhere"], "nowhere"),
         (["--mode=evaluate", "--checkpoint=nowhere"], "nowhere"),
-        (["--mode=dance"], "predict|check|run|train|evaluate|cv|ablate"),
+        (["--mode=dance"], "predict|measure|check|run|train|evaluate|cv|ablate"),
     ],
 )
 def test_wrong_input_is_one_clear_error_and_writes_nothing(arguments, says, tmp_path):
