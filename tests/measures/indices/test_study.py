@@ -155,7 +155,7 @@ class TestTables:
                 np.testing.assert_array_equal(getattr(read[case], field.name), getattr(measured, field.name))
         header = (tmp_path / "new" / "lv.csv").read_text().splitlines()[0]
         assert header == (
-            "case,frame,slice,cavity_area_mm2,myocardium_area_mm2,dim_is_al_mm,dim_i_a_mm,dim_il_as_mm,"
+            "case,frame,slice,counts,cavity_area_mm2,myocardium_area_mm2,dim_is_al_mm,dim_i_a_mm,dim_il_as_mm,"
             "rwt_is_mm,rwt_i_mm,rwt_il_mm,rwt_al_mm,rwt_a_mm,rwt_as_mm,phase,wall_directions,flags"
         )
 
