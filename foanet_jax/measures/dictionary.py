@@ -10,7 +10,7 @@ from foanet_jax.measures.body.reference import AGES, DISTANCES, SHORT_SOURCE
 from foanet_jax.measures.body.reference import SOURCE as REFERENCE
 from foanet_jax.measures.body.surface import INDEXED
 from foanet_jax.measures.indices.papillary import PAPILLARY
-from foanet_jax.measures.indices.short_axis import DIMENSIONS, SECTORS
+from foanet_jax.measures.indices.short_axis import DIMENSIONS, SECTORS, WALLS
 from foanet_jax.measures.indices.study import volume_column
 from foanet_jax.system.atomic import atomic_path
 
@@ -41,14 +41,6 @@ class Column:
 
 _MASK, _INPUT, _CONTROL = "mask", "input", "quality control"
 _BODY = "table of --patients, DICOM header or Info.cfg"
-_WALLS = {
-    "a": "anterior",
-    "as": "anteroseptal",
-    "is": "inferoseptal",
-    "i": "inferior",
-    "il": "inferolateral",
-    "al": "anterolateral",
-}
 _SIDES = {"lv": "left ventricle", "rv": "right ventricle"}
 _WHAT = {
     "edv": "volume of the cavity of the {} at end diastole",
@@ -156,12 +148,10 @@ COLUMNS: Mapping[str, Mapping[str, Column]] = {
         "cavity_area_mm2": Column("number", "mm2", "area of the cavity", _MASK),
         "myocardium_area_mm2": Column("number", "mm2", "area of the myocardium", _MASK),
         **{
-            f"dim_{name}_mm": Column("number", "mm", f"diameter of the cavity, {_WALLS[one]} to {_WALLS[other]}", _MASK)
+            f"dim_{name}_mm": Column("number", "mm", f"diameter of the cavity, {WALLS[one]} to {WALLS[other]}", _MASK)
             for name, (one, other) in DIMENSIONS.items()
         },
-        **{
-            f"rwt_{name}_mm": Column("number", "mm", f"thickness of the {_WALLS[name]} wall", _MASK) for name in SECTORS
-        },
+        **{f"rwt_{name}_mm": Column("number", "mm", f"thickness of the {WALLS[name]} wall", _MASK) for name in SECTORS},
         "phase": Column("number", "", "1 in systole, 0 in diastole", _MASK),
         "wall_directions": Column(
             "string", "", "known, or unknown if anterior and inferior wall may be exchanged", "position in the patient"

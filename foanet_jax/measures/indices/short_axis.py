@@ -26,6 +26,14 @@ from foanet_jax.system.errors import InputError
 CANONICAL_SEPTUM = 270.0
 # The sectors in the order of `rwt` in LVQuan19, with the angle at which each sector of 60° begins.
 SECTORS = {"is": 210, "i": 150, "il": 90, "al": 30, "a": 330, "as": 270}
+WALLS = {
+    "a": "anterior",
+    "as": "anteroseptal",
+    "is": "inferoseptal",
+    "i": "inferior",
+    "il": "inferolateral",
+    "al": "anterolateral",
+}
 # Pairs of opposite sectors, in the order of `dims` in LVQuan19.
 DIMENSIONS = {"is_al": ("is", "al"), "i_a": ("i", "a"), "il_as": ("il", "as")}
 

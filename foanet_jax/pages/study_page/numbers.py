@@ -7,21 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from foanet_jax.measures.indices.counted import left_out_flags
-from foanet_jax.measures.indices.short_axis import DIMENSIONS, SECTORS
+from foanet_jax.measures.indices.short_axis import DIMENSIONS, SECTORS, WALLS
 from foanet_jax.measures.indices.study import volume_column
 from foanet_jax.pages.study_page.counting import mark
 from foanet_jax.pages.study_page.pictures import thickness_curves, volume_curves
 from foanet_jax.pages.study_page.result import StudyResult
-
-_NAMES = {
-    "a": "anterior",
-    "as": "anteroseptal",
-    "is": "inferoseptal",
-    "i": "inferior",
-    "il": "inferolateral",
-    "al": "anterolateral",
-}
-
 
 # What the numbers of `indices.study.headline` are called on the page.
 NAMES = {
@@ -149,7 +139,7 @@ def slice_columns(result: StudyResult, z: int) -> dict[str, np.ndarray]:
     """Returns the indices of one slice over the frames, each (T,), by heading with unit."""
     indices = result.indices
     assert indices is not None
-    names = _NAMES if result.oriented else {name: f"{(at + 30) % 360}°" for name, at in SECTORS.items()}
+    names = WALLS if result.oriented else {name: f"{(at + 30) % 360}°" for name, at in SECTORS.items()}
     opposite = {pair: f"{names[one]}–{names[other]}" for pair, (one, other) in DIMENSIONS.items()}
     return {
         "cavity (mm²)": indices.cavity_area_mm2[:, z],
