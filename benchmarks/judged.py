@@ -10,7 +10,7 @@ from benchmarks.report import markdown_table
 from foanet_jax.data.frames import patient_of_frame
 from foanet_jax.data.study import Study
 from foanet_jax.measures.indices.study import join_frames
-from foanet_jax.measures.metrics import FOREGROUND, score_case
+from foanet_jax.measures.metrics import FOREGROUND, score_study
 from foanet_jax.measures.quality.finding import Finding
 from foanet_jax.measures.quality.physiology import check_beat
 from foanet_jax.measures.quality.ranks import roc_auc
@@ -62,15 +62,7 @@ def judge_study(study: Study, prediction: Prediction, review: Review, change: st
         prediction, review: of this study.
         change: see `Judged`.
     """
-    assert study.labels is not None
-    scores = score_case(
-        prediction.mask,
-        study.labels,
-        spacing_mm=study.spacing_mm,
-        classes=study.classes,
-        patient=study.patient,
-        case=study.case,
-    )
+    scores = score_study(prediction.mask, study)
     return Judged(
         patient=study.patient,
         case=study.case,

@@ -7,7 +7,7 @@ from benchmarks.report import markdown_table
 from foanet_jax.data.shifts import SHIFTS, Shift, restored
 from foanet_jax.data.study import Study
 from foanet_jax.measures.evaluation import ClassSummary, summarise
-from foanet_jax.measures.metrics import FOREGROUND, Score, score_case
+from foanet_jax.measures.metrics import FOREGROUND, Score, score_study
 from foanet_jax.pipeline import MEMORY_BYTES, Model, predict_study
 
 
@@ -73,30 +73,19 @@ def measure(
             prediction = predict_study(shifted, model, memory_bytes=memory_bytes)
             flagged[place] += bool(prediction.flags)
             if shift.own_grid:
-                after[place] += _scores(restored(prediction.mask, study), study)
-                before[place] += _scores(mask, study)
+                after[place] += score_study(restored(prediction.mask, study), study)
+                before[place] += score_study(mask, study)
             else:
-                after[place] += _scores(prediction.mask, shifted)
+                after[place] += score_study(prediction.mask, shifted)
                 moved = shift.apply(known, strength, key).labels
                 assert moved is not None
-                before[place] += _scores(moved, shifted)
+                before[place] += score_study(moved, shifted)
             progress()
     return [
         _outcome(shift, strength, row, old, count)
         for (shift, strength), new_scores, old_scores, count in zip(conditions, after, before, flagged, strict=True)
         for row, old in zip(summarise(new_scores).classes, summarise(old_scores).classes, strict=True)
     ]
-
-
-def _scores(mask, study: Study) -> list[Score]:
-    return score_case(
-        mask,
-        study.labels,
-        spacing_mm=study.spacing_mm,
-        classes=study.classes,
-        patient=study.patient,
-        case=study.case,
-    )
 
 
 def _outcome(shift: Shift, strength: float, row: ClassSummary, old: ClassSummary, flagged: int) -> Outcome:

@@ -17,6 +17,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from scipy import ndimage
 
+from foanet_jax.data.study import Study
+
 MEASURES = ("dc", "hd95_mm", "hd95_px", "bdc")
 FOREGROUND = "foreground"
 
@@ -275,6 +277,19 @@ def score_case(
                 )
             )
     return scores
+
+
+def score_study(mask: np.ndarray, study: Study) -> list[Score]:
+    """Scores the mask of a labelled study, (T, Z, H, W) class indices; see `score_case`."""
+    assert study.labels is not None
+    return score_case(
+        mask,
+        study.labels,
+        spacing_mm=study.spacing_mm,
+        classes=study.classes,
+        patient=study.patient,
+        case=study.case,
+    )
 
 
 def patient_means(scores: Iterable[Score]) -> list[PatientScore]:

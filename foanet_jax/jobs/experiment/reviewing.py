@@ -14,7 +14,7 @@ from foanet_jax.jobs.experiment.record import write_json
 from foanet_jax.measures.evaluation import json_ready
 from foanet_jax.measures.indices.compare import IndexPair, IndexScore, format_scores, pair_indices, write_pairs
 from foanet_jax.measures.indices.study import StudyIndices, join_frames, volume_column
-from foanet_jax.measures.metrics import FOREGROUND, score_case
+from foanet_jax.measures.metrics import FOREGROUND, score_study
 from foanet_jax.measures.quality.calibration import (
     FEWEST,
     NAME,
@@ -131,15 +131,7 @@ def calibration_point(prediction: Prediction, study: Study) -> Point | None:
     sure = prediction.confidence
     if sure is None or math.isnan(sure.foreground):
         return None
-    assert study.labels is not None
-    scores = score_case(
-        prediction.mask,
-        study.labels,
-        spacing_mm=study.spacing_mm,
-        classes=study.classes,
-        patient=study.patient,
-        case=study.case,
-    )
+    scores = score_study(prediction.mask, study)
     dice = case_dice(scores)
     of_class = {name: (sure.soft_dice[name], dice[name]) for name in sure.soft_dice if name in dice}
     return Point(sure.foreground, dice[FOREGROUND], of_class)

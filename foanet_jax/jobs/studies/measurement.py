@@ -141,7 +141,7 @@ def measure(
         chosen,
         MEASUREMENTS,
         review,
-        _provenance(classes, paths, named=named),
+        _provenance(named=named),
         counting or Counting(ALL),
         pages=pages,
     )
@@ -280,7 +280,7 @@ def _exchanged(inner: str, outer: str) -> str:
     )
 
 
-def _provenance(classes: Sequence[str], paths: Mapping[str, Sequence[str]], *, named: bool) -> dict[str, Any]:
+def _provenance(*, named: bool) -> dict[str, Any]:
     return {
         "masks": "measured as they were drawn; no network was used",
         "meaning of the label values": "named by the masks or the user" if named else "assumed: those of this project",
